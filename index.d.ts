@@ -1,0 +1,197 @@
+/// <reference types="node" />
+import { EventEmitter } from 'node:events'
+
+/**
+ * Locks in one PostgreSQL database, shared by every process that connects to it.
+ *
+ * The returned `createMutex` is one **owner**: holds of one key taken through it stack (n locks need n unlocks), and its
+ * own holds never conflict with each other, as in one PostgreSQL session. Two callers who must exclude each other inside
+ * one process take an `advisoryLock(…)` each.
+ *
+ * Connecting is left to the first call that needs the server; every owner of a process with the same connection string
+ * and options shares its connections.
+ *
+ * @param connectionString where to connect, in the form that `pg` takes (`postgres://user:password@host:port/database`);
+ *   what it leaves out comes from the `PG*` environment variables. It is read at this call, and an unusable one is
+ *   reported by each call that would connect (see {@link advisoryLock.AdvisoryLockError}).
+ * @param options see {@link advisoryLock.AdvisoryLockOptions}.
+ * @returns a function that makes a {@link advisoryLock.Mutex} for a name.
+ * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: the connection string is no string, an option is of the wrong type or unknown.
+ * @throws {RangeError} `ERR_OUT_OF_RANGE`: a number among the options is outside its range.
+ */
+declare function advisoryLock(
+  connectionString: string,
+  options?: advisoryLock.AdvisoryLockOptions,
+): advisoryLock.CreateMutex
+
+declare namespace advisoryLock {
+  export { advisoryLock as default }
+
+  /** The two 32-bit integers of a PostgreSQL advisory lock: `pg_advisory_lock(key1 int, key2 int)`. Each is −2³¹ … 2³¹−1. */
+  type Key = [key1: number, key2: number]
+
+  /**
+   * The key of a lock name: bytes 0–3 and 4–7 of the SHA-256 of its UTF-8 form, as little-endian int32. The same key as
+   * the npm package `advisory-lock` gives, so that both may guard one thing during a migration.
+   *
+   * @param name any string, the empty one included.
+   * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: `name` is no string.
+   * @example strToKey('test-lock') // [-107789403, -1898803861]
+   */
+  function strToKey(name: string): Key
+
+  /** How the locks of one `advisoryLock(…)` connect and wait. Owners with equal settings share connections. */
+  interface AdvisoryLockOptions {
+    /** Most connections used for waiting in PostgreSQL's own queue, 0 … 1000; further waits are polled in batches. Default 8. */
+    maxWaitConnections?: number
+    /** Milliseconds after which a connection that holds and awaits nothing is closed, 0 … 2³¹−1. Default 10 000. */
+    idleTimeout?: number
+    /** Milliseconds a connection attempt may take, 1 … 2³¹−1. Default: `connect_timeout` of the connection string, else 10 000. */
+    connectTimeout?: number
+    /** `application_name` of the connections, as `pg_stat_activity` shows it. Default: the connection string's, else `PGAPPNAME`, else `advisory-lock-native`. */
+    applicationName?: string
+    /** Milliseconds between two signs of life asked of a server that is silent while locks are held, 100 … 2³¹−1. Default 3000. */
+    heartbeat?: number
+  }
+
+  /** Limits of one acquire. */
+  interface AcquireOptions {
+    /** Most milliseconds to wait, connecting included: 0 (only if free at once) or more, `Infinity` for no limit (the default). */
+    timeout?: number
+    /** Ends the wait when it is aborted; the promise rejects with `signal.reason`. */
+    signal?: AbortSignal
+  }
+
+  /** Releases the one hold it was made for. Also an `AsyncDisposable`: `await using unlock = await mutex.lock()`. */
+  interface UnlockFunction {
+    /**
+     * Calling it again changes nothing and resolves as the first call did.
+     *
+     * @returns resolves once the hold is given up: to `true`, or to `false` if it was given up before by
+     *   {@link Mutex.unlock} or by `client.end()`.
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the connection that held the lock is gone, others may have it already.
+     */
+    (): Promise<boolean>
+    /** Aborted when the hold is lost; its `reason` is the {@link AdvisoryLockError} `ERR_LOCK_LOST`. Never aborted by a release. */
+    readonly signal: AbortSignal
+    /** The same as calling the function, for `await using`. */
+    [Symbol.asyncDispose](): Promise<void>
+  }
+
+  /**
+   * One lock, by name. The methods need no `this` and may be destructured.
+   *
+   * Every method that reaches the server rejects with an {@link AdvisoryLockError} when it cannot be reached or refuses,
+   * and with `ERR_CLIENT_CLOSED` after `client.end()`.
+   */
+  interface Mutex {
+    /**
+     * Waits until this owner holds the lock exclusively.
+     *
+     * @returns resolves to the function that releases this hold.
+     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`: `options.timeout` passed.
+     * @throws `signal.reason`: `options.signal` was aborted.
+     */
+    lock(options?: AcquireOptions): Promise<UnlockFunction>
+    /**
+     * Releases one exclusive hold of this owner, the latest first.
+     *
+     * @returns resolves to `true`, or to `false` if this owner held none.
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the hold was lost before.
+     */
+    unlock(): Promise<boolean>
+    /** Takes the lock exclusively if that is possible without waiting: resolves to `true`, else to `false`. */
+    tryLock(): Promise<boolean>
+    /**
+     * Holds the lock while `fn` runs and releases it whether `fn` returns, resolves, throws or rejects.
+     *
+     * @param fn called without arguments; leave it out to wait for the lock and give it back.
+     * @returns resolves to what `fn` gives; rejects with the very error of `fn`.
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the lock was lost while `fn` ran. It rejects at once and does not wait for `fn`.
+     */
+    withLock(fn?: undefined): Promise<undefined>
+    withLock<T>(fn: () => T | PromiseLike<T>): Promise<T>
+    /**
+     * As above, within limits. `fn` gets a signal that is aborted when the lock is lost.
+     *
+     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`, and `signal.reason`, as {@link Mutex.lock}; `fn` was not called then.
+     */
+    withLock(fn: undefined, options: AcquireOptions): Promise<undefined>
+    withLock<T>(fn: (signal: AbortSignal) => T | PromiseLike<T>, options: AcquireOptions): Promise<T>
+    /** As {@link Mutex.lock}, shared: many owners may hold it so at once, none exclusively meanwhile. */
+    lockShared(options?: AcquireOptions): Promise<UnlockFunction>
+    /** As {@link Mutex.unlock}, for one shared hold. */
+    unlockShared(): Promise<boolean>
+    /** As {@link Mutex.tryLock}, shared. */
+    tryLockShared(): Promise<boolean>
+    /** As {@link Mutex.withLock}, shared. */
+    withLockShared(fn?: undefined): Promise<undefined>
+    withLockShared<T>(fn: () => T | PromiseLike<T>): Promise<T>
+    withLockShared(fn: undefined, options: AcquireOptions): Promise<undefined>
+    withLockShared<T>(fn: (signal: AbortSignal) => T | PromiseLike<T>, options: AcquireOptions): Promise<T>
+  }
+
+  /** The place of the `pg.Client` in the original: tells of the connection's end and loss, and ends it. */
+  interface Client extends EventEmitter {
+    /**
+     * Gives up every hold and ends every wait (`ERR_CLIENT_CLOSED`) of this owner, and closes what connections no other
+     * owner uses. Later calls of its mutexes reject with `ERR_CLIENT_CLOSED`. Calling it again changes nothing.
+     *
+     * @param callback called when all is closed.
+     * @returns resolves when all is closed.
+     */
+    end(callback?: () => void): Promise<void>
+    /** The owner is closed. */
+    on(event: 'end', listener: () => void): this
+    /** A lock of this owner was lost. Emitted only where somebody listens, so that no loss crashes a process. */
+    on(event: 'error', listener: (error: AdvisoryLockError) => void): this
+    on(event: string | symbol, listener: (...args: any[]) => void): this
+    once(event: 'end', listener: () => void): this
+    once(event: 'error', listener: (error: AdvisoryLockError) => void): this
+    once(event: string | symbol, listener: (...args: any[]) => void): this
+  }
+
+  /** Makes mutexes of one owner. */
+  interface CreateMutex {
+    /**
+     * @param name a string (its key is {@link strToKey}), or the key itself as two int32.
+     * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: neither of them.
+     * @throws {RangeError} `ERR_OUT_OF_RANGE`: a key outside int32.
+     */
+    (name: string | readonly [key1: number, key2: number]): Mutex
+    readonly client: Client
+    /** The same as `client.end()`. */
+    close(): Promise<void>
+    /** The same as `client.end()`, for `await using`. */
+    [Symbol.asyncDispose](): Promise<void>
+  }
+
+  /**
+   * What this package rejects with. `code` is one of
+   * - `ERR_LOCK_LOST`: the connection that held the lock is gone; `cause` is the reason;
+   * - `ERR_LOCK_TIMEOUT`: the time limit of the call passed;
+   * - `ERR_CLIENT_CLOSED`: `client.end()` was called;
+   * - `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`, `ERR_TLS_NOT_SUPPORTED`: the connection string cannot be used;
+   * - `ERR_CONNECT_TIMEOUT`: the server did not answer within `connectTimeout`;
+   * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody;
+   * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
+   * - the SQLSTATE of the server's error (`28P01` wrong password, `3D000` no such database);
+   * - the system's code (`ECONNREFUSED`, `ENOTFOUND`, `ECONNRESET`), with `address` and `port` where it has them.
+   */
+  class AdvisoryLockError extends Error {
+    readonly name: 'AdvisoryLockError'
+    readonly code: string
+    /** The address that was tried, for errors of the connection. */
+    readonly address?: string
+    /** The port that was tried, for errors of the connection. */
+    readonly port?: number
+    /** `FATAL` or `ERROR`, for errors of the server. */
+    readonly severity?: string
+    /** The server's detail, for errors of the server that have one. */
+    readonly detail?: string
+    /** The server's hint, for errors of the server that have one. */
+    readonly hint?: string
+  }
+}
+
+export = advisoryLock

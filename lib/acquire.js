@@ -1,0 +1,98 @@
+'use strict'
+
+const core = require('./client.js')
+const { Hold } = require('./hold.js')
+const { lockTimeout } = require('./errors.js')
+
+const LONGEST_TIMER = 2 ** 31 - 1
+
+/**
+ * Asks for a lock.
+ *
+ * @param {object} locks native locks
+ * @param {number} owner whose hold it will be
+ * @param {[number, number]} key
+ * @param {number} flags SHARED, PATIENT, SCOPED
+ * @param {{ timeout: number, signal?: AbortSignal } | undefined} limits
+ * @param {(error: Error) => void} onLost is told of the loss of the hold
+ * @returns {Promise<Hold | undefined>} `undefined`: taken, and the request does not wait
+ */
+function acquire(locks, owner, key, flags, limits, onLost) {
+  const { timeout, signal } = limits ?? {}
+  if (signal?.aborted) return Promise.reject(signal.reason)
+  // No time to wait is not to wait: a timer would be over before the server could answer.
+  if (timeout === 0) flags &= ~core.PATIENT
+  const request = core.newNumber()
+  const reply = locks.acquire(owner, key[0], key[1], flags, request)
+  if (reply & core.YES) {
+    const hold = new Hold(locks, request, onLost)
+    core.open(reply)
+    return Promise.resolve(hold)
+  }
+  if (reply & core.NO) {
+    core.open(reply)
+    return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(undefined)
+  }
+  return new Promise((resolve, reject) => {
+    const limit = limits && limitWait(locks, request, limits, reject)
+    core.expect(request, (kind, _, error) => {
+      limit?.lift()
+      if (kind === core.GRANTED) resolve(new Hold(locks, request, onLost))
+      else if (kind === core.FAILED) reject(error)
+      else if (timeout === 0) reject(lockTimeout(0))
+      else resolve(undefined)
+    })
+    core.open(reply)
+  })
+}
+
+/** Takes the request back and rejects when the time is over or the signal fires, until the limit is lifted. */
+function limitWait(locks, request, { timeout, signal }, reject) {
+  let timer
+  const lift = () => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', abort)
+  }
+  const end = (reason) => {
+    lift()
+    if (!core.forget(request)) return
+    // Even if it was granted in this moment: the core gives back what nobody is told of.
+    core.open(locks.cancel(request))
+    reject(reason)
+  }
+  const abort = () => end(signal.reason)
+  signal?.addEventListener('abort', abort, { once: true })
+  if (timeout > 0 && timeout < Infinity) {
+    const deadline = performance.now() + timeout
+    const wait = () => {
+      const left = deadline - performance.now()
+      if (left <= 0) end(lockTimeout(timeout))
+      else timer = setTimeout(wait, Math.min(Math.ceil(left), LONGEST_TIMER))
+    }
+    wait()
+  }
+  return { lift }
+}
+
+/**
+ * Runs `fn` while `hold` is held, then releases it. Rejects as soon as the hold is lost, whatever `fn` does.
+ *
+ * @param {Hold} hold taken with SCOPED
+ * @param {((signal?: AbortSignal) => unknown) | undefined} fn
+ * @param {boolean} withSignal whether `fn` is given the hold's signal
+ */
+function runHolding(hold, fn, withSignal) {
+  // Lost before `fn` could begin.
+  if (hold.error) return hold.release()
+  return new Promise((resolve, reject) => {
+    hold.onLost = reject
+    const run = async () => (withSignal ? fn(hold.signal) : fn())
+    const result = fn ? run() : Promise.resolve()
+    result.then(
+      (value) => hold.release().then(() => resolve(value), reject),
+      (error) => hold.release().then(() => reject(error), () => reject(error)),
+    )
+  })
+}
+
+module.exports = { acquire, runHolding }

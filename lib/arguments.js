@@ -1,0 +1,85 @@
+'use strict'
+
+const { createHash } = require('node:crypto')
+const { invalidType, outOfRange } = require('./errors.js')
+
+const MAX_INT32 = 2 ** 31 - 1
+
+function strToKey(name) {
+  if (typeof name !== 'string') throw invalidType('name', 'a string', name)
+  const digest = createHash('sha256').update(name).digest()
+  return [digest.readInt32LE(0), digest.readInt32LE(4)]
+}
+
+/** The key that a mutex's name stands for. */
+function toKey(name) {
+  if (typeof name === 'string') return strToKey(name)
+  if (!Array.isArray(name) || name.length !== 2) throw invalidType('name', 'a string or [key1, key2]', name)
+  return Array.from(name, (half, index) => integer(`name[${index}]`, half, -MAX_INT32 - 1, MAX_INT32))
+}
+
+function integer(argument, value, least, most) {
+  if (typeof value !== 'number') throw invalidType(argument, 'a number', value)
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw outOfRange(argument, `an integer from ${least} to ${most}`)
+  }
+  return value
+}
+
+function known(argument, options, names) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidType(argument, 'an object', options)
+  }
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) {
+      const error = new TypeError(`${argument} has no ${JSON.stringify(name)}; there is ${names.join(', ')}`)
+      error.code = 'ERR_INVALID_ARG_VALUE'
+      throw error
+    }
+  }
+}
+
+const LOCKS_OPTIONS = ['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'applicationName', 'heartbeat']
+
+/** The options of `advisoryLock`, complete; `defaults` where a contract has its own. */
+function toLocksOptions(options = {}, defaults = {}) {
+  known('options', options, LOCKS_OPTIONS)
+  const { applicationName } = options
+  if (applicationName !== undefined && typeof applicationName !== 'string') {
+    throw invalidType('options.applicationName', 'a string', applicationName)
+  }
+  const number = (name, least, most, fallback) =>
+    options[name] === undefined ? fallback : integer(`options.${name}`, options[name], least, most)
+  return {
+    maxWaitConnections: number('maxWaitConnections', 0, 1000, 8),
+    idleTimeout: number('idleTimeout', 0, MAX_INT32, defaults.idleTimeout ?? 10_000),
+    connectTimeout: number('connectTimeout', 1, MAX_INT32, undefined),
+    applicationName,
+    heartbeat: number('heartbeat', 100, MAX_INT32, 3000),
+  }
+}
+
+function toConnectionString(value) {
+  if (typeof value !== 'string') throw invalidType('connectionString', 'a string', value)
+  return value
+}
+
+/** The limits of one acquire; `undefined` where none were given. */
+function toAcquireOptions(options) {
+  if (options === undefined) return undefined
+  known('options', options, ['timeout', 'signal'])
+  const { timeout = Infinity, signal } = options
+  if (typeof timeout !== 'number') throw invalidType('options.timeout', 'a number', timeout)
+  if (!(timeout >= 0)) throw outOfRange('options.timeout', 'a number of milliseconds, 0 or more')
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidType('options.signal', 'an AbortSignal', signal)
+  }
+  return { timeout, signal }
+}
+
+function toCallback(fn) {
+  if (fn !== undefined && fn !== null && typeof fn !== 'function') throw invalidType('fn', 'a function', fn)
+  return fn ?? undefined
+}
+
+module.exports = { strToKey, toAcquireOptions, toCallback, toConnectionString, toKey, toLocksOptions }

@@ -1,0 +1,131 @@
+'use strict'
+
+// The JavaScript side of src/binding: numbers requests, takes completions out of the mailbox, and keeps the process
+// alive while a call is pending. One per thread.
+
+const native = require('../binding.js')
+const { fromFailures } = require('./errors.js')
+
+/** Flags of an acquire or a release. */
+const SHARED = 1
+const PATIENT = 2
+const SCOPED = 4
+
+/** Replies to calls; MAIL is added where completions lie ready. */
+const PENDING = 0
+const YES = 1
+const NO = 2
+const MAIL = 4
+
+/** Kinds of completions. */
+const GRANTED = 1
+const DENIED = 2
+const FAILED = 3
+const RELEASED = 4
+const NOT_HELD = 5
+const RELEASE_FAILED = 6
+const LOST = 7
+const CLOSED = 8
+const WITH_FAILURE = new Set([FAILED, RELEASE_FAILED, LOST])
+
+/** What waits for a completion, by request: `(kind, hold, error) => void`. */
+const pending = new Map()
+/** Holds by the request that they came from. */
+const holds = new Map()
+
+let lastNumber = 0
+const newNumber = () => ++lastNumber
+
+/** A timer that does nothing: the way to hold the event loop that every runtime has. */
+const aliveness = setInterval(() => {}, 2 ** 31 - 1).unref()
+let references = 0
+
+function keepAlive() {
+  if (references++ === 0) aliveness.ref()
+}
+
+function letGo() {
+  if (--references === 0) aliveness.unref()
+}
+
+/** Calls `complete` with the completion of `request`; the process stays alive until then. */
+function expect(request, complete) {
+  pending.set(request, complete)
+  keepAlive()
+}
+
+/** Does not wait for `request` any more; whether it was waited for. */
+function forget(request) {
+  const known = pending.delete(request)
+  if (known) letGo()
+  return known
+}
+
+const NUMBERS = 3
+const buffer = new Float64Array(512 * NUMBERS)
+let delivering = false
+let more = false
+
+/** Completes what lies in the mailbox. */
+function deliver() {
+  // A listener that is told of a loss may call a lock, whose mail this loop takes out as well.
+  more = true
+  if (delivering) return
+  delivering = true
+  try {
+    while (more) {
+      more = false
+      const count = client.drain(buffer)
+      if (count * NUMBERS === buffer.length) more = true
+      for (let index = 0; index < count * NUMBERS; index += NUMBERS) {
+        complete(buffer[index], buffer[index + 1], buffer[index + 2])
+      }
+    }
+  } finally {
+    delivering = false
+  }
+}
+
+function complete(request, kind, hold) {
+  // Taken even if nobody wants it, to stay in step.
+  const error = WITH_FAILURE.has(kind) ? fromFailures(client.takeFailure()) : undefined
+  if (kind === LOST) {
+    const lost = holds.get(request)
+    holds.delete(request)
+    lost?.lose(error)
+    return
+  }
+  const settle = pending.get(request)
+  if (forget(request)) settle(kind, hold, error)
+}
+
+/** Sees to the mail that a reply announces; the reply without it. */
+function open(reply) {
+  if (reply & MAIL) deliver()
+  return reply & ~MAIL
+}
+
+const client = new native.Client(deliver)
+
+module.exports = {
+  CLOSED,
+  DENIED,
+  FAILED,
+  GRANTED,
+  NO,
+  NOT_HELD,
+  PATIENT,
+  PENDING,
+  RELEASED,
+  RELEASE_FAILED,
+  SCOPED,
+  SHARED,
+  YES,
+  deliver,
+  expect,
+  forget,
+  holds,
+  newNumber,
+  open,
+  openLocks: (connectionString, options) => new native.Locks(client, connectionString, options),
+}

@@ -1,0 +1,46 @@
+'use strict'
+
+/** Every error of the core, of a time limit and of a closed client. A fresh instance each time. */
+class AdvisoryLockError extends Error {
+  /**
+   * @param {{ code: string, message: string, address?: string, port?: number, severity?: string, detail?: string,
+   *   hint?: string }} failure what happened
+   * @param {Error} [cause] what led to it
+   */
+  constructor({ message, ...fields }, cause) {
+    super(message, cause && { cause })
+    // `code` and, where they are known, `address`, `port`, `severity`, `detail`, `hint`.
+    for (const [name, value] of Object.entries(fields)) if (value !== undefined && value !== null) this[name] = value
+  }
+}
+Object.defineProperty(AdvisoryLockError.prototype, 'name', { value: 'AdvisoryLockError', configurable: true, writable: true })
+
+/** The error that the core describes: outermost first, then its causes. */
+function fromFailures(failures) {
+  return failures.reduceRight((cause, failure) => new AdvisoryLockError(failure, cause), undefined)
+}
+
+function lockTimeout(milliseconds) {
+  return new AdvisoryLockError({ code: 'ERR_LOCK_TIMEOUT', message: `the lock was not granted within ${milliseconds} ms` })
+}
+
+/** Node's own shape for an argument of a wrong type. The value is not repeated: it may be a secret in the wrong place. */
+function invalidType(argument, expected, value) {
+  const error = new TypeError(`${argument} must be ${expected}, got ${describe(value)}`)
+  error.code = 'ERR_INVALID_ARG_TYPE'
+  return error
+}
+
+function outOfRange(argument, expected) {
+  const error = new RangeError(`${argument} must be ${expected}`)
+  error.code = 'ERR_OUT_OF_RANGE'
+  return error
+}
+
+function describe(value) {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`
+}
+
+module.exports = { AdvisoryLockError, fromFailures, invalidType, lockTimeout, outOfRange }

@@ -1,0 +1,116 @@
+'use strict'
+
+const core = require('./client.js')
+
+/** One granted acquire, from its grant until it is given up or lost. */
+class Hold {
+  #locks
+  #request
+  #tellOwner
+  #error
+  #controller
+  #released
+  #gone = false
+
+  /** Is told of the loss as well, by whoever runs something under the hold. */
+  onLost
+
+  /**
+   * @param {object} locks the native locks that granted it
+   * @param {number} request the number of the acquire
+   * @param {(error: Error) => void} tellOwner is told of the loss of the hold, if it was not given up before
+   */
+  constructor(locks, request, tellOwner) {
+    this.#locks = locks
+    this.#request = request
+    this.#tellOwner = tellOwner
+    core.holds.set(request, this)
+  }
+
+  /** Fires when the hold is lost. Made when first asked for: most callers never do. */
+  get signal() {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#error) this.#controller.abort(this.#error)
+    }
+    return this.#controller.signal
+  }
+
+  /** Gives the hold up: resolves to whether that was still to do, rejects if it was lost before. Always the same promise. */
+  release() {
+    this.#released ??= this.#release()
+    return this.#released
+  }
+
+  #release() {
+    if (this.#error) return Promise.reject(this.#error)
+    if (this.#gone) return Promise.resolve(false)
+    const ticket = core.newNumber()
+    const reply = this.#locks.release(this.#request, ticket)
+    // Everything is in place before the mail is opened: it may tell of this hold.
+    const confirmed = (reply & (core.YES | core.NO)) === core.PENDING && this.#confirmation(ticket)
+    if (confirmed || reply & core.YES) this.giveUp()
+    core.open(reply)
+    if (confirmed) return confirmed
+    if (this.#gone) return Promise.resolve(true)
+    return this.#findOut()
+  }
+
+  /** The core knows no such hold: the news of its loss is under way, or the owner has been closed. */
+  #findOut() {
+    core.deliver()
+    if (this.#error) return Promise.reject(this.#error)
+    this.giveUp()
+    return Promise.resolve(false)
+  }
+
+  #confirmation(ticket) {
+    return new Promise((resolve, reject) => {
+      core.expect(ticket, (kind, _, error) => (kind === core.RELEASE_FAILED ? reject(error) : resolve(true)))
+    })
+  }
+
+  /** The hold was given up: here, by `unlock()`, or with its owner. */
+  giveUp() {
+    this.#gone = true
+    core.holds.delete(this.#request)
+  }
+
+  /** The hold was lost with its session. */
+  lose(error) {
+    this.#error = error
+    this.#controller?.abort(error)
+    this.#tellOwner(error)
+    this.onLost?.(error)
+  }
+
+  get error() {
+    return this.#error
+  }
+}
+
+/** What unlock functions have besides being functions. One for all, as making properties on each would cost more than the lock. */
+const unlockFunction = Object.create(Function.prototype)
+const holdOf = new WeakMap()
+Object.defineProperty(unlockFunction, 'signal', {
+  get() {
+    return holdOf.get(this).signal
+  },
+  enumerable: true,
+})
+const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
+
+/** The function that releases `hold`; `release` is what it does. */
+function toUnlockFunction(hold, release = () => hold.release()) {
+  const unlock = () => release()
+  Object.setPrototypeOf(unlock, unlockFunction)
+  holdOf.set(unlock, hold)
+  return unlock
+}
+Object.defineProperty(unlockFunction, asyncDispose, {
+  async value() {
+    await this()
+  },
+})
+
+module.exports = { Hold, asyncDispose, toUnlockFunction }

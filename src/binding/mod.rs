@@ -1,0 +1,9 @@
+//! The face towards JavaScript: arguments in, completions out, no lock logic. The only user of napi.
+//!
+//! Only data crosses it. Calls are answered at once where that is possible; later answers lie in the client's mailbox,
+//! for which JavaScript is called once per batch, or which a call's reply announces. See `lib/client.js` for the other
+//! side.
+
+mod client;
+mod failure;
+mod locks;

@@ -1,0 +1,66 @@
+//! The two key spaces of PostgreSQL's advisory locks.
+
+/// What is locked. PostgreSQL keeps pairs and single keys apart: `Pair(0, 1)` and `Single(1)` never conflict
+/// (manual, section 9.28.10, "Advisory Lock Functions").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// `pg_advisory_lock(key1 int, key2 int)`.
+    Pair(i32, i32),
+    /// `pg_advisory_lock(key bigint)`.
+    Single(i64),
+}
+
+impl Key {
+    /// The two 32-bit halves as `pg_locks` shows them in `classid` and `objid`, read as signed integers.
+    #[must_use]
+    pub fn halves(self) -> (i32, i32) {
+        match self {
+            Key::Pair(high, low) => (high, low),
+            // Truncation is the point: the low half keeps its bits.
+            #[allow(clippy::cast_possible_truncation)]
+            Key::Single(key) => ((key >> 32) as i32, key as i32),
+        }
+    }
+
+    /// `objsubid` in `pg_locks`: 2 for a pair, 1 for a single key.
+    #[must_use]
+    pub fn space(self) -> i16 {
+        match self {
+            Key::Pair(..) => 2,
+            Key::Single(_) => 1,
+        }
+    }
+
+    /// The key that `pg_locks` shows as these halves; `None` where `space` is no advisory key's.
+    #[must_use]
+    pub fn from_halves(high: i32, low: i32, space: i16) -> Option<Key> {
+        match space {
+            2 => Some(Key::Pair(high, low)),
+            1 => Some(Key::Single((i64::from(high) << 32) | (i64::from(low) & 0xffff_ffff))),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Key;
+
+    #[test]
+    fn halves_round_trip() {
+        for key in [
+            Key::Pair(0, 0),
+            Key::Pair(i32::MIN, i32::MAX),
+            Key::Pair(-1, 1),
+            Key::Single(0),
+            Key::Single(-1),
+            Key::Single(i64::MIN),
+            Key::Single(i64::MAX),
+            Key::Single(0x0000_0001_8000_0000),
+        ] {
+            let (high, low) = key.halves();
+            assert_eq!(Key::from_halves(high, low, key.space()), Some(key));
+        }
+        assert_eq!(Key::from_halves(1, 2, 3), None);
+    }
+}

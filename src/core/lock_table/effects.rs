@@ -1,0 +1,164 @@
+//! The words in which the lock table is spoken to and answers.
+
+use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
+
+/// Microseconds since some fixed moment, on a clock that never goes back.
+pub type Ticks = u64;
+
+/// A call that asks for a lock.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Names the request and later its hold; never used twice.
+    pub id: RequestId,
+    /// Whose hold it will be.
+    pub owner: OwnerId,
+    /// What to lock.
+    pub key: Key,
+    /// How to hold it.
+    pub mode: Mode,
+    /// Whether it waits where the key is taken.
+    pub patient: bool,
+    /// Whether the hold ends with a block of code that releases it by its id (`withLock`).
+    pub scoped: bool,
+}
+
+/// The immediate answer to a [`Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Admission {
+    /// Held now.
+    Granted,
+    /// Taken by another owner in this process, and the request does not wait.
+    Denied,
+    /// The answer follows as an [`Outcome`].
+    Pending,
+    /// Waiting could never end: two owners hold the key shared and both want it exclusively. The earlier one waits on.
+    Deadlock,
+}
+
+/// The immediate answer to a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Release {
+    /// That hold is given up.
+    Done(RequestId),
+    /// The answer follows as an [`Outcome`] of the ticket.
+    Pending,
+    /// There was no such hold.
+    NotHeld,
+}
+
+/// A later answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Request: held now.
+    Granted,
+    /// Request: taken, and the request does not wait.
+    Denied,
+    /// Request: the server could not be asked; the reporter of the event knows why.
+    Failed,
+    /// Request: its owner was closed.
+    Closed,
+    /// Hold: gone with its session.
+    Lost,
+    /// Ticket: the hold is given up, on the server too.
+    Released {
+        /// Which one.
+        hold: RequestId,
+    },
+    /// Ticket: the hold was gone before it could be given up.
+    ReleaseFailed {
+        /// Which one.
+        hold: RequestId,
+    },
+    /// Ticket: the owner had no such hold.
+    NotHeld,
+}
+
+/// Something for a session to do. `home` is the session that holds the key already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Take the key if it is free: on `home`, or anywhere. Answer: `acquired`, `denied` or `acquire_failed`.
+    Try {
+        /// The key.
+        key: Key,
+        /// The mode to take it in.
+        mode: Mode,
+        /// The session that must do it, as it holds the key in the other mode.
+        home: Option<SessionId>,
+        /// Whether a denied try is followed by a wait, so that one that is bound to fail may be spared.
+        patient: bool,
+    },
+    /// Take the key, however long it takes. Answer: `acquired`, `acquire_failed`, or `wait_ended` once cancelled.
+    Wait {
+        /// The key.
+        key: Key,
+        /// The mode to take it in.
+        mode: Mode,
+        /// The session that must do it, as it holds the key in the other mode.
+        home: Option<SessionId>,
+    },
+    /// End the wait for the key. Answer: `wait_ended`, or `acquired` if it was faster.
+    CancelWait {
+        /// The key.
+        key: Key,
+    },
+    /// Give the key up. Answer: `released`.
+    Release {
+        /// The key.
+        key: Key,
+        /// The session that holds it.
+        home: SessionId,
+        /// Held exclusively.
+        exclusive: bool,
+        /// Held shared.
+        shared: bool,
+    },
+    /// Give the key up and take it again behind whoever waits for it by now. Answer: as for `Try`.
+    Cycle {
+        /// The key.
+        key: Key,
+        /// The session that holds it.
+        home: SessionId,
+        /// Held exclusively.
+        exclusive: bool,
+        /// Held shared.
+        shared: bool,
+        /// The mode to take it in.
+        mode: Mode,
+        /// Whether a denied try is followed by a wait.
+        patient: bool,
+    },
+    /// Give up the exclusive lock but keep a shared one, without a gap. Answer: `downgraded`.
+    Downgrade {
+        /// The key.
+        key: Key,
+        /// The session that holds it.
+        home: SessionId,
+        /// Whether the shared lock is still to be taken.
+        take_shared: bool,
+    },
+    /// Look whether anybody waits for the key. Answer: `probed`.
+    Probe {
+        /// The key.
+        key: Key,
+        /// The session that holds it.
+        home: SessionId,
+    },
+}
+
+/// What calls and events have brought about, in order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Answers for the callers.
+    pub outcomes: Vec<(RequestId, Outcome)>,
+    /// Work for the sessions.
+    pub operations: Vec<Operation>,
+}
+
+/// A release that is reported once the server has done it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmation {
+    pub hold: RequestId,
+    pub ticket: RequestId,
+}

@@ -1,0 +1,10 @@
+//! What a lock is and who gets it: pure data and decisions, without I/O, clock, PostgreSQL or Node.
+
+mod ids;
+mod key;
+pub mod lock_table;
+mod mode;
+
+pub use ids::{OwnerId, RequestId, SessionId};
+pub use key::Key;
+pub use mode::Mode;

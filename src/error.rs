@@ -1,0 +1,192 @@
+//! The one error of the crate: a code to match on, a sentence to read, and what caused it.
+//!
+//! Invariant: no message holds a password or a whole connection string, so every error may be logged.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+/// Why a call failed. Cheap to clone: one lost session is reported to everybody who held a lock on it.
+#[derive(Clone, Debug)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: Cow<'static, str>,
+    message: String,
+    peer: Option<Peer>,
+    server: Option<ServerDetails>,
+    cause: Option<Error>,
+}
+
+/// What was tried when a connection could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Address, host name, or path of the socket.
+    pub address: String,
+    /// The TCP port; `None` for a socket in the file system.
+    pub port: Option<u16>,
+}
+
+/// What the server said besides code and message.
+#[derive(Clone, Debug, Default)]
+pub struct ServerDetails {
+    /// `ERROR`, `FATAL` or `PANIC`.
+    pub severity: String,
+    /// More about the case at hand.
+    pub detail: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Error {
+    /// An error of this package or of the system.
+    #[must_use]
+    pub fn new(code: &'static str, message: impl Into<String>) -> Error {
+        Error::build(Cow::Borrowed(code), message.into(), None, None, None)
+    }
+
+    /// The session of a hold is gone (`ERR_LOCK_LOST`).
+    #[must_use]
+    pub fn lock_lost(cause: &Error) -> Error {
+        let message = format!("the lock is lost: {}", cause.message());
+        Error::build(Cow::Borrowed("ERR_LOCK_LOST"), message, None, None, Some(cause.clone()))
+    }
+
+    /// The owner was closed (`ERR_CLIENT_CLOSED`).
+    #[must_use]
+    pub fn client_closed() -> Error {
+        Error::new("ERR_CLIENT_CLOSED", "the client is closed: end() was called")
+    }
+
+    /// A session lock would exclude nobody (`ERR_TRANSACTION_POOLING`).
+    #[must_use]
+    pub fn transaction_pooling() -> Error {
+        Error::new(
+            "ERR_TRANSACTION_POOLING",
+            "the server is behind a pooler that shares sessions between clients: a lock held there excludes nobody; \
+             connect to the server directly or use session pooling",
+        )
+    }
+
+    /// Two owners wait for each other, as PostgreSQL reports it (`40P01`).
+    #[must_use]
+    pub fn deadlock() -> Error {
+        Error::new("40P01", "deadlock detected: another owner also holds this key shared and waits for it exclusively")
+    }
+
+    /// An error of the operating system, with the name that Node gives it.
+    #[must_use]
+    pub fn system(error: &io::Error, peer: Option<Peer>) -> Error {
+        let code = system_code(error);
+        let place = peer.as_ref().map_or(String::new(), |peer| match peer.port {
+            Some(port) => format!(" {}:{port}", peer.address),
+            None => format!(" {}", peer.address),
+        });
+        Error::build(Cow::Borrowed(code), format!("{code}{place}: {error}"), peer, None, None)
+    }
+
+    /// The same error, with the peer that it came from where it names none yet.
+    #[must_use]
+    pub fn at(self, peer: &Peer) -> Error {
+        if self.0.peer.is_some() || self.0.server.is_some() {
+            return self;
+        }
+        let Inner { code, message, server, cause, .. } = &*self.0;
+        Error::build(code.clone(), message.clone(), Some(peer.clone()), server.clone(), cause.clone())
+    }
+
+    fn build(
+        code: Cow<'static, str>,
+        message: String,
+        peer: Option<Peer>,
+        server: Option<ServerDetails>,
+        cause: Option<Error>,
+    ) -> Error {
+        Error(Arc::new(Inner { code, message, peer, server, cause }))
+    }
+
+    /// What to match on: `ERR_…`, a SQLSTATE, or the system's name.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// What to read.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Where the connection was tried.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Peer> {
+        self.0.peer.as_ref()
+    }
+
+    /// What the server added.
+    #[must_use]
+    pub fn server(&self) -> Option<&ServerDetails> {
+        self.0.server.as_ref()
+    }
+
+    /// What led to this error.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Error> {
+        self.0.cause.as_ref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.message())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Error {
+        if let Some(said) = error.as_db_error() {
+            let details = ServerDetails {
+                severity: said.severity().to_owned(),
+                detail: said.detail().map(str::to_owned),
+                hint: said.hint().map(str::to_owned),
+            };
+            let code = Cow::Owned(said.code().code().to_owned());
+            return Error::build(code, said.message().to_owned(), None, Some(details), None);
+        }
+        if error.is_closed() {
+            return Error::new("ECONNRESET", "the server closed the connection");
+        }
+        let mut source = std::error::Error::source(&error);
+        while let Some(inner) = source {
+            if let Some(io) = inner.downcast_ref::<io::Error>() {
+                return Error::system(io, None);
+            }
+            source = inner.source();
+        }
+        // What is left: an answer outside the protocol, or a way to authenticate that cannot be gone.
+        let detail = std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
+        Error::new("08P01", format!("{error}{detail}"))
+    }
+}
+
+fn system_code(error: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => "ECONNREFUSED",
+        Kind::ConnectionReset | Kind::UnexpectedEof => "ECONNRESET",
+        Kind::ConnectionAborted => "ECONNABORTED",
+        Kind::BrokenPipe => "EPIPE",
+        Kind::TimedOut => "ETIMEDOUT",
+        Kind::HostUnreachable => "EHOSTUNREACH",
+        Kind::NetworkUnreachable => "ENETUNREACH",
+        Kind::AddrNotAvailable => "EADDRNOTAVAIL",
+        Kind::NotFound => "ENOENT",
+        Kind::PermissionDenied => "EACCES",
+        Kind::InvalidInput => "EINVAL",
+        _ => "EIO",
+    }
+}

@@ -1,0 +1,23 @@
+//! Distributed locks on PostgreSQL advisory locks, for Node.js: the core behind the npm package `advisory-lock-native`.
+//!
+//! In reading order, each module knowing only those before it:
+//!
+//! 1. [`mod@error`]: the one error type.
+//! 2. [`core`]: keys, modes, and the lock table, which decides who gets a lock. No I/O.
+//! 3. [`pg`]: connections to PostgreSQL: open, batch, wait, lose.
+//! 4. [`manager`]: gives the lock table's operations to sessions and its outcomes to the callers.
+//! 5. `runtime`: the I/O thread.
+//! 6. `binding`: the classes that `lib/client.js` calls.
+//!
+//! A call runs on the JavaScript thread through the binding into the manager, which asks the lock table under a short
+//! lock. What needs no server is answered there and then. The rest goes as jobs to sessions on the I/O thread, and the
+//! answers return through a mailbox, one wake-up a batch.
+
+#![warn(missing_docs)]
+
+mod binding;
+pub mod core;
+pub mod error;
+pub mod manager;
+pub mod pg;
+mod runtime;

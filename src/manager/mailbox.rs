@@ -1,0 +1,104 @@
+//! Where answers wait for the thread that asked. The manager puts them in, the binding takes them out.
+
+use crate::core::RequestId;
+use crate::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// One JavaScript thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientId(u64);
+
+/// Of the 53 bits that JavaScript counts exactly, the lower ones number the requests of a client.
+const REQUEST_BITS: u32 = 36;
+
+impl ClientId {
+    /// A new one.
+    #[must_use]
+    pub fn next() -> ClientId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        ClientId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The request with this number (below 2³⁶) of this client.
+    #[must_use]
+    pub fn request(self, number: u64) -> RequestId {
+        RequestId((self.0 << REQUEST_BITS) | (number & ((1 << REQUEST_BITS) - 1)))
+    }
+
+    /// Who made the request.
+    #[must_use]
+    pub fn of(request: RequestId) -> ClientId {
+        ClientId(request.0 >> REQUEST_BITS)
+    }
+
+    /// The number that the client gave the request.
+    #[must_use]
+    pub fn number_of(request: RequestId) -> u64 {
+        request.0 & ((1 << REQUEST_BITS) - 1)
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The lock is held.
+    Granted,
+    /// The lock is taken.
+    Denied,
+    /// The request failed, or a closing could not be finished.
+    Failed(Error),
+    /// A release is done; of which hold.
+    Released(RequestId),
+    /// A release found nothing to release.
+    NotHeld,
+    /// A release came too late: the hold was lost.
+    ReleaseFailed(RequestId, Error),
+    /// A hold is lost.
+    Lost(Error),
+    /// An owner is closed, and the sessions that only it used.
+    Closed,
+}
+
+/// The answers for one client.
+pub struct Mailbox {
+    /// Whose it is.
+    pub client: ClientId,
+    answers: Mutex<Vec<(RequestId, Answer)>>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Mailbox {
+    /// An empty one; `wake` is called, from any thread, when something arrives while it is empty.
+    pub fn new(client: ClientId, wake: impl Fn() + Send + Sync + 'static) -> Mailbox {
+        Mailbox { client, answers: Mutex::new(Vec::new()), wake: Box::new(wake) }
+    }
+
+    /// Everything that has arrived, in order.
+    #[must_use]
+    pub fn take(&self) -> Vec<(RequestId, Answer)> {
+        std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether something has arrived.
+    #[must_use]
+    pub fn has_answers(&self) -> bool {
+        !self.answers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Puts an answer in; whether the mailbox was empty, so that its client has to be woken.
+    pub(super) fn put(&self, request: RequestId, answer: Answer) -> bool {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.push((request, answer));
+        answers.len() == 1
+    }
+
+    /// Puts in an answer that was found on the client's own thread, which looks for it at once.
+    pub fn put_own(&self, request: RequestId, answer: Answer) {
+        self.put(request, answer);
+    }
+
+    pub(super) fn wake(&self) {
+        (self.wake)();
+    }
+}

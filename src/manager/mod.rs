@@ -1,0 +1,269 @@
+//! Joins the lock table to the sessions: one manager per process and connection config.
+//!
+//! Calls come in on the callers' threads, take the state's lock for a moment and leave; answers that need the server come
+//! later through the caller's [`Mailbox`]. It knows nothing of Node.
+
+mod mailbox;
+mod registry;
+mod retries;
+mod route;
+mod serve;
+mod slot;
+mod state;
+
+pub use mailbox::{Answer, ClientId, Mailbox};
+pub use registry::{close_client, manager_for};
+
+use crate::core::lock_table::{Admission, Release, Request};
+use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
+use crate::error::Error;
+use crate::pg::ConnectConfig;
+use crate::runtime;
+use serve::Work;
+use slot::Job;
+use state::State;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How the sessions of one manager behave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// Most sessions that wait in the server's queue; further waits are retried in batches.
+    pub max_wait_connections: usize,
+    /// After how long a session without locks and waits is closed.
+    pub idle_timeout: Duration,
+    /// How long the server may be silent while locks are held before it is asked for a sign of life.
+    pub heartbeat: Duration,
+}
+
+/// The locks of this process at one server.
+pub struct Manager {
+    this: Weak<Manager>,
+    config: ConnectConfig,
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+/// The immediate answer to a call.
+#[derive(Debug)]
+pub struct Reply<T> {
+    /// What it is.
+    pub answer: T,
+    /// Whether the call has put something into the caller's empty mailbox, for which nobody wakes the caller.
+    pub mail: bool,
+}
+
+impl Manager {
+    fn new(config: ConnectConfig, settings: Settings) -> Arc<Manager> {
+        Arc::new_cyclic(|this| Manager {
+            this: Weak::clone(this),
+            state: Mutex::new(State::new(settings.clone())),
+            config,
+            settings,
+        })
+    }
+
+    /// A new owner, whose requests come from the mailbox's client. While one is open, idle sessions stay open for
+    /// [`Settings::idle_timeout`].
+    pub fn open_owner(&self, mailbox: &Arc<Mailbox>) -> OwnerId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let owner = OwnerId(NEXT.fetch_add(1, Ordering::Relaxed));
+        self.change(None, |state| state.open_owner(owner, mailbox));
+        owner
+    }
+
+    /// Ends an owner: gives up its holds, ends its waits, and the sessions too where it was the last. Answers
+    /// [`Answer::Closed`] to the ticket.
+    pub fn close_owner(&self, owner: OwnerId, ticket: RequestId) -> bool {
+        self.change(Some(ClientId::of(ticket)), |state| state.close_owner(owner, ticket)).mail
+    }
+
+    /// Ends all that a client has, whose thread has ended.
+    pub fn close_client(&self, client: ClientId) {
+        self.change(None, |state| state.close_client(client));
+    }
+
+    /// Asks for a lock. [`Admission::Pending`] is followed by [`Answer::Granted`], [`Answer::Denied`] or
+    /// [`Answer::Failed`]; a granted hold may be followed by [`Answer::Lost`].
+    ///
+    /// # Errors
+    /// `ERR_CLIENT_CLOSED`; `40P01` for an upgrade that waits for another upgrade of the same key.
+    pub fn acquire(&self, request: Request) -> Reply<Result<Admission, Error>> {
+        self.change(Some(ClientId::of(request.id)), |state| {
+            if !state.owner_is_open(request.owner) {
+                return Err(Error::client_closed());
+            }
+            match state.event(None, |table, now| table.acquire(request, now)) {
+                Admission::Deadlock => Err(Error::deadlock()),
+                admission => Ok(admission),
+            }
+        })
+    }
+
+    /// Gives up a hold. [`Release::Pending`] is followed by [`Answer::Released`] or [`Answer::ReleaseFailed`].
+    pub fn release(&self, hold: RequestId, ticket: RequestId) -> Reply<Release> {
+        self.change(Some(ClientId::of(ticket)), |state| {
+            state.event(None, |table, now| table.release(hold, ticket, now))
+        })
+    }
+
+    /// Gives up the owner's latest hold. [`Release::Pending`] may besides be followed by [`Answer::NotHeld`].
+    ///
+    /// # Errors
+    /// `ERR_CLIENT_CLOSED`.
+    pub fn release_latest(
+        &self,
+        owner: OwnerId,
+        key: Key,
+        mode: Mode,
+        ticket: RequestId,
+    ) -> Reply<Result<Release, Error>> {
+        self.change(Some(ClientId::of(ticket)), |state| {
+            if !state.owner_is_open(owner) {
+                return Err(Error::client_closed());
+            }
+            Ok(state.event(None, |table, now| table.release_latest(owner, key, mode, ticket, now)))
+        })
+    }
+
+    /// Takes a request back, whether it still waits or is granted already. Nothing more is answered to it.
+    pub fn cancel(&self, request: RequestId) -> bool {
+        self.change(Some(ClientId::of(request)), |state| {
+            state.event(None, |table, now| table.cancel(request, now));
+        })
+        .mail
+    }
+
+    /// Changes the state, hands out what follows from it, and wakes whom it concerns except the caller.
+    fn change<T>(&self, caller: Option<ClientId>, change: impl FnOnce(&mut State) -> T) -> Reply<T> {
+        let mut state = self.lock();
+        let answer = change(&mut state);
+        state.settle();
+        if state.to_wake.is_empty() && state.to_open.is_empty() && !state.start_retrying {
+            return Reply { answer, mail: false };
+        }
+        let to_wake = std::mem::take(&mut state.to_wake);
+        let to_open: Vec<_> = std::mem::take(&mut state.to_open)
+            .into_iter()
+            .filter_map(|id| Some((id, Arc::clone(&state.slots.get(&id)?.changed))))
+            .collect();
+        let start_retrying = std::mem::take(&mut state.start_retrying);
+        drop(state);
+        if let Some(this) = self.this.upgrade() {
+            for (id, changed) in to_open {
+                runtime::handle().spawn(serve::serve(Arc::clone(&this), id, changed));
+            }
+            if start_retrying {
+                runtime::handle().spawn(serve::keep_retrying(this));
+            }
+        }
+        let mut mail = false;
+        for mailbox in to_wake {
+            if Some(mailbox.client) == caller {
+                mail = true;
+            } else {
+                mailbox.wake();
+            }
+        }
+        Reply { answer, mail }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened(&self, id: SessionId) {
+        self.change(None, |state| {
+            if let Some(slot) = state.slots.get_mut(&id) {
+                slot.open = true;
+                slot.idle_since = Instant::now();
+            }
+        });
+    }
+
+    fn open_failed(&self, id: SessionId, cause: &Error) {
+        self.change(None, |state| state.open_failed(id, cause));
+    }
+
+    fn is_abandoned(&self) -> bool {
+        !self.lock().has_owners()
+    }
+
+    fn next_work(&self, id: SessionId) -> Work {
+        self.change(None, |state| loop {
+            let is_retrying = state.main == Some(id) && !state.retries.is_empty();
+            let idle_timeout = if state.has_owners() { self.settings.idle_timeout } else { Duration::ZERO };
+            let Some(slot) = state.slots.get_mut(&id) else { return Work::Leave };
+            if !slot.jobs.is_empty() {
+                slot.idle_since = Instant::now();
+                return Work::Jobs(std::mem::take(&mut slot.jobs));
+            }
+            match slot.wait {
+                Some(wait) if wait.cancelled => {
+                    state.end_cancelled_wait(id);
+                    state.settle();
+                    continue;
+                }
+                Some(wait) => return Work::Wait(wait),
+                None => {}
+            }
+            if slot.held > 0 {
+                return Work::Rest { limit: self.settings.heartbeat, heartbeat: true };
+            }
+            let idle = slot.idle_since.elapsed();
+            if is_retrying {
+                return Work::Rest { limit: self.settings.heartbeat, heartbeat: false };
+            }
+            if idle < idle_timeout {
+                return Work::Rest { limit: idle_timeout - idle, heartbeat: false };
+            }
+            state.leave(id);
+            return Work::Leave;
+        })
+        .answer
+    }
+
+    fn jobs_done(&self, id: SessionId, report: impl FnOnce(&mut dyn FnMut(Job, Result<bool, Error>))) {
+        self.change(None, |state| report(&mut |job, result| state.job_done(id, job, result)));
+    }
+
+    /// Whether a wait under way must be cut short.
+    fn must_interrupt(&self, id: SessionId) -> bool {
+        let state = self.lock();
+        state.slots.get(&id).is_some_and(|slot| !slot.jobs.is_empty() || slot.wait.is_some_and(|wait| wait.cancelled))
+    }
+
+    fn turn_over(&self, id: SessionId, acquired: bool) {
+        self.change(None, |state| {
+            let Some(slot) = state.slots.get_mut(&id) else { return };
+            slot.idle_since = Instant::now();
+            if acquired {
+                if let Some(wait) = slot.wait.take() {
+                    state.acquired(wait.key, id);
+                }
+            }
+        });
+    }
+
+    fn wait_failed(&self, id: SessionId, cause: &Error) {
+        self.change(None, |state| {
+            if let Some(wait) = state.slots.get_mut(&id).and_then(|slot| slot.wait.take()) {
+                state.wait_failed(wait, cause);
+                state.find_wait_for(id);
+            }
+        });
+    }
+
+    fn lost(&self, id: SessionId, unfinished: Vec<Job>, cause: &Error) {
+        self.change(None, |state| state.lost(id, unfinished, cause));
+    }
+
+    fn left(&self) {
+        self.change(None, State::left);
+    }
+
+    fn retry_round(&self) -> Option<Duration> {
+        self.change(None, State::retry_round).answer
+    }
+}

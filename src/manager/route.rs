@@ -1,0 +1,272 @@
+//! Which session does what: from the lock table's operations to the sessions' work and back to the table's events.
+
+use super::slot::{Job, Wait};
+use super::state::State;
+use crate::core::lock_table::Operation;
+use crate::core::{Key, Mode, SessionId};
+use crate::error::Error;
+use crate::pg::{Role, Step};
+use std::time::{Duration, Instant};
+
+/// A session that holds more keys than this slows down everybody on it, as PostgreSQL walks all locks of a session at
+/// each transaction end: new tries go to another one.
+const MOST_KEYS_ON_A_SESSION: usize = 640;
+/// Beyond so many sessions for tries and holds, the least loaded one takes more.
+const MOST_MAIN_SESSIONS: usize = 20;
+/// How long a key that was found taken elsewhere goes to a wait session directly, as its first try would fail.
+const CONTENDED_FOR: Duration = Duration::from_millis(500);
+
+impl State {
+    pub(super) fn route(&mut self, operation: Operation) {
+        match operation {
+            Operation::Try { key, mode, home: None, patient } => self.route_try(key, mode, patient),
+            Operation::Try { key, mode, home: Some(home), .. } => {
+                self.push_or_fail(home, Job::Step(Step::Try { key, mode }));
+            }
+            Operation::Wait { key, mode, home: None } => self.route_wait(key, mode),
+            Operation::Wait { key, mode, home: Some(home) } => match self.slots.get_mut(&home) {
+                Some(slot) if slot.role == Role::Wait && slot.wait.is_none() => {
+                    slot.wait = Some(Wait { key, mode, cancelled: false });
+                    slot.changed.notify_one();
+                }
+                _ => self.retry_later(key, mode, Some(home)),
+            },
+            Operation::CancelWait { key } => self.cancel_wait(key),
+            Operation::Release { key, home, exclusive, shared } => {
+                self.unload(home);
+                self.push_or_fail(home, Job::Step(Step::Release { key, exclusive, shared }));
+                self.find_wait_for(home);
+            }
+            Operation::Cycle { key, home, exclusive, shared, mode, patient } => {
+                self.unload(home);
+                if patient && self.slots.get(&home).is_some_and(|slot| slot.role == Role::Wait) {
+                    // Behind whoever waits on the server, in the server's own queue.
+                    self.push_or_fail(home, Job::SilentRelease { key, exclusive, shared });
+                    self.event(None, |table, now| table.denied(key, now));
+                } else {
+                    self.push_or_fail(home, Job::Step(Step::Cycle { key, exclusive, shared, mode }));
+                }
+            }
+            Operation::Downgrade { key, home, take_shared } => {
+                self.push_or_fail(home, Job::Step(Step::Downgrade { key, take_shared }));
+            }
+            Operation::Probe { key, home } => self.push_or_fail(home, Job::Probe { key }),
+        }
+    }
+
+    fn route_try(&mut self, key: Key, mode: Mode, patient: bool) {
+        if patient && self.was_contended(key) && self.can_wait() {
+            self.event(None, |table, now| table.denied(key, now));
+            return;
+        }
+        let main = self.main_session();
+        self.push_or_fail(main, Job::Step(Step::Try { key, mode }));
+    }
+
+    fn route_wait(&mut self, key: Key, mode: Mode) {
+        let wait = Wait { key, mode, cancelled: false };
+        let free = self.slots.iter().find(|(_, slot)| slot.is_free_to_wait()).map(|(&id, _)| id);
+        let session = match free {
+            Some(session) => session,
+            None if self.may_open_wait_session() => self.begin_session(Role::Wait),
+            None => return self.retry_later(key, mode, None),
+        };
+        let slot = self.slots.get_mut(&session).expect("BUG: the slot was there a moment ago");
+        slot.wait = Some(wait);
+        slot.changed.notify_one();
+    }
+
+    /// Ends a wait wherever it is.
+    pub(super) fn cancel_wait(&mut self, key: Key) {
+        if let Some(retry) = self.retries.get_mut(key) {
+            if retry.under_way {
+                retry.cancelled = true;
+            } else {
+                self.retries.remove(key);
+                self.event(None, |table, now| table.wait_ended(key, now));
+            }
+            return;
+        }
+        let waiting = self.slots.iter_mut().find_map(|(&id, slot)| {
+            let wait = slot.wait.as_mut().filter(|wait| wait.key == key)?;
+            wait.cancelled = true;
+            slot.changed.notify_one();
+            Some((id, slot.open))
+        });
+        if let Some((session, false)) = waiting {
+            self.end_cancelled_wait(session);
+        }
+    }
+
+    /// The wait of this session is cancelled and nothing of it is on the server.
+    pub(super) fn end_cancelled_wait(&mut self, session: SessionId) {
+        let wait = self.slots.get_mut(&session).and_then(|slot| slot.wait.take());
+        if let Some(Wait { key, .. }) = wait {
+            self.event(None, |table, now| table.wait_ended(key, now));
+        }
+        self.find_wait_for(session);
+    }
+
+    pub(super) fn retry_later(&mut self, key: Key, mode: Mode, home: Option<SessionId>) {
+        self.retries.add(key, mode, home, Instant::now());
+        if !self.retries.ticking {
+            self.retries.ticking = true;
+            self.start_retrying = true;
+        }
+    }
+
+    /// Tries the waits that are due; how long to pause, or `None` where none is left.
+    pub(super) fn retry_round(&mut self) -> Option<Duration> {
+        while self.may_open_wait_session() {
+            let Some((key, mode)) = self.retries.take_oldest() else { break };
+            self.route_wait(key, mode);
+        }
+        if self.retries.is_empty() {
+            self.retries.ticking = false;
+            return None;
+        }
+        let now = Instant::now();
+        let due = self.retries.due(now);
+        let tried = due.len();
+        for (key, mode, home) in due {
+            match home {
+                Some(home) => self.push_or_fail(home, Job::BriefWait { key, mode }),
+                None => {
+                    let main = self.main_session();
+                    self.push_or_fail(main, Job::Retry { key, mode });
+                }
+            }
+        }
+        Some(self.retries.pause(tried, now))
+    }
+
+    /// Gives a session without work the oldest wait that has none.
+    pub(super) fn find_wait_for(&mut self, session: SessionId) {
+        if !self.slots.get(&session).is_some_and(super::slot::Slot::is_free_to_wait) {
+            return;
+        }
+        if let Some((key, mode)) = self.retries.take_oldest() {
+            if let Some(slot) = self.slots.get_mut(&session) {
+                slot.wait = Some(Wait { key, mode, cancelled: false });
+                slot.changed.notify_one();
+            }
+        }
+    }
+
+    /// Reports the result of a job that was done.
+    pub(super) fn job_done(&mut self, session: SessionId, job: Job, result: Result<bool, Error>) {
+        if job.is_try() {
+            if let Some(slot) = self.slots.get_mut(&session) {
+                slot.tries -= 1;
+            }
+        }
+        let result = match result {
+            Ok(result) => result,
+            Err(cause) => return self.job_failed(job, &cause),
+        };
+        match job {
+            Job::Step(Step::Try { key, .. } | Step::Cycle { key, .. }) => {
+                if result {
+                    self.acquired(key, session);
+                } else {
+                    self.note_contended(key);
+                    self.event(None, |table, now| table.denied(key, now));
+                }
+            }
+            Job::Step(Step::Release { key, .. }) => {
+                let cause = Error::new("ERR_LOCK_LOST", "the server knows of no such lock of this session");
+                self.event(Some(&cause), |table, now| table.released(key, result, now));
+            }
+            Job::Step(Step::Downgrade { key, .. }) => {
+                self.event(None, |table, now| table.downgraded(key, true, now));
+            }
+            Job::Retry { key, .. } | Job::BriefWait { key, .. } => self.retried(key, session, result),
+            Job::SilentRelease { .. } => {}
+            Job::Probe { key } => self.event(None, |table, now| table.probed(key, result, now)),
+        }
+    }
+
+    fn retried(&mut self, key: Key, session: SessionId, acquired: bool) {
+        if acquired {
+            self.retries.remove(key);
+            self.acquired(key, session);
+            return;
+        }
+        if let Some(retry) = self.retries.get_mut(key) {
+            retry.under_way = false;
+            if retry.cancelled {
+                self.cancel_wait(key);
+            }
+        }
+    }
+
+    /// Reports a job that was not done, or of which nobody knows.
+    pub(super) fn job_failed(&mut self, job: Job, cause: &Error) {
+        match job {
+            Job::Step(Step::Try { key, .. } | Step::Cycle { key, .. }) => self.acquire_failed(key, cause),
+            Job::Step(Step::Release { key, .. }) => {
+                self.event(Some(cause), |table, now| table.released(key, false, now));
+            }
+            Job::Step(Step::Downgrade { key, .. }) => {
+                self.event(None, |table, now| table.downgraded(key, false, now));
+            }
+            Job::Retry { key, mode } | Job::BriefWait { key, mode } => {
+                let cancelled = self.retries.remove(key).is_some_and(|retry| retry.cancelled);
+                self.wait_failed(Wait { key, mode, cancelled }, cause);
+            }
+            Job::SilentRelease { .. } => {}
+            Job::Probe { key } => self.event(None, |table, now| table.probed(key, false, now)),
+        }
+    }
+
+    fn push_or_fail(&mut self, session: SessionId, job: Job) {
+        match self.slots.get_mut(&session) {
+            Some(slot) => slot.push(job),
+            None => self.job_failed(job, &Error::new("ECONNRESET", "the session is gone")),
+        }
+    }
+
+    fn unload(&mut self, session: SessionId) {
+        if let Some(slot) = self.slots.get_mut(&session) {
+            slot.held -= 1;
+        }
+    }
+
+    /// The session for new tries: one that is not too full, newly begun if need be.
+    fn main_session(&mut self) -> SessionId {
+        let load = |id: &SessionId| self.slots.get(id).map_or(usize::MAX, super::slot::Slot::load);
+        if let Some(main) = self.main.filter(|main| load(main) < MOST_KEYS_ON_A_SESSION) {
+            return main;
+        }
+        let mains = self.slots.iter().filter(|(_, slot)| slot.role == Role::Main);
+        let least = mains.clone().min_by_key(|(_, slot)| slot.load());
+        let main = match least {
+            Some((&id, slot)) if slot.load() < MOST_KEYS_ON_A_SESSION / 2 || mains.count() >= MOST_MAIN_SESSIONS => id,
+            _ => self.begin_session(Role::Main),
+        };
+        self.main = Some(main);
+        main
+    }
+
+    fn can_wait(&self) -> bool {
+        self.slots.values().any(super::slot::Slot::is_free_to_wait) || self.may_open_wait_session()
+    }
+
+    fn may_open_wait_session(&self) -> bool {
+        let waiting = self.slots.values().filter(|slot| slot.role == Role::Wait).count();
+        waiting < self.settings.max_wait_connections
+            && self.wait_sessions_paused.is_none_or(|until| until <= Instant::now())
+    }
+
+    fn was_contended(&self, key: Key) -> bool {
+        self.contended.get(&key).is_some_and(|when| when.elapsed() < CONTENDED_FOR)
+    }
+
+    fn note_contended(&mut self, key: Key) {
+        let now = Instant::now();
+        if self.contended.len() >= 1000 {
+            self.contended.retain(|_, when| when.elapsed() < CONTENDED_FOR);
+        }
+        self.contended.insert(key, now);
+    }
+}

@@ -1,0 +1,167 @@
+//! The task that owns one session: opens it, does the work of its slot, keeps it alive while it holds, closes it.
+
+use super::slot::{Job, Wait};
+use super::Manager;
+use crate::core::SessionId;
+use crate::error::Error;
+use crate::pg::{Fault, Session};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::{sleep, sleep_until};
+
+/// How long a wait stays in the server's queue at a stretch. A wait holds a snapshot, which `VACUUM` and
+/// `CREATE INDEX CONCURRENTLY` must wait for, so it may not last; a little over `deadlock_timeout` (1 s by default), so
+/// that PostgreSQL's own check runs within it.
+const TURN: Duration = Duration::from_millis(1200);
+/// How long a session for everybody may block for one.
+const BRIEF_TURN: Duration = Duration::from_millis(3);
+
+/// What a session is to do next.
+pub(super) enum Work {
+    Jobs(VecDeque<Job>),
+    Wait(Wait),
+    /// Nothing until something changes, or this passes: with locks held it is time for a heartbeat then, else to look again.
+    Rest {
+        limit: Duration,
+        heartbeat: bool,
+    },
+    /// Close: the slot is gone already.
+    Leave,
+}
+
+/// Runs the session to its end.
+pub(super) async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
+    let Some(session) = open(&manager, id, &changed).await else { return };
+    loop {
+        let fault = match manager.next_work(id) {
+            Work::Jobs(mut jobs) => match work_off(&manager, id, &session, &mut jobs).await {
+                Ok(()) => continue,
+                Err(fault) => return manager.lost(id, jobs.into(), &fault),
+            },
+            Work::Wait(wait) => wait_in_queue(&manager, id, &session, wait, &changed).await,
+            Work::Rest { limit, heartbeat } => rest(&session, &changed, limit, heartbeat).await,
+            Work::Leave => {
+                session.close().await;
+                return manager.left();
+            }
+        };
+        if let Err(cause) = fault {
+            return manager.lost(id, Vec::new(), &cause);
+        }
+    }
+}
+
+async fn open(manager: &Manager, id: SessionId, changed: &Notify) -> Option<Session> {
+    let opening = Session::open(&manager.config, manager.settings.heartbeat);
+    tokio::pin!(opening);
+    let opened = loop {
+        tokio::select! {
+            opened = &mut opening => break opened,
+            () = changed.notified() => {
+                if manager.is_abandoned() {
+                    break Err(Error::client_closed());
+                }
+            }
+        }
+    };
+    match opened {
+        Ok(session) => {
+            manager.opened(id);
+            Some(session)
+        }
+        Err(cause) => {
+            manager.open_failed(id, &cause);
+            None
+        }
+    }
+}
+
+/// Works off the jobs; those that are left when it fails have not been reported.
+async fn work_off(manager: &Manager, id: SessionId, session: &Session, jobs: &mut VecDeque<Job>) -> Result<(), Error> {
+    let steps: Vec<_> = jobs.iter().filter_map(|job| job.step()).collect();
+    if !steps.is_empty() {
+        let mut results = match session.run(&steps).await {
+            Ok(results) => results.into_iter(),
+            Err(Fault::Statement(error) | Fault::Lost(error)) => return Err(error),
+        };
+        manager.jobs_done(id, |done| {
+            jobs.retain(|&job| {
+                if job.step().is_none() {
+                    return true;
+                }
+                done(job, results.next().expect("BUG: a step without a result"));
+                false
+            });
+        });
+    }
+    while let Some(&job) = jobs.front() {
+        let result = match job {
+            Job::Probe { key } => session.is_contended(key).await,
+            Job::BriefWait { key, mode } => session.wait_turn(key, mode, BRIEF_TURN).await,
+            Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } => {
+                unreachable!("BUG: a step was left after the batch")
+            }
+        };
+        let result = match result {
+            Ok(answer) => Ok(answer),
+            Err(Fault::Statement(error)) => Err(error),
+            Err(Fault::Lost(cause)) => return Err(cause),
+        };
+        jobs.pop_front();
+        manager.jobs_done(id, |done| done(job, result));
+    }
+    Ok(())
+}
+
+/// One turn of waiting, cut short when the wait is cancelled or the session is needed for what it holds.
+async fn wait_in_queue(
+    manager: &Manager,
+    id: SessionId,
+    session: &Session,
+    wait: Wait,
+    changed: &Notify,
+) -> Result<(), Error> {
+    let turn = session.wait_turn(wait.key, wait.mode, TURN);
+    tokio::pin!(turn);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut turn => break outcome,
+            () = changed.notified() => {
+                if manager.must_interrupt(id) {
+                    break tokio::join!(&mut turn, session.cancel()).0;
+                }
+            }
+        }
+    };
+    match outcome {
+        Ok(acquired) => manager.turn_over(id, acquired),
+        Err(Fault::Statement(cause)) => manager.wait_failed(id, &cause),
+        Err(Fault::Lost(cause)) => return Err(cause),
+    }
+    Ok(())
+}
+
+async fn rest(session: &Session, changed: &Notify, limit: Duration, heartbeat: bool) -> Result<(), Error> {
+    let wake = sleep_until((Instant::now() + limit).into());
+    tokio::select! {
+        () = changed.notified() => return Ok(()),
+        cause = session.lost() => return Err(cause),
+        () = wake => {}
+    }
+    if !heartbeat {
+        return Ok(());
+    }
+    match session.heartbeat().await {
+        Ok(()) => Ok(()),
+        Err(Fault::Statement(cause) | Fault::Lost(cause)) => Err(cause),
+    }
+}
+
+/// Tries again for the waits without a session of their own, until there are none.
+pub(super) async fn keep_retrying(manager: Arc<Manager>) {
+    while let Some(pause) = manager.retry_round() {
+        sleep(pause).await;
+    }
+}

@@ -1,0 +1,11 @@
+//! PostgreSQL: what to connect to and what to say there. The only user of `tokio_postgres`; knows nothing of owners,
+//! waiters or Node.
+
+mod config;
+mod connect;
+mod session;
+mod setup;
+mod sql;
+
+pub use config::ConnectConfig;
+pub use session::{Fault, Role, Session, Step};

@@ -1,0 +1,450 @@
+//! One connection that holds locks: open, work off batches, wait for a lock, be cancelled, be lost.
+//!
+//! A session knows nothing of who wants its locks. Its one invariant: what it reports as taken is held by the backend
+//! that it began with; where it cannot tell any more it calls itself lost.
+
+use super::config::{Address, ConnectConfig};
+use super::connect::{self, Endpoint, Socket};
+use super::setup::{self, ANSWER_LIMIT};
+use super::sql::{self, Action};
+use crate::core::{Key, Mode};
+use crate::error::{Error, Peer};
+use std::collections::HashSet;
+use std::future::Future;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Tries and releases of many keys; never blocks.
+    Main,
+    /// Waits in the server's queue for one key, then is its home.
+    Wait,
+}
+
+/// A unit of work that never blocks. Keys within one batch do not repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Take the key if it is free. Answer: whether it was.
+    Try {
+        /// The key.
+        key: Key,
+        /// The mode to take it in.
+        mode: Mode,
+    },
+    /// Give the key up. Answer: whether it was held.
+    Release {
+        /// The key.
+        key: Key,
+        /// Held exclusively.
+        exclusive: bool,
+        /// Held shared.
+        shared: bool,
+    },
+    /// Give the key up and try for it again. Answer: whether it was free.
+    Cycle {
+        /// The key.
+        key: Key,
+        /// Held exclusively.
+        exclusive: bool,
+        /// Held shared.
+        shared: bool,
+        /// The mode to try for.
+        mode: Mode,
+    },
+    /// Keep the key shared only. Answer: `true`.
+    Downgrade {
+        /// The key, held exclusively.
+        key: Key,
+        /// Whether it is not held shared yet.
+        take_shared: bool,
+    },
+}
+
+/// How work on a session fails.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// This statement failed; the session lives.
+    Statement(Error),
+    /// The session is gone, with all its locks.
+    Lost(Error),
+}
+
+/// An open session.
+pub struct Session {
+    client: Client,
+    cancel: CancelToken,
+    endpoint: Endpoint,
+    pid: i32,
+    batch: Statement,
+    single: [Statement; 4],
+    wait: [Statement; 2],
+    ended: watch::Receiver<Option<Error>>,
+    connection: Running,
+}
+
+/// The task that moves the bytes. One that waits for an answer would keep its socket, and the server its locks, until
+/// that comes: it ends with its session.
+struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Session {
+    /// Connects and sets the session up.
+    ///
+    /// # Errors
+    /// The system's code, a SQLSTATE, `ETIMEDOUT` after the config's limit, `ERR_TRANSACTION_POOLING` or
+    /// `ERR_UNSUPPORTED_SERVER`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket.
+    pub async fn open(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
+        let limit = config.connect_timeout;
+        match timeout(limit, Session::open_unlimited(config, heartbeat)).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                let message = format!("ETIMEDOUT: no session within {} ms", limit.as_millis());
+                Err(Error::new("ETIMEDOUT", message).at(&named_peer(&config.address)))
+            }
+        }
+    }
+
+    async fn open_unlimited(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
+        let (endpoint, socket) = connect::connect(&config.address).await?;
+        let peer = endpoint.peer();
+        let (client, ended, connection) = start(config, socket).await.map_err(|error| error.at(&peer))?;
+        let prepare = |text| client.prepare(text);
+        // One round trip for all of it: the requests are sent before the first answer is awaited.
+        let (pid, prepared) = tokio::join!(setup::set_up(&client, config, heartbeat), async {
+            tokio::try_join!(
+                prepare(sql::BATCH),
+                prepare(sql::SINGLE[0]),
+                prepare(sql::SINGLE[1]),
+                prepare(sql::SINGLE[2]),
+                prepare(sql::SINGLE[3]),
+                prepare(sql::wait(1)),
+                prepare(sql::wait(2)),
+            )
+        });
+        let pid = pid.map_err(|error| error.at(&peer))?;
+        let (batch, single0, single1, single2, single3, wait1, wait2) =
+            prepared.map_err(|error| Error::from(error).at(&peer))?;
+        let single = [single0, single1, single2, single3];
+        let cancel = client.cancel_token();
+        Ok(Session { client, cancel, endpoint, pid, batch, single, wait: [wait1, wait2], ended, connection })
+    }
+
+    /// Resolves when the connection has ended by itself, to the reason.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn lost(&self) -> Error {
+        let mut ended = self.ended.clone();
+        let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        reason.unwrap_or_else(|| Error::new("ECONNRESET", "the connection has ended"))
+    }
+
+    /// Works off a batch in one round trip; one answer a step, in their order.
+    ///
+    /// # Errors
+    /// Of a step: the server's, where that step was not done. [`Fault::Lost`]: nothing is known of any of them.
+    ///
+    /// # Cancel safety
+    /// None: a dropped batch may have taken locks.
+    pub async fn run(&self, steps: &[Step]) -> Result<Vec<Result<bool, Error>>, Fault> {
+        let mut rows = Vec::with_capacity(steps.len());
+        for step in steps {
+            push_rows(step, &mut rows);
+        }
+        match self.run_rows(&rows).await {
+            Ok(done) => {
+                let mut done = done.into_iter();
+                Ok(steps.iter().map(|step| Ok(step_answer(step, &mut done))).collect())
+            }
+            Err(Fault::Statement(error)) => self.salvage(steps, &error).await,
+            Err(lost) => Err(lost),
+        }
+    }
+
+    /// One turn of waiting for a lock in the server's queue: whether it was granted within `turn`.
+    ///
+    /// # Errors
+    /// [`Fault::Statement`]: this wait cannot go on (`40P01`, `53200`). [`Fault::Lost`].
+    ///
+    /// # Cancel safety
+    /// None: call [`Session::cancel`] and await the turn; it may have been granted.
+    pub async fn wait_turn(&self, key: Key, mode: Mode, turn: Duration) -> Result<bool, Fault> {
+        let (high, low) = key.halves();
+        let statement = &self.wait[usize::from(key.space() == 2)];
+        let (exclusive, limit) = (mode == Mode::Exclusive, turn.as_millis().to_string());
+        let parameters: [&(dyn ToSql + Sync); 4] = [&high, &low, &exclusive, &limit];
+        match self.answer(turn + ANSWER_LIMIT, self.client.query_one(statement, &parameters)).await {
+            Ok(row) => self.verify_backend(&row).map(|()| true),
+            // Out of time or cancelled, but perhaps in the very moment of the grant: session locks outlive the statement.
+            Err(Fault::Statement(error))
+                if [SqlState::LOCK_NOT_AVAILABLE.code(), SqlState::QUERY_CANCELED.code()].contains(&error.code()) =>
+            {
+                Ok(self.held().await?.contains(&(key, mode)))
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Asks the server to end the statement under way. Resolves once the request is delivered, so that it cannot hit a
+    /// later statement; a request that cannot be delivered is given up, as a turn ends by itself.
+    pub async fn cancel(&self) {
+        let deliver = async {
+            let mut socket = self.endpoint.connect().await.ok()?;
+            self.cancel.cancel_query_raw(&mut socket, NoTls).await.ok()?;
+            // The server closes this connection after it has signalled the backend.
+            socket.read(&mut [0]).await.ok()
+        };
+        let _ = timeout(ANSWER_LIMIT, deliver).await;
+    }
+
+    /// Whether anybody waits for the key.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn is_contended(&self, key: Key) -> Result<bool, Fault> {
+        let (high, low) = key.halves();
+        let space = key.space();
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&high, Type::INT4), (&low, Type::INT4), (&space, Type::INT2)];
+        let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(sql::CONTENDED, &parameters)).await?;
+        decode(row.try_get(0))
+    }
+
+    /// A sign of life.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`]: there was none in time.
+    pub async fn heartbeat(&self) -> Result<(), Fault> {
+        let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(sql::HEARTBEAT, &[])).await?;
+        self.verify_backend(&row)
+    }
+
+    /// Takes leave of the server; the locks that are left are given up.
+    pub async fn close(self) {
+        let Session { client, mut ended, connection, .. } = self;
+        drop(client);
+        let _ = timeout(ANSWER_LIMIT, ended.wait_for(Option::is_some)).await;
+        drop(connection);
+    }
+
+    async fn run_rows(&self, rows: &[(Action, Key)]) -> Result<Vec<bool>, Fault> {
+        if let [(action, key @ Key::Pair(..))] = rows {
+            if let Some(statement) = self.single.get(usize::from(action.code(key.space()).unsigned_abs())) {
+                let (high, low) = key.halves();
+                let row = self.answer(ANSWER_LIMIT, self.client.query_one(statement, &[&high, &low])).await?;
+                self.verify_backend(&row)?;
+                return Ok(vec![decode(row.try_get(1))?]);
+            }
+        }
+        let mut actions = Vec::with_capacity(rows.len());
+        let mut highs = Vec::with_capacity(rows.len());
+        let mut lows = Vec::with_capacity(rows.len());
+        for (action, key) in rows {
+            let (high, low) = key.halves();
+            actions.push(action.code(key.space()));
+            highs.push(high);
+            lows.push(low);
+        }
+        let parameters: [&(dyn ToSql + Sync); 3] = [&actions, &highs, &lows];
+        let row = self.answer(ANSWER_LIMIT, self.client.query_one(&self.batch, &parameters)).await?;
+        self.verify_backend(&row)?;
+        let done: Vec<bool> = decode(row.try_get(1))?;
+        if done.len() == rows.len() {
+            Ok(done)
+        } else {
+            Err(Fault::Lost(Error::new("08P01", "the server answered another number of steps than it was asked")))
+        }
+    }
+
+    /// A failed batch may have done some of its steps, as session locks survive the failed statement: finds out which,
+    /// and does the releases that are left.
+    async fn salvage(&self, steps: &[Step], error: &Error) -> Result<Vec<Result<bool, Error>>, Fault> {
+        let held = self.held().await?;
+        let mut rest = Vec::new();
+        let answers = steps
+            .iter()
+            .map(|step| match *step {
+                Step::Try { key, mode } | Step::Cycle { key, mode, .. } if held.contains(&(key, mode)) => Ok(true),
+                Step::Try { .. } => Err(error.clone()),
+                Step::Cycle { key, exclusive, shared, .. } | Step::Release { key, exclusive, shared } => {
+                    let left = |mode, taken| taken && held.contains(&(key, mode));
+                    let (exclusive, shared) = (left(Mode::Exclusive, exclusive), left(Mode::Shared, shared));
+                    push_rows(&Step::Release { key, exclusive, shared }, &mut rest);
+                    if matches!(step, Step::Release { .. }) {
+                        Ok(true)
+                    } else {
+                        Err(error.clone())
+                    }
+                }
+                Step::Downgrade { key, .. } => {
+                    let (exclusive, shared) =
+                        (held.contains(&(key, Mode::Exclusive)), held.contains(&(key, Mode::Shared)));
+                    if exclusive && shared {
+                        push_rows(&Step::Release { key, exclusive, shared: false }, &mut rest);
+                    }
+                    if shared {
+                        Ok(true)
+                    } else {
+                        Err(error.clone())
+                    }
+                }
+            })
+            .collect();
+        if !rest.is_empty() {
+            // A lock that cannot be given back goes with its session.
+            self.run_rows(&rest).await.map_err(|fault| match fault {
+                Fault::Statement(error) | Fault::Lost(error) => Fault::Lost(error),
+            })?;
+        }
+        Ok(answers)
+    }
+
+    async fn held(&self) -> Result<HashSet<(Key, Mode)>, Fault> {
+        let rows = self.answer(ANSWER_LIMIT, self.client.query_typed(sql::HELD, &[])).await?;
+        let mut held = HashSet::with_capacity(rows.len());
+        for row in rows {
+            let key = Key::from_halves(decode(row.try_get(0))?, decode(row.try_get(1))?, decode(row.try_get(2))?);
+            let mode = if decode(row.try_get(3))? { Mode::Exclusive } else { Mode::Shared };
+            held.extend(key.map(|key| (key, mode)));
+        }
+        Ok(held)
+    }
+
+    async fn answer<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Fault> {
+        match timeout(limit, work).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.is_closed() => Err(Fault::Lost(self.lost().await)),
+            Ok(Err(error)) => {
+                let error = Error::from(error);
+                match error.server() {
+                    Some(server) if server.severity == "ERROR" => Err(Fault::Statement(error)),
+                    _ => Err(Fault::Lost(error)),
+                }
+            }
+            Err(_) => {
+                let message = format!("ETIMEDOUT: the server has not answered for {} ms", limit.as_millis());
+                Err(Fault::Lost(Error::new("ETIMEDOUT", message).at(&self.endpoint.peer())))
+            }
+        }
+    }
+
+    fn verify_backend(&self, row: &Row) -> Result<(), Fault> {
+        if decode::<i32>(row.try_get(0))? == self.pid {
+            Ok(())
+        } else {
+            Err(Fault::Lost(Error::transaction_pooling()))
+        }
+    }
+}
+
+/// Starts the protocol on a connected socket and leaves the connection running.
+async fn start(
+    config: &ConnectConfig,
+    socket: Socket,
+) -> Result<(Client, watch::Receiver<Option<Error>>, Running), Error> {
+    let mut protocol = tokio_postgres::Config::new();
+    if let Some(user) = &config.user {
+        protocol.user(user);
+    }
+    if let Some(password) = &config.password {
+        protocol.password(&password.0);
+    }
+    if let Some(database) = config.database.as_ref().or(config.user.as_ref()) {
+        protocol.dbname(database);
+    }
+    if let Some(options) = &config.options {
+        protocol.options(options);
+    }
+    protocol.application_name(&config.application_name);
+    protocol.ssl_mode(tokio_postgres::config::SslMode::Disable);
+    let (client, connection) = protocol.connect_raw(socket, NoTls).await?;
+    let (end, ended) = watch::channel(None);
+    let running = tokio::spawn(async move {
+        let reason = match connection.await {
+            Ok(()) => Error::new("ECONNRESET", "the connection was closed"),
+            Err(error) => Error::from(error),
+        };
+        end.send_replace(Some(reason));
+    });
+    Ok((client, ended, Running(running.abort_handle())))
+}
+
+fn named_peer(address: &Address) -> Peer {
+    match address {
+        Address::Tcp { host, port } => Peer { address: host.clone(), port: Some(*port) },
+        Address::Unix { path } => Peer { address: path.display().to_string(), port: None },
+    }
+}
+
+fn push_rows(step: &Step, rows: &mut Vec<(Action, Key)>) {
+    let mut push_release = |key, exclusive, shared| {
+        if exclusive {
+            rows.push((Action::Unlock(Mode::Exclusive), key));
+        }
+        if shared {
+            rows.push((Action::Unlock(Mode::Shared), key));
+        }
+    };
+    match *step {
+        Step::Try { key, mode } => rows.push((Action::Try(mode), key)),
+        Step::Release { key, exclusive, shared } => push_release(key, exclusive, shared),
+        Step::Cycle { key, exclusive, shared, mode } => {
+            push_release(key, exclusive, shared);
+            rows.push((Action::Try(mode), key));
+        }
+        Step::Downgrade { key, take_shared } => {
+            if take_shared {
+                rows.push((Action::LockShared, key));
+            }
+            rows.push((Action::Unlock(Mode::Exclusive), key));
+        }
+    }
+}
+
+fn step_answer(step: &Step, done: &mut impl Iterator<Item = bool>) -> bool {
+    let mut next = || done.next().expect("BUG: a step without a row");
+    match *step {
+        Step::Try { .. } => next(),
+        Step::Release { exclusive, shared, .. } => {
+            let exclusive = !exclusive || next();
+            let shared = !shared || next();
+            exclusive && shared
+        }
+        Step::Cycle { exclusive, shared, .. } => {
+            for _ in 0..usize::from(exclusive) + usize::from(shared) {
+                next();
+            }
+            next()
+        }
+        Step::Downgrade { take_shared, .. } => {
+            let taken = !take_shared || next();
+            let given_up = next();
+            taken && given_up
+        }
+    }
+}
+
+/// An answer of another shape than asked for comes from no PostgreSQL: nothing that it says can be trusted.
+fn decode<T>(answer: Result<T, tokio_postgres::Error>) -> Result<T, Fault> {
+    answer.map_err(|error| Fault::Lost(error.into()))
+}

@@ -1,0 +1,107 @@
+//! What every new session is told first, and what it must answer to be trusted with locks.
+
+use super::config::ConnectConfig;
+use super::sql;
+use crate::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::Client;
+
+/// The server must not give a lock of a silent client to the next before that client has told its holder. The client
+/// takes a heartbeat and this to do so.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Sets the session up; the process id of its backend.
+///
+/// # Errors
+/// `ERR_TRANSACTION_POOLING`, `ERR_UNSUPPORTED_SERVER`, or what the server says.
+pub(super) async fn set_up(client: &Client, config: &ConnectConfig, heartbeat: Duration) -> Result<i32, Error> {
+    let mut settings = settings(config.options.as_deref().unwrap_or(""), heartbeat);
+    let row = match apply(client, &settings).await {
+        // Not every platform's server can watch a client while it works; without it, a dead client's wait lasts a turn.
+        Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
+            settings.retain(|(name, _)| *name != "client_connection_check_interval");
+            apply(client, &settings).await?
+        }
+        answer => answer?,
+    };
+    let (pid, version, mark): (i32, &str, Option<&str>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    if is_unsupported(version) {
+        return Err(Error::new("ERR_UNSUPPORTED_SERVER", "the advisory locks of CockroachDB exclude nobody"));
+    }
+    if mark.is_some_and(|mark| !mark.is_empty()) {
+        return Err(Error::transaction_pooling());
+    }
+    Ok(pid)
+}
+
+async fn apply(client: &Client, settings: &[(&str, String)]) -> Result<tokio_postgres::Row, tokio_postgres::Error> {
+    static SESSIONS: AtomicU64 = AtomicU64::new(0);
+    let mark = format!("{}.{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
+    let (names, values): (Vec<&str>, Vec<&str>) = settings.iter().map(|(name, value)| (*name, value.as_str())).unzip();
+    client
+        .query_typed_one(sql::SETUP, &[(&mark, Type::TEXT), (&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)])
+        .await
+}
+
+/// What a session sets for itself, unless the connection string's `options` mention it.
+fn settings(options: &str, heartbeat: Duration) -> Vec<(&'static str, String)> {
+    // The holder hears of a silent network after a heartbeat and ANSWER_LIMIT at the latest; the server waits longer.
+    let told_after = heartbeat + ANSWER_LIMIT;
+    let keepalive_idle = told_after.as_secs() + 2;
+    let settings = [
+        // A lock session is idle for long on purpose, and a wait is not to be cut by a limit meant for queries.
+        ("statement_timeout", "0".to_owned()),
+        ("lock_timeout", "0".to_owned()),
+        ("idle_session_timeout", "0".to_owned()),
+        ("idle_in_transaction_session_timeout", "0".to_owned()),
+        ("tcp_keepalives_idle", keepalive_idle.to_string()),
+        ("tcp_keepalives_interval", "3".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
+        ("tcp_user_timeout", (told_after.as_millis() + 7000).to_string()),
+        ("client_connection_check_interval", "2000".to_owned()),
+    ];
+    settings.into_iter().filter(|(name, _)| !options.contains(name)).collect()
+}
+
+/// CockroachDB has the functions of advisory locks, and they do nothing.
+fn is_unsupported(version: &str) -> bool {
+    version.contains("CockroachDB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cockroach_is_known_by_its_version() {
+        assert!(is_unsupported("CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu, built 2023/09/27 01:53:43, go1.19.10)"));
+        assert!(!is_unsupported("PostgreSQL 15.5 on x86_64-pc-linux-gnu, compiled by gcc 12.2.0, 64-bit"));
+    }
+
+    #[test]
+    fn the_options_of_the_connection_string_win() {
+        let names = |options| settings(options, Duration::from_secs(3)).into_iter().map(|(name, _)| name).collect();
+        let all: Vec<&str> = names("");
+        let some: Vec<&str> = names("-c statement_timeout=5min");
+        assert!(all.contains(&"statement_timeout") && !some.contains(&"statement_timeout"));
+        assert_eq!(all.len(), some.len() + 1);
+    }
+
+    #[test]
+    fn the_server_gives_up_a_silent_client_after_the_holder_was_told() {
+        for heartbeat in [100, 3000, 60_000].map(Duration::from_millis) {
+            let told = heartbeat + ANSWER_LIMIT;
+            let seconds = |name| {
+                let settings = settings("", heartbeat);
+                settings.iter().find(|(known, _)| *known == name).unwrap().1.parse::<u64>().unwrap()
+            };
+            let gives_up =
+                seconds("tcp_keepalives_idle") + seconds("tcp_keepalives_interval") * seconds("tcp_keepalives_count");
+            assert!(Duration::from_secs(gives_up) > told + Duration::from_secs(5));
+            assert!(Duration::from_millis(seconds("tcp_user_timeout")) > told + Duration::from_secs(5));
+        }
+    }
+}
