@@ -28,7 +28,7 @@ declare namespace advisoryLock {
   export { advisoryLock as default }
 
   /** The two 32-bit integers of a PostgreSQL advisory lock: `pg_advisory_lock(key1 int, key2 int)`. Each is −2³¹ … 2³¹−1. */
-  type Key = [key1: number, key2: number]
+  export type Key = [key1: number, key2: number]
 
   /**
    * The key of a lock name: bytes 0–3 and 4–7 of the SHA-256 of its UTF-8 form, as little-endian int32. The same key as
@@ -38,10 +38,10 @@ declare namespace advisoryLock {
    * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: `name` is no string.
    * @example strToKey('test-lock') // [-107789403, -1898803861]
    */
-  function strToKey(name: string): Key
+  export function strToKey(name: string): Key
 
   /** How the locks of one `advisoryLock(…)` connect and wait. Owners with equal settings share connections. */
-  interface AdvisoryLockOptions {
+  export interface AdvisoryLockOptions {
     /** Most connections used for waiting in PostgreSQL's own queue, 0 … 1000; further waits are polled in batches. Default 8. */
     maxWaitConnections?: number
     /** Milliseconds after which a connection that holds and awaits nothing is closed, 0 … 2³¹−1. Default 10 000. */
@@ -55,7 +55,7 @@ declare namespace advisoryLock {
   }
 
   /** Limits of one acquire. */
-  interface AcquireOptions {
+  export interface AcquireOptions {
     /** Most milliseconds to wait, connecting included: 0 (only if free at once) or more, `Infinity` for no limit (the default). */
     timeout?: number
     /** Ends the wait when it is aborted; the promise rejects with `signal.reason`. */
@@ -63,7 +63,7 @@ declare namespace advisoryLock {
   }
 
   /** Releases the one hold it was made for. Also an `AsyncDisposable`: `await using unlock = await mutex.lock()`. */
-  interface UnlockFunction {
+  export interface UnlockFunction {
     /**
      * Calling it again changes nothing and resolves as the first call did.
      *
@@ -84,7 +84,7 @@ declare namespace advisoryLock {
    * Every method that reaches the server rejects with an {@link AdvisoryLockError} when it cannot be reached or refuses,
    * and with `ERR_CLIENT_CLOSED` after `client.end()`.
    */
-  interface Mutex {
+  export interface Mutex {
     /**
      * Waits until this owner holds the lock exclusively.
      *
@@ -132,7 +132,7 @@ declare namespace advisoryLock {
   }
 
   /** The place of the `pg.Client` in the original: tells of the connection's end and loss, and ends it. */
-  interface Client extends EventEmitter {
+  export interface Client extends EventEmitter {
     /**
      * Gives up every hold and ends every wait (`ERR_CLIENT_CLOSED`) of this owner, and closes what connections no other
      * owner uses. Later calls of its mutexes reject with `ERR_CLIENT_CLOSED`. Calling it again changes nothing.
@@ -152,7 +152,7 @@ declare namespace advisoryLock {
   }
 
   /** Makes mutexes of one owner. */
-  interface CreateMutex {
+  export interface CreateMutex {
     /**
      * @param name a string (its key is {@link strToKey}), or the key itself as two int32.
      * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: neither of them.
@@ -172,13 +172,13 @@ declare namespace advisoryLock {
    * - `ERR_LOCK_TIMEOUT`: the time limit of the call passed;
    * - `ERR_CLIENT_CLOSED`: `client.end()` was called;
    * - `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`, `ERR_TLS_NOT_SUPPORTED`: the connection string cannot be used;
-   * - `ERR_CONNECT_TIMEOUT`: the server did not answer within `connectTimeout`;
    * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
    * - the SQLSTATE of the server's error (`28P01` wrong password, `3D000` no such database);
-   * - the system's code (`ECONNREFUSED`, `ENOTFOUND`, `ECONNRESET`), with `address` and `port` where it has them.
+   * - the system's code (`ECONNREFUSED`, `ENOTFOUND`, `ECONNRESET`; `ETIMEDOUT` after `connectTimeout`), with `address` and
+   *   `port` where it has them.
    */
-  class AdvisoryLockError extends Error {
+  export class AdvisoryLockError extends Error {
     readonly name: 'AdvisoryLockError'
     readonly code: string
     /** The address that was tried, for errors of the connection. */

@@ -48,9 +48,9 @@ function letGo() {
   if (--references === 0) aliveness.unref()
 }
 
-/** Calls `complete` with the completion of `request`; the process stays alive until then. */
-function expect(request, complete) {
-  pending.set(request, complete)
+/** Calls `settle` with the completion of `request`; the process stays alive until then. */
+function expect(request, settle) {
+  pending.set(request, settle)
   keepAlive()
 }
 

@@ -59,6 +59,9 @@ impl ConnectConfig {
             given.or_else(|| environment(variable).filter(|value| !value.is_empty()))
         };
         refuse_tls(&parts, environment("PGSSLMODE").as_deref())?;
+        if parts.values().any(|value| value.contains('\0')) {
+            return Err(Error::new("ERR_INVALID_CONNECTION_STRING", "invalid connection string: it contains a NUL"));
+        }
         let port = part("port", "PGPORT").map_or(Ok(DEFAULT_PORT), |port| parse_port(&port))?;
         let host = part("host", "PGHOST").unwrap_or_else(|| "localhost".to_owned());
         let address = if host.starts_with('/') {

@@ -377,7 +377,16 @@ async fn start(
     }
     protocol.application_name(&config.application_name);
     protocol.ssl_mode(tokio_postgres::config::SslMode::Disable);
-    let (client, connection) = protocol.connect_raw(socket, NoTls).await?;
+    let (client, connection) = protocol.connect_raw(socket, NoTls).await.map_err(|error| {
+        let is_missing = config.password.is_none() && std::error::Error::source(&error).is_some();
+        match Error::from(error) {
+            // The client itself gives up where the server asks for what it has not got.
+            error if is_missing && error.code() == "08P01" => {
+                Error::new("28P01", "the server asks for a password, and none is given")
+            }
+            error => error,
+        }
+    })?;
     let (end, ended) = watch::channel(None);
     let running = tokio::spawn(async move {
         let reason = match connection.await {

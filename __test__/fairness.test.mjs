@@ -1,0 +1,108 @@
+// Who gets a lock next: first in, first out within the process, and nobody's turn is endless towards other processes.
+
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import advisoryLock from '../index.js'
+import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
+import { startChild } from './support/process.mjs'
+
+const database = await openDatabase()
+const owner = () => advisoryLock(database.connectionString)
+
+test('64 owners on one name are served in the order of their calls', async () => {
+  await sqlLock(database.sql, 'order')
+  const served = []
+  const all = Array.from({ length: 64 }, (_, index) => owner()('order').withLock(() => served.push(index)))
+  await database.waiter('order')
+  await sqlUnlock(database.sql, 'order')
+  await Promise.all(all)
+  assert.deepEqual(
+    served,
+    served.map((_, index) => index),
+  )
+})
+
+test('a busy process gives a plain client its turn', async () => {
+  let turns = 0
+  let over = false
+  const caller = async () => {
+    const { withLock } = owner()('busy')
+    while (!over) {
+      await withLock(() => void turns++)
+      // A macrotask now and then, as any real work has.
+      if (turns % 100 === 0) await new Promise(setImmediate)
+    }
+  }
+  const callers = Array.from({ length: 16 }, caller)
+  await until(() => turns > 1000, 'the process is busy')
+  for (let turn = 0; turn < 5; turn++) {
+    await sqlLock(database.sql, 'busy')
+    const inside = turns
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    assert.equal(turns, inside, 'nobody else is inside')
+    await sqlUnlock(database.sql, 'busy')
+    await until(() => turns > inside, 'the process goes on')
+  }
+  over = true
+  await Promise.all(callers)
+})
+
+test('readers who keep coming do not keep a foreign writer out', async () => {
+  let turns = 0
+  let over = false
+  const reader = async () => {
+    const { withLockShared } = owner()('readers')
+    while (!over) {
+      await withLockShared(async () => {
+        turns++
+        // Overlaps with the other readers, so that the key is never free by itself.
+        await new Promise((resolve) => setTimeout(resolve, 3))
+      })
+    }
+  }
+  const readers = Array.from({ length: 8 }, reader)
+  await until(() => turns > 50, 'the readers are busy')
+  await sqlLock(database.sql, 'readers')
+  const inside = turns
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  assert.equal(turns, inside)
+  await sqlUnlock(database.sql, 'readers')
+  await until(() => turns > inside + 50, 'the readers go on')
+  over = true
+  await Promise.all(readers)
+})
+
+for (const [processes, callers] of [
+  [2, 1],
+  [4, 4],
+]) {
+  test(`${processes} processes with ${callers} callers each share the turns`, async () => {
+    const crowds = Array.from({ length: processes }, () =>
+      startChild('crowd', database.connectionString, `crowd ${processes}`, callers),
+    )
+    after(() => crowds.forEach((crowd) => crowd.kill()))
+    const start = await Promise.all(
+      crowds.map(async (crowd) => {
+        let turns = 0
+        await until(async () => (turns = await crowd.ask('turns')) > 0, 'each process has had a turn')
+        return turns
+      }),
+    )
+    // From the moment that all are there: until each has had a fair number of turns of about 20 ms.
+    const least = 3 * Math.max(1, ...start)
+    await until(
+      async () => (await Promise.all(crowds.map((crowd) => crowd.ask('turns')))).every((turns) => turns > least),
+      'each process gets turns again and again',
+      20_000,
+    )
+    const before = await Promise.all(crowds.map((crowd) => crowd.ask('turns')))
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    const turns = (await Promise.all(crowds.map((crowd) => crowd.ask('turns')))).map((now, index) => now - before[index])
+    const total = turns.reduce((sum, share) => sum + share)
+    for (const share of turns) {
+      assert.ok(share / total > 0.4 / processes, `${share} of ${total} turns are less than a fair share: ${turns}`)
+    }
+    crowds.forEach((crowd) => crowd.send('stop'))
+    await Promise.all(crowds.map((crowd) => crowd.exited))
+  })
+}

@@ -1,0 +1,165 @@
+// Lost sessions: whoever held a lock on one is told at once, nothing hangs, and the next call works.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { after, test } from 'node:test'
+import advisoryLock from '../index.js'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock } from './support/database.mjs'
+import { runChild, startChild } from './support/process.mjs'
+import { startProxy } from './support/proxy.mjs'
+
+const database = await openDatabase()
+const lost = (cause) => (error) => {
+  assert.equal(error.name, 'AdvisoryLockError')
+  assert.equal(error.code, 'ERR_LOCK_LOST')
+  assert.equal(error.cause.code, cause)
+  return true
+}
+
+test('a terminated session: every hold on it is lost, and its holder told', async () => {
+  const createMutex = advisoryLock(database.connectionString)
+  const mutex = createMutex('terminated')
+  const unlock = await mutex.lock()
+  assert.equal(await createMutex('terminated try').tryLock(), true)
+  const running = mutex.withLock(() => new Promise(() => {}))
+  const listened = once(createMutex.client, 'error')
+  const aborted = once(unlock.signal, 'abort')
+  assert.equal(await database.terminate('terminated'), 1)
+  await aborted
+  assert.ok(lost('57P01')(unlock.signal.reason))
+  await assert.rejects(running, lost('57P01'))
+  assert.ok(lost('57P01')((await listened)[0]))
+  await assert.rejects(unlock(), lost('57P01'))
+  await assert.rejects(createMutex('terminated try').unlock(), lost('57P01'), 'unlock() tells as well')
+  assert.equal(await createMutex('terminated try').unlock(), false, 'and only once')
+  assert.equal(await mutex.withLock(() => 'works'), 'works')
+  await createMutex.close()
+})
+
+test('the signal given to fn fires, and the late end of fn changes nothing', async () => {
+  const createMutex = advisoryLock(database.connectionString)
+  let finish
+  const running = createMutex('late').withLock(async (signal) => {
+    await once(signal, 'abort')
+    finish = Promise.reject(new Error('fn fails later'))
+    return finish
+  }, {})
+  const outcome = assert.rejects(running, lost('57P01'))
+  await createMutex('late').lockShared()
+  await database.terminate('late')
+  await outcome
+  await assert.rejects(finish)
+  assert.equal(await createMutex('late').tryLock(), true)
+  await createMutex.close()
+})
+
+test('a terminated wait rejects, and so do those behind it', async () => {
+  const createMutex = advisoryLock(database.connectionString)
+  await sqlLock(database.sql, 'waiting')
+  const waits = [createMutex('waiting').lock(), createMutex('waiting').withLockShared(assert.fail)]
+  const outcomes = Promise.all(waits.map((wait) => assert.rejects(wait, { code: '57P01', severity: 'FATAL' })))
+  await database.waiter('waiting')
+  await database.terminate('waiting')
+  await outcomes
+  await sqlUnlock(database.sql, 'waiting')
+  assert.equal(await createMutex('waiting').withLock(() => 1), 1)
+  await createMutex.close()
+})
+
+test('a waiter in the process gets the lock that its holder has lost', async () => {
+  const holder = advisoryLock(database.connectionString)
+  const waiter = advisoryLock(database.connectionString)
+  const told = []
+  const unlock = await holder('inherited').lock()
+  unlock.signal.addEventListener('abort', () => told.push('holder'))
+  const wait = waiter('inherited').lock()
+  void wait.then(() => told.push('waiter'))
+  await database.terminate('inherited')
+  await (
+    await wait
+  )()
+  assert.deepEqual(told, ['holder', 'waiter'], 'the holder is told first')
+  await Promise.all([holder.close(), waiter.close()])
+})
+
+test('losses that nobody listens to harm nobody', async () => {
+  const child = startChild('unheard', database.connectionString)
+  after(() => child.kill())
+  assert.equal(await child.next(), 'holding')
+  assert.ok((await database.terminate('unheard')) >= 1)
+  assert.equal(await child.next(), 'ERR_LOCK_LOST')
+  assert.deepEqual(await child.exited, { status: 0, signal: null })
+})
+
+test('a cut link: while holding, while waiting, while unlocking', async () => {
+  const proxy = await startProxy(database.connectionString)
+  after(proxy.close)
+  const createMutex = advisoryLock(proxy.connectionString)
+  const holding = createMutex('cut').withLock(() => new Promise(() => {}))
+  await sqlLock(database.sql, 'cut elsewhere')
+  const waiting = createMutex('cut elsewhere').lock()
+  const outcomes = Promise.all([
+    assert.rejects(holding, lost('ECONNRESET')),
+    assert.rejects(waiting, { code: 'ECONNRESET' }),
+  ])
+  await database.waiter('cut elsewhere')
+  proxy.cut()
+  await outcomes
+
+  const unlock = await createMutex('cut').lock()
+  proxy.silence()
+  const unlocking = assert.rejects(unlock(), lost('ECONNRESET'))
+  proxy.cut()
+  proxy.heal()
+  await unlocking
+  assert.equal(await createMutex('cut').withLock(() => 'works'), 'works')
+  await sqlUnlock(database.sql, 'cut elsewhere')
+  await createMutex.close()
+})
+
+test('a silent network: the holder is told within 8 s, and the connection is given up', async () => {
+  const proxy = await startProxy(database.connectionString)
+  after(proxy.close)
+  const createMutex = advisoryLock(proxy.connectionString)
+  const unlock = await createMutex('silent').lock()
+  const aborted = once(unlock.signal, 'abort')
+  const since = performance.now()
+  proxy.silence()
+  await aborted
+  assert.ok(performance.now() - since < 8000, `told after ${performance.now() - since} ms`)
+  assert.ok(lost('ETIMEDOUT')(unlock.signal.reason))
+  proxy.heal()
+  assert.equal(await createMutex('else').withLock(() => 'works'), 'works')
+  await createMutex.close()
+})
+
+test('the heartbeat can be quicker', async () => {
+  const proxy = await startProxy(database.connectionString)
+  after(proxy.close)
+  const createMutex = advisoryLock(proxy.connectionString, { heartbeat: 100 })
+  const unlock = await createMutex('quick').lock()
+  const aborted = once(unlock.signal, 'abort')
+  const since = performance.now()
+  proxy.silence()
+  await aborted
+  assert.ok(performance.now() - since < 5500)
+  proxy.heal()
+  await createMutex.close()
+})
+
+test('a session that loses a lock behind our back says so', async () => {
+  const createMutex = advisoryLock(database.connectionString, { applicationName: 'tampered' })
+  const unlock = await createMutex('tampered').lock()
+  const [{ pid }] = await database.locks('tampered')
+  await database.sql.query('SELECT pg_cancel_backend($1)', [pid])
+  assert.equal(await sqlTry(database.sql, 'tampered'), false, 'a cancelled nothing loses nothing')
+  assert.equal(await unlock(), true)
+  await createMutex.close()
+})
+
+test('a script that loses its lock while it exits is not held up', async () => {
+  const { status } = await runChild('holder', ['hold', database.connectionString, 'exit'], {
+    flags: ['--unhandled-rejections=strict'],
+  })
+  assert.equal(status, 0)
+})

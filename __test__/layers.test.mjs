@@ -1,0 +1,44 @@
+// Imports run downward only: each layer knows what is below it.
+
+import assert from 'node:assert/strict'
+import { readFileSync, readdirSync } from 'node:fs'
+import { test } from 'node:test'
+
+const root = new URL('../src/', import.meta.url)
+const sources = readdirSync(root, { recursive: true })
+  .map((path) => path.replaceAll('\\', '/'))
+  .filter((path) => path.endsWith('.rs'))
+  .map((path) => ({ path, code: readFileSync(new URL(path, root), 'utf8').replaceAll(/^\s*\/\/.*$/gm, '') }))
+
+const mentions = (pattern) => sources.filter(({ code }) => pattern.test(code)).map(({ path }) => path)
+const outside = (pattern, ...allowed) =>
+  mentions(pattern).filter((path) => !allowed.some((place) => path === place || path.startsWith(place)))
+
+test('every layer is there', () => {
+  for (const place of ['core/', 'pg/', 'manager/', 'binding/', 'error.rs', 'lib.rs']) {
+    assert.ok(sources.some(({ path }) => path.startsWith(place)), place)
+  }
+})
+
+test('libraries stay in their layers', () => {
+  assert.deepEqual(outside(/\bnapi/, 'binding/'), [])
+  assert.deepEqual(outside(/\btokio_postgres\b/, 'pg/', 'error.rs'), [])
+  assert.deepEqual(outside(/\btokio\b/, 'pg/', 'manager/', 'runtime.rs'), [])
+})
+
+test('no layer knows one above it', () => {
+  const above = (layer, ...names) =>
+    mentions(new RegExp(`crate::(\\{[^}]*\\b)?(${names.join('|')})\\b`)).filter((path) => path.startsWith(layer))
+  assert.deepEqual(above('core/', 'error', 'pg', 'manager', 'runtime', 'binding'), [])
+  assert.deepEqual(above('pg/', 'manager', 'runtime', 'binding'), [])
+  assert.deepEqual(above('manager/', 'binding'), [])
+  assert.deepEqual(above('runtime.rs', 'core', 'pg', 'manager', 'binding'), [])
+  assert.deepEqual(above('error.rs', 'core', 'pg', 'manager', 'runtime', 'binding'), [])
+})
+
+test('the lock table reads no clock', () => {
+  assert.deepEqual(
+    mentions(/\bInstant\b|SystemTime/).filter((path) => path.startsWith('core/')),
+    [],
+  )
+})

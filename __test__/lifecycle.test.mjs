@@ -1,0 +1,120 @@
+// What keeps a process alive, and what its end leaves behind: nothing.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { after, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import advisoryLock from '../index.js'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
+import { runChild, startChild } from './support/process.mjs'
+
+const database = await openDatabase()
+const gone = () => until(async () => (await database.connectionCount()) === 0, 'the process has left the server')
+
+for (const [action, printed] of [
+  ['create', 'created\n'],
+  ['idle', 'idle\n'],
+  ['hold', 'held\n'],
+]) {
+  test(`a script that has nothing to do but ${action} ends by itself`, async () => {
+    const { status, stdout, stderr } = await runChild('holder', [action, database.connectionString, action])
+    assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: printed, stderr: '' })
+    await gone()
+    assert.equal(await sqlTry(database.sql, action), true)
+  })
+}
+
+test('a script that waits for a lock lives until it has it', async () => {
+  await sqlLock(database.sql, 'wait')
+  let over = false
+  const child = runChild('holder', ['wait', database.connectionString, 'wait']).finally(() => (over = true))
+  await database.waiter('wait')
+  // Through a whole turn of the wait and beyond, when nothing but the wait is there.
+  await new Promise((resolve) => setTimeout(resolve, 1500))
+  assert.equal(over, false)
+  await sqlUnlock(database.sql, 'wait')
+  const { status, stdout } = await child
+  assert.deepEqual({ status, stdout }, { status: 0, stdout: 'held\n' })
+})
+
+test('a script that ends by process.exit or an exception gives its lock up', async () => {
+  const exit = await runChild('holder', ['exit', database.connectionString, 'exit'])
+  assert.equal(exit.status, 7)
+  const thrown = await runChild('holder', ['throw', database.connectionString, 'throw'])
+  assert.equal(thrown.status, 1)
+  assert.match(thrown.stderr, /on purpose/)
+  await gone()
+  for (const name of ['exit', 'throw']) assert.equal(await sqlTry(database.sql, name), true)
+})
+
+test('a killed process gives its lock and its place in the queue up', async () => {
+  const holder = startChild('remote', database.connectionString)
+  const waiter = startChild('remote', database.connectionString)
+  after(() => [holder, waiter].forEach((child) => child.kill()))
+  await Promise.all([holder.next(), waiter.next()])
+  await holder.ask({ name: 'killed', method: 'lock' })
+  waiter.send({ name: 'killed', method: 'lock' })
+  await database.waiter('killed')
+  const next = advisoryLock(database.connectionString)('killed').lock()
+  await database.waiter('killed', 2)
+  waiter.kill('SIGKILL')
+  holder.kill('SIGKILL')
+  await Promise.all([holder.exited, waiter.exited])
+  await (
+    await next
+  )()
+})
+
+const inThread = `
+  const { parentPort, workerData } = require('node:worker_threads')
+  const createMutex = require(workerData.module)(workerData.connectionString)
+  parentPort.on('message', async ({ name, method }) => {
+    const value = await createMutex(name)[method]()
+    parentPort.postMessage(typeof value === 'function' ? 'function' : value)
+  })`
+
+// Their connections are told from those of the other tests by their name.
+const threads = `${database.connectionString}?application_name=threads`
+
+function startThread() {
+  const worker = new Worker(inThread, {
+    eval: true,
+    workerData: { module: fileURLToPath(new URL('../index.js', import.meta.url)), connectionString: threads },
+  })
+  after(() => worker.terminate())
+  const ask = async (name, method) => {
+    worker.postMessage({ name, method })
+    const [value] = await once(worker, 'message')
+    return value
+  }
+  return { worker, ask }
+}
+
+test('threads exclude each other and share connections', async () => {
+  const [one, two] = [startThread(), startThread()]
+  assert.equal(await one.ask('threads', 'lock'), 'function')
+  assert.equal(await two.ask('threads', 'tryLock'), false)
+  assert.equal(await advisoryLock(threads)('threads').tryLock(), false)
+  const wait = two.ask('threads', 'lock')
+  assert.equal(await one.ask('threads', 'unlock'), true)
+  assert.equal(await wait, 'function')
+  const connections = "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'threads'"
+  assert.equal(await database.value(connections), 1)
+  await Promise.all([one.worker.terminate(), two.worker.terminate()])
+})
+
+test('a thread that ends gives up its locks and waits', async () => {
+  const [one, two] = [startThread(), startThread()]
+  await one.ask('thread', 'lock')
+  await one.ask('thread shared', 'lockShared')
+  two.worker.postMessage({ name: 'thread', method: 'lock' })
+  await two.ask('other', 'lock')
+  const next = advisoryLock(threads)('thread').lock()
+  await two.worker.terminate()
+  await one.worker.terminate()
+  await (
+    await next
+  )()
+  await until(async () => (await database.lockCount()) === 0, 'nothing stays locked')
+})

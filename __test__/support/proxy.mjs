@@ -1,0 +1,46 @@
+// A TCP proxy before the server, whose links can be cut or silenced.
+
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+
+/** Starts one; `connectionString` leads through it. Close it at the end of the test. */
+export async function startProxy(connectionString) {
+  const target = new URL(connectionString)
+  const links = new Set()
+  let silent = false
+  const server = createServer((near) => {
+    const far = connect(Number(target.port || 5432), target.hostname)
+    const link = [near, far]
+    links.add(link)
+    for (const [from, to] of [link, link.toReversed()]) {
+      from.on('data', (data) => silent || to.write(data))
+      from.on('error', () => {})
+      // A silent network does not carry the end of a connection either.
+      from.on('close', () => {
+        if (silent) return
+        to.destroy()
+        links.delete(link)
+      })
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = new URL(connectionString)
+  url.host = `127.0.0.1:${server.address().port}`
+  const cut = () => {
+    for (const link of links) link.forEach((socket) => socket.destroy())
+    links.clear()
+  }
+  return {
+    connectionString: url.href,
+    cut,
+    /** From now on nothing passes, and nobody is told. */
+    silence: () => (silent = true),
+    heal: () => (silent = false),
+    close: () => {
+      silent = false
+      cut()
+      server.close()
+    },
+  }
+}

@@ -1,0 +1,76 @@
+// What a TypeScript caller writes, and what must not compile. Only compiled, never run.
+
+import advisoryLock, { AdvisoryLockError, strToKey } from 'advisory-lock-native'
+import type { AcquireOptions, AdvisoryLockOptions, Client, CreateMutex, Key, Mutex, UnlockFunction } from 'advisory-lock-native'
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+function same<A, B>(_: Equal<A, B>): void {}
+
+const options: AdvisoryLockOptions = { maxWaitConnections: 2, applicationName: 'x', heartbeat: 1000 }
+const createMutex: CreateMutex = advisoryLock('postgres://localhost/db', options)
+const mutex: Mutex = createMutex('name')
+const key: Key = strToKey('name')
+createMutex(key)
+createMutex([1, 2])
+createMutex([1, 2] as const)
+
+export async function results(): Promise<void> {
+  const { lock, unlock, tryLock, withLock, withLockShared } = mutex
+  const release = await lock()
+  same<typeof release, UnlockFunction>(true)
+  same<Awaited<ReturnType<typeof release>>, boolean>(true)
+  same<Awaited<ReturnType<typeof unlock>>, boolean>(true)
+  same<Awaited<ReturnType<typeof tryLock>>, boolean>(true)
+  release.signal.addEventListener('abort', () => {})
+
+  const value = await withLock(() => 5)
+  same<typeof value, number>(true)
+  const later = await withLock(async () => 'x' as const)
+  same<typeof later, 'x'>(true)
+  const signalled = await withLockShared((signal) => signal.aborted, { timeout: 5 })
+  same<typeof signalled, boolean>(true)
+  const nothing = await withLock()
+  same<typeof nothing, undefined>(true)
+  await withLock(undefined, { signal: new AbortController().signal })
+
+  const limits: AcquireOptions = { timeout: 1000 }
+  await lock(limits)
+  await mutex.lockShared({ timeout: Infinity })
+
+  const client: Client = createMutex.client
+  client.on('end', () => {}).on('error', (error) => same<typeof error, AdvisoryLockError>(true))
+  await client.end()
+  client.end(() => {})
+  await createMutex.close()
+
+  try {
+    await lock()
+  } catch (error) {
+    if (error instanceof AdvisoryLockError) same<typeof error.code, string>(true)
+  }
+}
+
+// @ts-expect-error a connection string is needed
+advisoryLock()
+// @ts-expect-error no number
+advisoryLock(5)
+// @ts-expect-error an unknown option
+advisoryLock('', { maxWaitConections: 1 })
+// @ts-expect-error an option of another type
+advisoryLock('', { heartbeat: '1s' })
+// @ts-expect-error no number
+createMutex(1)
+// @ts-expect-error three numbers are no key
+createMutex([1, 2, 3])
+// @ts-expect-error an unknown limit
+mutex.lock({ timeOut: 1 })
+// @ts-expect-error no number of milliseconds
+mutex.lock({ timeout: '1' })
+// @ts-expect-error the controller is not the signal
+mutex.lock({ signal: new AbortController() })
+// @ts-expect-error tryLock does not wait
+mutex.tryLock({ timeout: 1 })
+// @ts-expect-error without options there is no signal
+mutex.withLock((signal: AbortSignal) => signal)
+// @ts-expect-error the signal cannot be set
+void mutex.lock().then((unlock) => (unlock.signal = new AbortController().signal))

@@ -1,0 +1,19 @@
+import js from '@eslint/js'
+import globals from 'globals'
+
+export default [
+  { ignores: ['binding.js', 'target/', 'npm/', '**/*.ts'] },
+  js.configs.recommended,
+  {
+    languageOptions: { ecmaVersion: 2024, globals: globals.node },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      eqeqeq: 'error',
+      'no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      'no-var': 'error',
+      'prefer-const': 'error',
+      'no-shadow': 'error',
+    },
+  },
+  { files: ['index.js', 'lib/**/*.js', '**/*.cjs'], languageOptions: { sourceType: 'commonjs' } },
+]
