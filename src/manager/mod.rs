@@ -152,7 +152,7 @@ impl Manager {
         drop(state);
         if let Some(this) = self.this.upgrade() {
             for (id, changed) in to_open {
-                runtime::handle().spawn(serve::serve(Arc::clone(&this), id, changed));
+                runtime::handle().spawn(serve::guard(Arc::clone(&this), id, changed));
             }
             if start_retrying {
                 runtime::handle().spawn(serve::keep_retrying(this));

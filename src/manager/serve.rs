@@ -31,8 +31,16 @@ pub(super) enum Work {
     Leave,
 }
 
+/// Runs the session to its end, and reports it lost if a bug ends it early: then its holders are told at least.
+pub(super) async fn guard(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
+    let served = tokio::spawn(serve(Arc::clone(&manager), id, changed)).await;
+    if let Err(panic) = served {
+        manager.lost(id, Vec::new(), &Error::new("ERR_INTERNAL", format!("BUG: the session's task failed: {panic}")));
+    }
+}
+
 /// Runs the session to its end.
-pub(super) async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
+async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     let Some(session) = open(&manager, id, &changed).await else { return };
     loop {
         let fault = match manager.next_work(id) {

@@ -12,7 +12,6 @@ use crate::error::{Error, Peer};
 use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -206,9 +205,8 @@ impl Session {
     pub async fn cancel(&self) {
         let deliver = async {
             let mut socket = self.endpoint.connect().await.ok()?;
-            self.cancel.cancel_query_raw(&mut socket, NoTls).await.ok()?;
-            // The server closes this connection after it has signalled the backend.
-            socket.read(&mut [0]).await.ok()
+            // Ends when the server closes this connection, which it does after it has signalled the backend.
+            self.cancel.cancel_query_raw(&mut socket, NoTls).await.ok()
         };
         let _ = timeout(ANSWER_LIMIT, deliver).await;
     }

@@ -57,7 +57,9 @@ pub(super) enum Phase {
         cancelled: bool,
     },
     Releasing,
-    Downgrading,
+    Downgrading {
+        take_shared: bool,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -67,9 +69,9 @@ pub(super) struct KeyState {
     pub phase: Phase,
     pub holds: Vec<Hold>,
     pub queue: VecDeque<Request>,
-    /// When the server lock was taken, or last found awaited by nobody.
+    /// When the server lock was taken, or who waits for it on the server was last looked up.
     pub since: Ticks,
-    /// Others wait on the server: let the shared holds run out, admit no new ones.
+    /// Others waited on the server then: let the shared holds run out, admit no new ones.
     pub draining: bool,
     /// A [`Operation::Probe`] is under way.
     pub probing: bool,
@@ -84,7 +86,8 @@ impl KeyState {
         let holder = self.is_holder(request.owner);
         let conflict = self.conflicts(request.owner, request.mode);
         let covered = self.server.is_some_and(|server| server.covers(request.mode));
-        let may_join = self.queue.is_empty() && !self.draining && !self.tenure_is_over(tenure, now);
+        let over = self.tenure_is_over(tenure, now);
+        let may_join = self.queue.is_empty() && !self.draining && !over;
         if covered && !conflict && (holder || may_join) {
             return Admission::Granted;
         }
@@ -97,11 +100,11 @@ impl KeyState {
             return if conflict && upgrade_waits { Admission::Deadlock } else { Admission::Pending };
         }
         let behind_waiters = match self.phase {
-            Phase::Waiting { .. } => true,
+            Phase::Waiting { cancelled, .. } => !cancelled,
             Phase::Idle => !self.queue.is_empty() && !self.probing && !holder,
-            Phase::Trying(_) | Phase::Releasing | Phase::Downgrading => false,
+            Phase::Trying(_) | Phase::Releasing | Phase::Downgrading { .. } => false,
         };
-        if conflict || behind_waiters || (self.draining && !holder) {
+        if conflict || behind_waiters || (self.draining && !over && !holder) {
             Admission::Denied
         } else {
             Admission::Pending
@@ -116,6 +119,19 @@ impl KeyState {
             self.queue.len()
         };
         self.queue.insert(place, request);
+    }
+
+    /// Makes a request a hold. What else its owner waits for now goes before those who wait for this hold.
+    pub fn grant(&mut self, request: &Request) {
+        let owner = request.owner;
+        let moves_up = !self.is_holder(owner) && self.queue.iter().any(|waiter| waiter.owner == owner);
+        self.holds.push(Hold::from(request));
+        if moves_up {
+            let (mut queue, others): (VecDeque<_>, VecDeque<_>) =
+                self.queue.drain(..).partition(|waiter| self.holds.iter().any(|hold| hold.owner == waiter.owner));
+            queue.extend(others);
+            self.queue = queue;
+        }
     }
 
     /// Takes the next waiter that can be answered from the queue, or starts the next operation.
@@ -135,7 +151,7 @@ impl KeyState {
         };
         let (mode, patient, holder) = (head.mode, head.patient, self.is_holder(head.owner));
         if self.conflicts(head.owner, mode) {
-            return self.hold_back(key, patient, operations);
+            return self.hold_back(key, operations);
         }
         match self.server {
             None => {
@@ -149,11 +165,15 @@ impl KeyState {
                 }
                 if self.holds.is_empty() {
                     self.cycle(key, mode, patient, operations);
-                } else if self.draining {
-                    return self.hold_back(key, patient, operations);
+                } else if !over {
+                    return self.hold_back(key, operations);
                 } else if !self.probing {
-                    self.probing = true;
-                    operations.push(Operation::Probe { key, home: server.home });
+                    // Who waits only because the lock is stronger than need be is no reason to drain.
+                    self.give_up_what_nobody_needs(key, operations);
+                    if self.phase == Phase::Idle {
+                        self.probing = true;
+                        operations.push(Operation::Probe { key, home: server.home });
+                    }
                 }
             }
             Some(server) if holder => {
@@ -166,13 +186,13 @@ impl KeyState {
         None
     }
 
-    /// The head cannot have the key now: refuses it if it does not wait.
-    fn hold_back(&mut self, key: Key, patient: bool, operations: &mut Vec<Operation>) -> Option<(Request, Outcome)> {
-        if patient {
+    /// The head cannot have the key now. Who does not wait is refused: the head itself, or those behind it.
+    fn hold_back(&mut self, key: Key, operations: &mut Vec<Operation>) -> Option<(Request, Outcome)> {
+        let Some(index) = self.queue.iter().position(|waiter| !waiter.patient) else {
             self.give_up_what_nobody_needs(key, operations);
             return None;
-        }
-        self.queue.pop_front().map(|waiter| (waiter, Outcome::Denied))
+        };
+        self.queue.remove(index).map(|waiter| (waiter, Outcome::Denied))
     }
 
     fn give_up_what_nobody_needs(&mut self, key: Key, operations: &mut Vec<Operation>) {
@@ -182,6 +202,7 @@ impl KeyState {
             let ServerHold { exclusive, shared, .. } = *server;
             self.server = None;
             self.probing = false;
+            self.draining = false;
             self.phase = Phase::Releasing;
             operations.push(Operation::Release { key, home, exclusive, shared });
         } else if server.exclusive
@@ -191,7 +212,7 @@ impl KeyState {
             let take_shared = !server.shared;
             server.exclusive = false;
             server.shared = true;
-            self.phase = Phase::Downgrading;
+            self.phase = Phase::Downgrading { take_shared };
             operations.push(Operation::Downgrade { key, home, take_shared });
         }
     }
@@ -212,7 +233,7 @@ impl KeyState {
     /// Whether a release just made must wait for the server before it is reported.
     pub fn release_is_unconfirmed(&self) -> bool {
         match self.phase {
-            Phase::Releasing | Phase::Downgrading => true,
+            Phase::Releasing | Phase::Downgrading { .. } => true,
             Phase::Trying(_) | Phase::Waiting { .. } => {
                 self.server.is_some() && self.holds.is_empty() && self.queue.is_empty()
             }
@@ -233,10 +254,14 @@ impl KeyState {
         self.holds.iter().rposition(|hold| mine(hold) && !hold.scoped).or_else(|| self.holds.iter().rposition(mine))
     }
 
-    /// Whether a request of `owner` is queued that no answer of the server has blocked yet.
+    /// Whether a request of `owner` is queued that may yet be granted by an answer on its way, without anybody's release.
     pub fn is_undecided(&self, owner: OwnerId, mode: Mode) -> bool {
-        matches!(self.phase, Phase::Trying(_) | Phase::Releasing)
-            && self.queue.iter().any(|waiter| waiter.owner == owner && waiter.mode == mode)
+        let answer_is_near = match self.phase {
+            Phase::Trying(_) | Phase::Releasing | Phase::Downgrading { .. } => true,
+            Phase::Waiting { cancelled, .. } => cancelled,
+            Phase::Idle => self.probing,
+        };
+        answer_is_near && self.queue.iter().any(|waiter| waiter.owner == owner && waiter.mode == mode)
     }
 
     fn is_holder(&self, owner: OwnerId) -> bool {

@@ -3,7 +3,7 @@
 //! A pure state machine: calls and server events go in, [`Outcome`]s and [`Operation`]s come out in [`Effects`]. It must
 //! not know connections, clocks (the caller passes the time) or Node.
 //!
-//! Invariants, checked against a naive model in `tests.rs`:
+//! Invariants, checked against a naive model in `tests`:
 //! - two holds of different owners on one key are both shared;
 //! - a hold is covered by a server lock of its mode or a stronger one, on the key's one home session;
 //! - the process holds a key on the server at most once per mode, and not at all once nobody holds or awaits it;
@@ -19,7 +19,7 @@ pub use effects::{Admission, Effects, Operation, Outcome, Release, Request, Tick
 
 use super::{Key, Mode, OwnerId, RequestId, SessionId};
 use effects::Confirmation;
-use key_state::{Hold, KeyState, Phase, ServerHold};
+use key_state::{KeyState, Phase, ServerHold};
 use std::collections::HashMap;
 
 /// The state of every key that somebody in this process holds, awaits or gives back.
@@ -64,13 +64,12 @@ impl LockTable {
     }
 
     /// Asks for a lock. Where the answer is [`Admission::Pending`] it comes later, as an [`Outcome`].
-    #[must_use]
     pub fn acquire(&mut self, request: Request, now: Ticks) -> Admission {
         let state = self.keys.entry(request.key).or_default();
         let admission = state.admit(&request, self.tenure, now);
         match admission {
             Admission::Granted => {
-                state.holds.push(Hold::from(&request));
+                state.grant(&request);
                 self.requests.insert(request.id, (request.key, request.owner));
             }
             Admission::Pending => {
@@ -125,20 +124,26 @@ impl LockTable {
     /// Ends an owner: its waiters get [`Outcome::Closed`], its holds are given up. Returns how many
     /// [`Outcome::Released`] with this `ticket` will follow.
     pub fn close_owner(&mut self, owner: OwnerId, ticket: RequestId, now: Ticks) -> usize {
-        let mine: Vec<RequestId> =
-            self.requests.iter().filter(|(_, (_, whose))| *whose == owner).map(|(&request, _)| request).collect();
-        let mut confirmations = 0;
-        for request in mine {
-            match self.release(request, ticket, now) {
-                Release::Pending => confirmations += 1,
-                Release::Done(_) => {}
-                Release::NotHeld => {
-                    self.cancel(request, now);
-                    self.effects.outcomes.push((request, Outcome::Closed));
-                }
+        let mut mine: Vec<(Key, RequestId)> = self
+            .requests
+            .iter()
+            .filter(|(_, (_, whose))| *whose == owner)
+            .map(|(&request, &(key, _))| (key, request))
+            .collect();
+        mine.sort_unstable();
+        // All waiters go before the first hold does, lest a release grant what is to be closed next.
+        for of_one_key in mine.chunk_by(|a, b| a.0 == b.0) {
+            let key = of_one_key[0].0;
+            let state = self.keys.get_mut(&key).expect("BUG: a request points to a key that the table dropped");
+            let (waiters, others) = state.queue.drain(..).partition(|waiter: &Request| waiter.owner == owner);
+            state.queue = others;
+            for waiter in waiters {
+                self.finish(waiter.id, Outcome::Closed);
             }
+            self.stop_wait_if_unwanted(key);
+            self.advance(key, now);
         }
-        confirmations
+        mine.into_iter().filter(|&(_, request)| self.release(request, ticket, now) == Release::Pending).count()
     }
 
     /// The requests that satisfy `condition`, waiting or granted.
@@ -196,8 +201,18 @@ impl LockTable {
     /// An acquiring operation failed. Those it was for get [`Outcome::Failed`]; who waits for a hold in this process goes on.
     pub fn acquire_failed(&mut self, key: Key, now: Ticks) {
         let Some(state) = self.keys.get_mut(&key) else { return };
+        let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
+            unreachable!("BUG: an acquiring failed that the table did not ask for")
+        };
+        let cancelled = matches!(state.phase, Phase::Waiting { cancelled: true, .. });
+        let affected = match state.server {
+            // It was for somebody who has gone; who came meanwhile has not been asked for yet.
+            _ if cancelled => 0,
+            None => state.queue.len(),
+            // An upgrade, if its owner still wants it.
+            Some(_) => usize::from(state.wait_is_wanted(mode)),
+        };
         state.phase = Phase::Idle;
-        let affected = if state.holds.is_empty() { state.queue.len() } else { 1.min(state.queue.len()) };
         let failed: Vec<Request> = state.queue.drain(..affected).collect();
         for waiter in failed {
             self.finish(waiter.id, Outcome::Failed);
@@ -219,13 +234,12 @@ impl LockTable {
     /// [`Operation::Downgrade`] is done, or (`false`) has changed nothing.
     pub fn downgraded(&mut self, key: Key, done: bool, now: Ticks) {
         let Some(state) = self.keys.get_mut(&key) else { return };
-        if state.phase != Phase::Downgrading {
-            return;
-        }
+        let Phase::Downgrading { take_shared } = state.phase else { return };
         state.phase = Phase::Idle;
         if !done {
             if let Some(server) = &mut state.server {
                 server.exclusive = true;
+                server.shared = !take_shared;
                 // Asking again at once would fail again: the stronger lock stays until the next release.
                 server.downgrade_refused = true;
             }
@@ -240,11 +254,8 @@ impl LockTable {
             return;
         }
         state.probing = false;
-        if contended {
-            state.draining = true;
-        } else {
-            state.since = now;
-        }
+        state.draining = contended;
+        state.since = now;
         self.advance(key, now);
     }
 
@@ -261,7 +272,7 @@ impl LockTable {
             state.server = None;
             state.probing = false;
             state.draining = false;
-            if state.phase == Phase::Downgrading {
+            if matches!(state.phase, Phase::Downgrading { .. }) {
                 state.phase = Phase::Idle;
             }
             for hold in std::mem::take(&mut state.holds) {
@@ -284,6 +295,12 @@ impl LockTable {
     }
 
     fn remove_hold(&mut self, key: Key, index: usize, now: Ticks) -> RequestId {
+        let hold = self.take_hold(key, index);
+        self.advance(key, now);
+        hold
+    }
+
+    fn take_hold(&mut self, key: Key, index: usize) -> RequestId {
         let state = self.keys.get_mut(&key).expect("BUG: a hold on a key that the table dropped");
         let hold = state.holds.remove(index).request;
         self.requests.remove(&hold);
@@ -291,26 +308,17 @@ impl LockTable {
             server.downgrade_refused = false;
         }
         self.stop_wait_if_unwanted(key);
-        self.advance(key, now);
         hold
     }
 
     /// Grants what can be granted and starts what the server has to do next.
     fn advance(&mut self, key: Key, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        while let Some(request) = state.next(key, self.tenure, now, &mut self.effects.operations) {
-            match request {
-                (waiter, Outcome::Granted) => {
-                    state.holds.push(Hold::from(&waiter));
-                    self.effects.outcomes.push((waiter.id, Outcome::Granted));
-                }
-                (waiter, outcome) => {
-                    self.requests.remove(&waiter.id);
-                    self.effects.outcomes.push((waiter.id, outcome));
-                }
+        loop {
+            self.grant_from_queue(key, now);
+            if !self.answer_deferred(key) {
+                break;
             }
         }
-        self.answer_deferred(key, now);
         let Some(state) = self.keys.get_mut(&key) else { return };
         if !state.release_is_unconfirmed() {
             for Confirmation { hold, ticket } in state.confirmations.drain(..) {
@@ -320,24 +328,36 @@ impl LockTable {
         self.forget_if_unused(key);
     }
 
-    /// Answers the releases that waited for a request's first try ([`LockTable::release_latest`]).
-    fn answer_deferred(&mut self, key: Key, now: Ticks) {
-        loop {
-            let Some(state) = self.keys.get_mut(&key) else { return };
-            let decided = state.deferred.iter().position(|&(owner, mode, _)| {
-                state.latest_hold(owner, mode).is_some() || !state.is_undecided(owner, mode)
-            });
-            let Some(index) = decided else { return };
-            let (owner, mode, ticket) = state.deferred.remove(index);
-            match state.latest_hold(owner, mode) {
-                None => self.effects.outcomes.push((ticket, Outcome::NotHeld)),
-                Some(index) => {
-                    if let Release::Done(hold) = self.release_at(key, index, ticket, now) {
-                        self.effects.outcomes.push((ticket, Outcome::Released { hold }));
-                    }
-                }
+    fn grant_from_queue(&mut self, key: Key, now: Ticks) {
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        while let Some((waiter, outcome)) = state.next(key, self.tenure, now, &mut self.effects.operations) {
+            if outcome == Outcome::Granted {
+                state.grant(&waiter);
+            } else {
+                self.requests.remove(&waiter.id);
+            }
+            self.effects.outcomes.push((waiter.id, outcome));
+        }
+    }
+
+    /// Answers a release that waited for a request's first try ([`LockTable::release_latest`]), if one can be.
+    fn answer_deferred(&mut self, key: Key) -> bool {
+        let Some(state) = self.keys.get_mut(&key) else { return false };
+        let decided = state
+            .deferred
+            .iter()
+            .position(|&(owner, mode, _)| state.latest_hold(owner, mode).is_some() || !state.is_undecided(owner, mode));
+        let Some(decided) = decided else { return false };
+        let (owner, mode, ticket) = state.deferred.remove(decided);
+        match state.latest_hold(owner, mode) {
+            None => self.effects.outcomes.push((ticket, Outcome::NotHeld)),
+            Some(index) => {
+                let hold = self.take_hold(key, index);
+                let state = self.keys.get_mut(&key).expect("BUG: the key was there a moment ago");
+                state.confirmations.push(Confirmation { hold, ticket });
             }
         }
+        true
     }
 
     fn stop_wait_if_unwanted(&mut self, key: Key) {
