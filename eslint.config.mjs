@@ -15,5 +15,5 @@ export default [
       'no-shadow': 'error',
     },
   },
-  { files: ['index.js', 'lib/**/*.js', '**/*.cjs'], languageOptions: { sourceType: 'commonjs' } },
+  { files: ['index.js', 'v2.js', 'bin/**/*.js', 'lib/**/*.js', '**/*.cjs'], languageOptions: { sourceType: 'commonjs' } },
 ]

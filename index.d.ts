@@ -40,11 +40,36 @@ declare namespace advisoryLock {
    */
   export function strToKey(name: string): Key
 
+  /**
+   * What a mutex is made of: a string (its key is {@link strToKey}), the key itself as two int32, or a bigint of 64 bits,
+   * signed, which is a key in PostgreSQL's other key space: `pg_advisory_lock(key bigint)`. The two spaces never conflict.
+   */
+  export type Name = string | readonly [key1: number, key2: number] | bigint
+
+  /** A session of the database that holds a lock or waits for it, from `pg_locks` and `pg_stat_activity`. */
+  export interface LockHolder {
+    /** Process id of its backend. */
+    pid: number
+    /** Its `application_name`; `null` where this role may not see it. */
+    applicationName: string | null
+    /** Its IP address; `null` over a unix socket, or where this role may not see it. */
+    clientAddress: string | null
+    /** How it holds the lock, or wants to. */
+    mode: 'exclusive' | 'shared'
+    /** `true`: it holds the lock. `false`: it waits in the server's queue. */
+    granted: boolean
+    /**
+     * Since when it waits; `null` for a holder, and before PostgreSQL 14. Sessions of this package queue again about every
+     * second, and this is the latest time.
+     */
+    waitingSince: Date | null
+  }
+
   /** How the locks of one `advisoryLock(…)` connect and wait. Owners with equal settings share connections. */
   export interface AdvisoryLockOptions {
     /** Most connections used for waiting in PostgreSQL's own queue, 0 … 1000; further waits are polled in batches. Default 8. */
     maxWaitConnections?: number
-    /** Milliseconds after which a connection that holds and awaits nothing is closed, 0 … 2³¹−1. Default 10 000. */
+    /** Milliseconds after which a connection that holds and awaits nothing is closed, 0 … 2³¹−1. Default 10 000; 500 in `/v2`. */
     idleTimeout?: number
     /** Milliseconds a connection attempt may take, 1 … 2³¹−1. Default: `connect_timeout` of the connection string, else 10 000. */
     connectTimeout?: number
@@ -78,6 +103,25 @@ declare namespace advisoryLock {
     [Symbol.asyncDispose](): Promise<void>
   }
 
+  /** Holds a lock while a function runs, and releases it whether that returns, resolves, throws or rejects. */
+  export interface WithLock {
+    /**
+     * Within limits, even empty ones. `fn` gets a signal that is aborted when the lock is lost.
+     *
+     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`, and `signal.reason`, as {@link Mutex.lock}; `fn` was not called then.
+     */
+    <T>(fn: (signal: AbortSignal) => T | PromiseLike<T>, options: AcquireOptions): Promise<T>
+    (fn: undefined, options: AcquireOptions): Promise<undefined>
+    /** Waits for the lock and gives it back. */
+    (fn?: undefined): Promise<undefined>
+    /**
+     * @param fn called without arguments.
+     * @returns resolves to what `fn` gives; rejects with the very error of `fn`.
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the lock was lost while `fn` ran. It rejects at once and does not wait for `fn`.
+     */
+    <T>(fn: () => T | PromiseLike<T>): Promise<T>
+  }
+
   /**
    * One lock, by name. The methods need no `this` and may be destructured.
    *
@@ -102,22 +146,8 @@ declare namespace advisoryLock {
     unlock(): Promise<boolean>
     /** Takes the lock exclusively if that is possible without waiting: resolves to `true`, else to `false`. */
     tryLock(): Promise<boolean>
-    /**
-     * Holds the lock while `fn` runs and releases it whether `fn` returns, resolves, throws or rejects.
-     *
-     * @param fn called without arguments; leave it out to wait for the lock and give it back.
-     * @returns resolves to what `fn` gives; rejects with the very error of `fn`.
-     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the lock was lost while `fn` ran. It rejects at once and does not wait for `fn`.
-     */
-    withLock(fn?: undefined): Promise<undefined>
-    withLock<T>(fn: () => T | PromiseLike<T>): Promise<T>
-    /**
-     * As above, within limits. `fn` gets a signal that is aborted when the lock is lost.
-     *
-     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`, and `signal.reason`, as {@link Mutex.lock}; `fn` was not called then.
-     */
-    withLock(fn: undefined, options: AcquireOptions): Promise<undefined>
-    withLock<T>(fn: (signal: AbortSignal) => T | PromiseLike<T>, options: AcquireOptions): Promise<T>
+    /** Holds the lock exclusively while a function runs. */
+    withLock: WithLock
     /** As {@link Mutex.lock}, shared: many owners may hold it so at once, none exclusively meanwhile. */
     lockShared(options?: AcquireOptions): Promise<UnlockFunction>
     /** As {@link Mutex.unlock}, for one shared hold. */
@@ -125,10 +155,15 @@ declare namespace advisoryLock {
     /** As {@link Mutex.tryLock}, shared. */
     tryLockShared(): Promise<boolean>
     /** As {@link Mutex.withLock}, shared. */
-    withLockShared(fn?: undefined): Promise<undefined>
-    withLockShared<T>(fn: () => T | PromiseLike<T>): Promise<T>
-    withLockShared(fn: undefined, options: AcquireOptions): Promise<undefined>
-    withLockShared<T>(fn: (signal: AbortSignal) => T | PromiseLike<T>, options: AcquireOptions): Promise<T>
+    withLockShared: WithLock
+    /**
+     * Asks the server who holds the lock or waits for it: holders first, then waiters in the order of their coming. It lists
+     * sessions; this process has one for all its owners, and its own waiters are not in the server's queue while it holds
+     * the lock itself or has more waits than `maxWaitConnections`.
+     *
+     * @returns resolves to the sessions, none where the lock is free.
+     */
+    holders(): Promise<LockHolder[]>
   }
 
   /** The place of the `pg.Client` in the original: tells of the connection's end and loss, and ends it. */
@@ -154,11 +189,11 @@ declare namespace advisoryLock {
   /** Makes mutexes of one owner. */
   export interface CreateMutex {
     /**
-     * @param name a string (its key is {@link strToKey}), or the key itself as two int32.
-     * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: neither of them.
-     * @throws {RangeError} `ERR_OUT_OF_RANGE`: a key outside int32.
+     * @param name see {@link Name}.
+     * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: none of these.
+     * @throws {RangeError} `ERR_OUT_OF_RANGE`: an integer outside 32 bits, or a bigint outside 64.
      */
-    (name: string | readonly [key1: number, key2: number]): Mutex
+    (name: Name): Mutex
     readonly client: Client
     /** The same as `client.end()`. */
     close(): Promise<void>

@@ -4,41 +4,33 @@
 
 const { EventEmitter } = require('node:events')
 const core = require('./lib/client.js')
-const { acquire, runHolding } = require('./lib/acquire.js')
-const { strToKey, toAcquireOptions, toCallback, toConnectionString, toKey, toLocksOptions } = require('./lib/arguments.js')
+const { acquire } = require('./lib/acquire.js')
+const { strToKey, toAcquireOptions, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
-const { asyncDispose, toUnlockFunction } = require('./lib/hold.js')
+const { toUnlockFunction } = require('./lib/hold.js')
+const { toCreateMutex, toWithLock } = require('./lib/mutex.js')
+const { Owner } = require('./lib/owner.js')
 
 function advisoryLock(connectionString, options) {
-  const locks = core.openLocks(toConnectionString(connectionString), toLocksOptions(options))
-  const owner = locks.openOwner()
-  const client = new Client(locks, owner)
-  const createMutex = (name) => {
-    const key = toKey(name)
-    const exclusive = methods(locks, owner, client, key, 0)
-    const shared = methods(locks, owner, client, key, core.SHARED)
-    return {
-      ...exclusive,
-      lockShared: shared.lock,
-      unlockShared: shared.unlock,
-      tryLockShared: shared.tryLock,
-      withLockShared: shared.withLock,
-    }
-  }
+  const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options))
+  const client = new Client(owner)
+  const createMutex = toCreateMutex(
+    owner,
+    (key, mode) => methods(owner, client, key, mode),
+    () => client.end(),
+  )
   createMutex.client = client
-  createMutex.close = () => client.end()
-  createMutex[asyncDispose] = () => client.end()
   return createMutex
 }
 
-/** The methods for one key and mode, as `lock`, `unlock`, `tryLock`, `withLock`. */
-function methods(locks, owner, client, key, mode) {
-  const name = `${key} ${mode}`
+/** The methods for one key and mode. */
+function methods(owner, client, key, mode) {
+  const name = `${key.high} ${key.low} ${key.flags | mode}`
   const onLost = (error) => client.noteLoss(name, error)
 
   const lock = async (options) => {
     const limits = toAcquireOptions(options)
-    const hold = await acquire(locks, owner, key, mode | core.PATIENT, limits, onLost)
+    const hold = await acquire(owner, key, mode | core.PATIENT, limits, onLost)
     return toUnlockFunction(hold, () => {
       // Whoever asks for this very hold is told of its loss here, and not again by `unlock()`.
       if (hold.error) client.takeLoss(name)
@@ -46,7 +38,7 @@ function methods(locks, owner, client, key, mode) {
     })
   }
 
-  const tryLock = async () => (await acquire(locks, owner, key, mode, undefined, onLost)) !== undefined
+  const tryLock = async () => (await acquire(owner, key, mode, undefined, onLost)) !== undefined
 
   const unlock = () =>
     new Promise((resolve, reject) => {
@@ -63,42 +55,29 @@ function methods(locks, owner, client, key, mode) {
           reject(error)
         }
       })
-      core.open(locks.releaseLatest(owner, key[0], key[1], mode, ticket))
+      core.open(owner.native.releaseLatest(key.high, key.low, key.flags | mode, ticket))
     })
 
-  const withLock = async (fn, options) => {
-    const callback = toCallback(fn)
-    const limits = toAcquireOptions(options)
-    const flags = mode | core.PATIENT | core.SCOPED
-    const hold = await acquire(locks, owner, key, flags, limits, (error) => client.tellLoss(error))
-    return runHolding(hold, callback, limits !== undefined)
-  }
+  const withLock = toWithLock(owner, key, mode, (error) => client.tellLoss(error))
 
   return { lock, unlock, tryLock, withLock }
 }
 
 /** In the place of the original's `pg.Client`. */
 class Client extends EventEmitter {
-  #locks
   #owner
   #ended
   /** Lost holds by key and mode: how many, and the latest error. */
   #losses = new Map()
 
-  constructor(locks, owner) {
+  constructor(owner) {
     super()
-    this.#locks = locks
     this.#owner = owner
   }
 
   end(callback) {
-    this.#ended ??= new Promise((resolve) => {
-      const ticket = core.newNumber()
-      core.expect(ticket, () => {
-        resolve()
-        process.nextTick(() => this.emit('end'))
-      })
-      core.open(this.#locks.closeOwner(this.#owner, ticket))
+    this.#ended ??= this.#owner.close().then(() => {
+      process.nextTick(() => this.emit('end'))
     })
     if (typeof callback === 'function') this.#ended.then(() => process.nextTick(callback))
     return this.#ended

@@ -1,31 +1,32 @@
 'use strict'
 
 const core = require('./client.js')
+const { offAbort, onAbort } = require('./aborts.js')
+const { clientClosed, lockTimeout } = require('./errors.js')
 const { Hold } = require('./hold.js')
-const { lockTimeout } = require('./errors.js')
 
 const LONGEST_TIMER = 2 ** 31 - 1
 
 /**
  * Asks for a lock.
  *
- * @param {object} locks native locks
- * @param {number} owner whose hold it will be
- * @param {[number, number]} key
- * @param {number} flags SHARED, PATIENT, SCOPED
+ * @param {import('./owner.js').Owner} owner whose hold it will be
+ * @param {{ high: number, low: number, flags: number }} key
+ * @param {number} how SHARED, PATIENT, SCOPED, ALONE, KEEP_ALIVE
  * @param {{ timeout: number, signal?: AbortSignal } | undefined} limits
- * @param {(error: Error) => void} onLost is told of the loss of the hold
+ * @param {((error: Error) => void) | undefined} onLost is told of the loss of the hold
  * @returns {Promise<Hold | undefined>} `undefined`: taken, and the request does not wait
  */
-function acquire(locks, owner, key, flags, limits, onLost) {
+function acquire(owner, key, how, limits, onLost) {
   const { timeout, signal } = limits ?? {}
   if (signal?.aborted) return Promise.reject(signal.reason)
   // No time to wait is not to wait: a timer would be over before the server could answer.
-  if (timeout === 0) flags &= ~core.PATIENT
+  if (timeout === 0) how &= ~core.PATIENT
   const request = core.newNumber()
-  const reply = locks.acquire(owner, key[0], key[1], flags, request)
+  const reply = owner.native.acquire(key.high, key.low, key.flags | how, request)
+  const keepAlive = (how & core.KEEP_ALIVE) !== 0
   if (reply & core.YES) {
-    const hold = new Hold(locks, request, onLost)
+    const hold = new Hold(owner, request, keepAlive, onLost)
     core.open(reply)
     return Promise.resolve(hold)
   }
@@ -34,11 +35,13 @@ function acquire(locks, owner, key, flags, limits, onLost) {
     return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(undefined)
   }
   return new Promise((resolve, reject) => {
-    const limit = limits && limitWait(locks, request, limits, reject)
+    const limit = limits && limitWait(owner, request, limits, reject)
     core.expect(request, (kind, _, error) => {
       limit?.lift()
-      if (kind === core.GRANTED) resolve(new Hold(locks, request, onLost))
-      else if (kind === core.FAILED) reject(error)
+      if (kind === core.FAILED) reject(error)
+      // Granted before the owner was closed, which has given it up.
+      else if (kind === core.GRANTED && owner.isClosed) reject(clientClosed())
+      else if (kind === core.GRANTED) resolve(new Hold(owner, request, keepAlive, onLost))
       else if (timeout === 0) reject(lockTimeout(0))
       else resolve(undefined)
     })
@@ -47,21 +50,21 @@ function acquire(locks, owner, key, flags, limits, onLost) {
 }
 
 /** Takes the request back and rejects when the time is over or the signal fires, until the limit is lifted. */
-function limitWait(locks, request, { timeout, signal }, reject) {
+function limitWait(owner, request, { timeout, signal }, reject) {
   let timer
   const lift = () => {
     clearTimeout(timer)
-    signal?.removeEventListener('abort', abort)
+    if (signal) offAbort(signal, abort)
   }
   const end = (reason) => {
     lift()
     if (!core.forget(request)) return
     // Even if it was granted in this moment: the core gives back what nobody is told of.
-    core.open(locks.cancel(request))
+    core.open(owner.native.cancel(request))
     reject(reason)
   }
   const abort = () => end(signal.reason)
-  signal?.addEventListener('abort', abort, { once: true })
+  if (signal) onAbort(signal, abort)
   if (timeout > 0 && timeout < Infinity) {
     const deadline = performance.now() + timeout
     const wait = () => {
@@ -85,7 +88,8 @@ function runHolding(hold, fn, withSignal) {
   // Lost before `fn` could begin.
   if (hold.error) return hold.release()
   return new Promise((resolve, reject) => {
-    hold.onLost = reject
+    // Rejects, and nobody else is told of this loss any more.
+    hold.whileHeld = () => void hold.release().catch(reject)
     const run = async () => (withSignal ? fn(hold.signal) : fn())
     const result = fn ? run() : Promise.resolve()
     result.then(

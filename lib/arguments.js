@@ -1,6 +1,7 @@
 'use strict'
 
 const { createHash } = require('node:crypto')
+const { SINGLE } = require('./client.js')
 const { invalidType, outOfRange } = require('./errors.js')
 
 const MAX_INT32 = 2 ** 31 - 1
@@ -11,10 +12,18 @@ function strToKey(name) {
   return [digest.readInt32LE(0), digest.readInt32LE(4)]
 }
 
-/** The key that a mutex's name stands for. */
+/** The key that a mutex's name stands for: two halves, and a flag for the key space of single keys. */
 function toKey(name) {
-  if (typeof name === 'string') return strToKey(name)
-  if (!Array.isArray(name) || name.length !== 2) throw invalidType('name', 'a string or [key1, key2]', name)
+  if (typeof name === 'bigint') {
+    if (BigInt.asIntN(64, name) !== name) throw outOfRange('name', 'a bigint from -2n ** 63n to 2n ** 63n - 1n')
+    return { high: Number(name >> 32n), low: Number(BigInt.asIntN(32, name)), flags: SINGLE }
+  }
+  const [high, low] = typeof name === 'string' ? strToKey(name) : toPair(name)
+  return { high, low, flags: 0 }
+}
+
+function toPair(name) {
+  if (!Array.isArray(name) || name.length !== 2) throw invalidType('name', 'a string, [key1, key2] or a bigint', name)
   return Array.from(name, (half, index) => integer(`name[${index}]`, half, -MAX_INT32 - 1, MAX_INT32))
 }
 

@@ -6,10 +6,14 @@
 const native = require('../binding.js')
 const { fromFailures } = require('./errors.js')
 
-/** Flags of an acquire or a release. */
+/** Flags of a call. */
 const SHARED = 1
 const PATIENT = 2
 const SCOPED = 4
+const SINGLE = 8
+const ALONE = 16
+/** The hold keeps the process alive: for this side only. */
+const KEEP_ALIVE = 32
 
 /** Replies to calls; MAIL is added where completions lie ready. */
 const PENDING = 0
@@ -26,9 +30,10 @@ const NOT_HELD = 5
 const RELEASE_FAILED = 6
 const LOST = 7
 const CLOSED = 8
+const HOLDERS = 9
 const WITH_FAILURE = new Set([FAILED, RELEASE_FAILED, LOST])
 
-/** What waits for a completion, by request: `(kind, hold, error) => void`. */
+/** What waits for a completion, by request: `(kind, hold, error, holders) => void`. */
 const pending = new Map()
 /** Holds by the request that they came from. */
 const holds = new Map()
@@ -95,8 +100,9 @@ function complete(request, kind, hold) {
     lost?.lose(error)
     return
   }
+  const holders = kind === HOLDERS ? client.takeHolders() : undefined
   const settle = pending.get(request)
-  if (forget(request)) settle(kind, hold, error)
+  if (forget(request)) settle(kind, hold, error, holders)
 }
 
 /** Sees to the mail that a reply announces; the reply without it. */
@@ -108,10 +114,13 @@ function open(reply) {
 const client = new native.Client(deliver)
 
 module.exports = {
+  ALONE,
   CLOSED,
   DENIED,
   FAILED,
   GRANTED,
+  HOLDERS,
+  KEEP_ALIVE,
   NO,
   NOT_HELD,
   PATIENT,
@@ -120,12 +129,15 @@ module.exports = {
   RELEASE_FAILED,
   SCOPED,
   SHARED,
+  SINGLE,
   YES,
   deliver,
   expect,
   forget,
   holds,
+  keepAlive,
+  letGo,
   newNumber,
   open,
-  openLocks: (connectionString, options) => new native.Locks(client, connectionString, options),
+  openOwner: (connectionString, options) => new native.Owner(client, connectionString, options),
 }

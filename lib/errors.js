@@ -20,6 +20,10 @@ function fromFailures(failures) {
   return failures.reduceRight((cause, failure) => new AdvisoryLockError(failure, cause), undefined)
 }
 
+function clientClosed() {
+  return new AdvisoryLockError({ code: 'ERR_CLIENT_CLOSED', message: 'the client is closed' })
+}
+
 function lockTimeout(milliseconds) {
   return new AdvisoryLockError({ code: 'ERR_LOCK_TIMEOUT', message: `the lock was not granted within ${milliseconds} ms` })
 }
@@ -43,4 +47,4 @@ function describe(value) {
   return typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`
 }
 
-module.exports = { AdvisoryLockError, fromFailures, invalidType, lockTimeout, outOfRange }
+module.exports = { AdvisoryLockError, clientClosed, fromFailures, invalidType, lockTimeout, outOfRange }

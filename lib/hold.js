@@ -4,27 +4,30 @@ const core = require('./client.js')
 
 /** One granted acquire, from its grant until it is given up or lost. */
 class Hold {
-  #locks
   #request
-  #tellOwner
+  #onLost
+  #keepsAlive
   #error
   #controller
   #released
   #gone = false
 
   /** Is told of the loss as well, by whoever runs something under the hold. */
-  onLost
+  whileHeld
 
   /**
-   * @param {object} locks the native locks that granted it
+   * @param {import('./owner.js').Owner} owner whose hold it is
    * @param {number} request the number of the acquire
-   * @param {(error: Error) => void} tellOwner is told of the loss of the hold, if it was not given up before
+   * @param {boolean} keepAlive whether the process stays alive as long as it is held
+   * @param {((error: Error) => void) | undefined} onLost is told of the loss of the hold, if it was not given up before
    */
-  constructor(locks, request, tellOwner) {
-    this.#locks = locks
+  constructor(owner, request, keepAlive, onLost) {
+    this.owner = owner
     this.#request = request
-    this.#tellOwner = tellOwner
+    this.#keepsAlive = keepAlive
+    this.#onLost = onLost
     core.holds.set(request, this)
+    if (keepAlive) core.keepAlive()
   }
 
   /** Fires when the hold is lost. Made when first asked for: most callers never do. */
@@ -46,7 +49,7 @@ class Hold {
     if (this.#error) return Promise.reject(this.#error)
     if (this.#gone) return Promise.resolve(false)
     const ticket = core.newNumber()
-    const reply = this.#locks.release(this.#request, ticket)
+    const reply = this.owner.native.release(this.#request, ticket)
     // Everything is in place before the mail is opened: it may tell of this hold.
     const confirmed = (reply & (core.YES | core.NO)) === core.PENDING && this.#confirmation(ticket)
     if (confirmed || reply & core.YES) this.giveUp()
@@ -74,14 +77,27 @@ class Hold {
   giveUp() {
     this.#gone = true
     core.holds.delete(this.#request)
+    this.#letGo()
   }
 
   /** The hold was lost with its session. */
   lose(error) {
     this.#error = error
+    this.#letGo()
     this.#controller?.abort(error)
-    this.#tellOwner(error)
-    this.onLost?.(error)
+    this.#onLost?.(error)
+    this.whileHeld?.(error)
+  }
+
+  #letGo() {
+    if (!this.#keepsAlive) return
+    this.#keepsAlive = false
+    core.letGo()
+  }
+
+  /** Whether its end has been asked for or has come: nothing of it is left to be told. */
+  get isOver() {
+    return this.#gone || this.#released !== undefined
   }
 
   get error() {
@@ -92,25 +108,27 @@ class Hold {
 /** What unlock functions have besides being functions. One for all, as making properties on each would cost more than the lock. */
 const unlockFunction = Object.create(Function.prototype)
 const holdOf = new WeakMap()
-Object.defineProperty(unlockFunction, 'signal', {
-  get() {
-    return holdOf.get(this).signal
-  },
-  enumerable: true,
-})
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
+Object.defineProperties(unlockFunction, {
+  signal: {
+    get() {
+      return holdOf.get(this).signal
+    },
+    enumerable: true,
+  },
+  [asyncDispose]: {
+    async value() {
+      await this()
+    },
+  },
+})
 
 /** The function that releases `hold`; `release` is what it does. */
-function toUnlockFunction(hold, release = () => hold.release()) {
+function toUnlockFunction(hold, release) {
   const unlock = () => release()
   Object.setPrototypeOf(unlock, unlockFunction)
   holdOf.set(unlock, hold)
   return unlock
 }
-Object.defineProperty(unlockFunction, asyncDispose, {
-  async value() {
-    await this()
-  },
-})
 
 module.exports = { Hold, asyncDispose, toUnlockFunction }

@@ -14,22 +14,42 @@ const steps = {
       runPackage('typescript/bin/tsc', ['--noEmit', '--project', join('__test__/types', name)])
     }
   },
+  'tests of advisory-lock@2.0.0, against /v2': async () => {
+    await withServer(runTestsOfTheOriginal)
+  },
   'tests on a real PostgreSQL': async () => {
-    if (process.env.PG_CONNECTION_STRING) return runTests()
-    const { startServer } = await import('./embedded-postgres.mjs')
-    const server = await startServer()
-    try {
-      runTests({ PG_CONNECTION_STRING: server.connectionString() })
-    } finally {
-      await server.stop()
-    }
+    await withServer(runTests)
   },
 }
 
-function runTests(environment = {}) {
+/** Runs the tests on the server of `PG_CONNECTION_STRING`, or on one of their own. */
+async function withServer(tests) {
+  if (process.env.PG_CONNECTION_STRING) return tests(process.env)
+  const { startServer } = await import('./embedded-postgres.mjs')
+  const server = await startServer()
+  try {
+    tests({ ...process.env, PG_CONNECTION_STRING: server.connectionString() })
+  } finally {
+    await server.stop()
+  }
+}
+
+function runTests(env) {
   const files = readdirSync(join(root, '__test__')).filter((name) => name.endsWith('.test.mjs'))
   const parameters = ['--test', '--test-timeout=60000', '--test-reporter=spec', ...files.map((name) => join('__test__', name))]
-  run(process.execPath, parameters, { env: { ...process.env, ...environment } })
+  run(process.execPath, parameters, { env })
+}
+
+/**
+ * Each file in a process of its own: one counts the connections of the whole server before and after, among which an
+ * idle one of the other file would be at first and not later.
+ */
+function runTestsOfTheOriginal(env) {
+  const folder = join(root, 'node_modules/advisory-lock/build/test')
+  for (const name of readdirSync(folder).filter((file) => file.endsWith('.test.js'))) {
+    const redirect = ['--require', join(root, '__test__/original/redirect.cjs')]
+    run(process.execPath, [...redirect, join(root, 'node_modules/tape/bin/tape'), join(folder, name)], { env })
+  }
 }
 
 async function main() {

@@ -57,7 +57,7 @@ impl Error {
     /// The owner was closed (`ERR_CLIENT_CLOSED`).
     #[must_use]
     pub fn client_closed() -> Error {
-        Error::new("ERR_CLIENT_CLOSED", "the client is closed: end() was called")
+        Error::new("ERR_CLIENT_CLOSED", "the client is closed")
     }
 
     /// A session lock would exclude nobody (`ERR_TRANSACTION_POOLING`).

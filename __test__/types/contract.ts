@@ -13,6 +13,7 @@ const key: Key = strToKey('name')
 createMutex(key)
 createMutex([1, 2])
 createMutex([1, 2] as const)
+createMutex(5n)
 
 export async function results(): Promise<void> {
   const { lock, unlock, tryLock, withLock, withLockShared } = mutex

@@ -1,8 +1,9 @@
 //! One JavaScript thread: its mailbox, and how it is woken.
 
-use super::failure::{failures, Failure};
+use super::data::{failures, Failure, HolderData};
 use crate::error::Error;
 use crate::manager::{self, Answer, ClientId, Mailbox};
+use crate::pg::Holder;
 use napi::bindgen_prelude::{Float64Array, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::Env;
@@ -21,6 +22,7 @@ enum Kind {
     ReleaseFailed = 6,
     Lost = 7,
     Closed = 8,
+    Holders = 9,
 }
 
 /// Numbers that a completion takes up: request, kind, hold.
@@ -32,6 +34,7 @@ pub struct Client {
     pub(super) mailbox: Arc<Mailbox>,
     taken: VecDeque<(u64, Answer)>,
     failures: VecDeque<Error>,
+    holders: VecDeque<Vec<Holder>>,
 }
 
 #[napi]
@@ -47,7 +50,7 @@ impl Client {
             wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }));
         env.add_env_cleanup_hook(id, manager::close_client)?;
-        Ok(Client { mailbox, taken: VecDeque::new(), failures: VecDeque::new() })
+        Ok(Client { mailbox, taken: VecDeque::new(), failures: VecDeque::new(), holders: VecDeque::new() })
     }
 
     /// Moves completions into `buffer`, three numbers each (request, kind, hold), and returns how many. Fewer than there
@@ -72,6 +75,10 @@ impl Client {
                 Answer::ReleaseFailed(hold, error) => (Kind::ReleaseFailed, ClientId::number_of(hold), Some(error)),
                 Answer::Lost(error) => (Kind::Lost, 0, Some(error)),
                 Answer::Closed => (Kind::Closed, 0, None),
+                Answer::Holders(holders) => {
+                    self.holders.push_back(holders);
+                    (Kind::Holders, 0, None)
+                }
             };
             self.failures.extend(error);
             place[0] = exact(request);
@@ -87,11 +94,17 @@ impl Client {
     pub fn take_failure(&mut self) -> Vec<Failure> {
         self.failures.pop_front().map_or(Vec::new(), |error| failures(&error))
     }
+
+    /// The holders of the next completion that has some.
+    #[napi]
+    pub fn take_holders(&mut self) -> Vec<HolderData> {
+        self.holders.pop_front().unwrap_or_default().into_iter().map(HolderData::from).collect()
+    }
 }
 
 /// A request's number as JavaScript counts.
 // Numbers of requests stay below 2³⁶ (`ClientId`).
 #[allow(clippy::cast_precision_loss)]
-pub(super) fn exact(number: u64) -> f64 {
+fn exact(number: u64) -> f64 {
     number as f64
 }

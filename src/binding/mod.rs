@@ -5,5 +5,5 @@
 //! side.
 
 mod client;
-mod failure;
-mod locks;
+mod data;
+mod owner;

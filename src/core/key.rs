@@ -11,6 +11,12 @@ pub enum Key {
 }
 
 impl Key {
+    /// The single key with these halves.
+    #[must_use]
+    pub fn single(high: i32, low: i32) -> Key {
+        Key::Single((i64::from(high) << 32) | (i64::from(low) & 0xffff_ffff))
+    }
+
     /// The two 32-bit halves as `pg_locks` shows them in `classid` and `objid`, read as signed integers.
     #[must_use]
     pub fn halves(self) -> (i32, i32) {
@@ -36,7 +42,7 @@ impl Key {
     pub fn from_halves(high: i32, low: i32, space: i16) -> Option<Key> {
         match space {
             2 => Some(Key::Pair(high, low)),
-            1 => Some(Key::Single((i64::from(high) << 32) | (i64::from(low) & 0xffff_ffff))),
+            1 => Some(Key::single(high, low)),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::core::RequestId;
 use crate::error::Error;
+use crate::pg::Holder;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -20,7 +21,13 @@ impl ClientId {
         ClientId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The request with this number (below 2³⁶) of this client.
+    /// A request of this client to which nothing is answered.
+    #[must_use]
+    pub fn unanswered(self) -> RequestId {
+        self.request(0)
+    }
+
+    /// The request with this number (1 to below 2³⁶) of this client.
     #[must_use]
     pub fn request(self, number: u64) -> RequestId {
         RequestId((self.0 << REQUEST_BITS) | (number & ((1 << REQUEST_BITS) - 1)))
@@ -56,6 +63,8 @@ pub enum Answer {
     ReleaseFailed(RequestId, Error),
     /// A hold is lost.
     Lost(Error),
+    /// Who holds a key or waits for it.
+    Holders(Vec<Holder>),
     /// An owner is closed, and the sessions that only it used.
     Closed,
 }

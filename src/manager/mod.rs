@@ -64,19 +64,28 @@ impl Manager {
         })
     }
 
-    /// A new owner, whose requests come from the mailbox's client. While one is open, idle sessions stay open for
+    /// A new group of owners, whose requests come from the mailbox's client. While one is open, idle sessions stay open for
     /// [`Settings::idle_timeout`].
     pub fn open_owner(&self, mailbox: &Arc<Mailbox>) -> OwnerId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let owner = OwnerId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let owner = OwnerId::new(NEXT.fetch_add(1, Ordering::Relaxed));
         self.change(None, |state| state.open_owner(owner, mailbox));
         owner
     }
 
-    /// Ends an owner: gives up its holds, ends its waits, and the sessions too where it was the last. Answers
+    /// Ends a group of owners: gives up their holds, ends their waits, and the sessions too where it was the last. Answers
     /// [`Answer::Closed`] to the ticket.
     pub fn close_owner(&self, owner: OwnerId, ticket: RequestId) -> bool {
         self.change(Some(ClientId::of(ticket)), |state| state.close_owner(owner, ticket)).mail
+    }
+
+    /// Ends a group of owners that nobody can use any more, if it is still open.
+    pub fn abandon_owner(&self, owner: OwnerId, client: ClientId) {
+        self.change(None, |state| {
+            if state.owner_is_open(owner) {
+                state.close_owner(owner, client.unanswered());
+            }
+        });
     }
 
     /// Ends all that a client has, whose thread has ended.
@@ -133,6 +142,24 @@ impl Manager {
             state.event(None, |table, now| table.cancel(request, now));
         })
         .mail
+    }
+
+    /// Asks the server who holds a key or waits for it. Followed by [`Answer::Holders`] or [`Answer::Failed`].
+    ///
+    /// # Errors
+    /// `ERR_CLIENT_CLOSED`.
+    pub fn holders(&self, owner: OwnerId, key: Key, ticket: RequestId) -> Reply<Result<(), Error>> {
+        self.change(Some(ClientId::of(ticket)), |state| {
+            if !state.owner_is_open(owner) {
+                return Err(Error::client_closed());
+            }
+            state.ask_for_holders(key, ticket);
+            Ok(())
+        })
+    }
+
+    fn answer(&self, request: RequestId, answer: Answer) {
+        self.change(None, |state| state.post(request, answer));
     }
 
     /// Changes the state, hands out what follows from it, and wakes whom it concerns except the caller.

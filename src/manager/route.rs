@@ -1,9 +1,10 @@
 //! Which session does what: from the lock table's operations to the sessions' work and back to the table's events.
 
+use super::mailbox::Answer;
 use super::slot::{Job, Wait};
 use super::state::State;
 use crate::core::lock_table::Operation;
-use crate::core::{Key, Mode, SessionId};
+use crate::core::{Key, Mode, RequestId, SessionId};
 use crate::error::Error;
 use crate::pg::{Role, Step};
 use std::time::{Duration, Instant};
@@ -153,6 +154,11 @@ impl State {
         }
     }
 
+    pub(super) fn ask_for_holders(&mut self, key: Key, ticket: RequestId) {
+        let main = self.main_session();
+        self.push_or_fail(main, Job::Holders { key, ticket });
+    }
+
     /// Reports the result of a job that was done.
     pub(super) fn job_done(&mut self, session: SessionId, job: Job, result: Result<bool, Error>) {
         if job.is_try() {
@@ -181,7 +187,8 @@ impl State {
                 self.event(None, |table, now| table.downgraded(key, true, now));
             }
             Job::Retry { key, .. } | Job::BriefWait { key, .. } => self.retried(key, session, result),
-            Job::SilentRelease { .. } => {}
+            // Holders are answered with more than a yes or no, by the session's task.
+            Job::SilentRelease { .. } | Job::Holders { .. } => {}
             Job::Probe { key } => self.event(None, |table, now| table.probed(key, result, now)),
         }
     }
@@ -216,6 +223,7 @@ impl State {
             }
             Job::SilentRelease { .. } => {}
             Job::Probe { key } => self.event(None, |table, now| table.probed(key, false, now)),
+            Job::Holders { ticket, .. } => self.post(ticket, Answer::Failed(cause.clone())),
         }
     }
 

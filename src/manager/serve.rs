@@ -1,7 +1,7 @@
 //! The task that owns one session: opens it, does the work of its slot, keeps it alive while it holds, closes it.
 
 use super::slot::{Job, Wait};
-use super::Manager;
+use super::{Answer, Manager};
 use crate::core::SessionId;
 use crate::error::Error;
 use crate::pg::{Fault, Session};
@@ -106,6 +106,10 @@ async fn work_off(manager: &Manager, id: SessionId, session: &Session, jobs: &mu
     }
     while let Some(&job) = jobs.front() {
         let result = match job {
+            Job::Holders { key, ticket } => session.holders(key).await.map(|holders| {
+                manager.answer(ticket, Answer::Holders(holders));
+                true
+            }),
             Job::Probe { key } => session.is_contended(key).await,
             Job::BriefWait { key, mode } => session.wait_turn(key, mode, BRIEF_TURN).await,
             Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } => {

@@ -1,6 +1,6 @@
 //! What the manager knows of one session: the work that waits for it and the locks that are on it.
 
-use crate::core::{Key, Mode};
+use crate::core::{Key, Mode, RequestId};
 use crate::pg::{Role, Step};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub(super) enum Job {
     SilentRelease { key: Key, exclusive: bool, shared: bool },
     /// Ask whether anybody waits.
     Probe { key: Key },
+    /// Ask who holds the key or waits for it, for whoever holds the ticket.
+    Holders { key: Key, ticket: RequestId },
 }
 
 /// A wait in the server's queue.
@@ -90,7 +92,7 @@ impl Job {
             Job::Step(step) => Some(step),
             Job::Retry { key, mode } => Some(Step::Try { key, mode }),
             Job::SilentRelease { key, exclusive, shared } => Some(Step::Release { key, exclusive, shared }),
-            Job::BriefWait { .. } | Job::Probe { .. } => None,
+            Job::BriefWait { .. } | Job::Probe { .. } | Job::Holders { .. } => None,
         }
     }
 }

@@ -109,6 +109,9 @@ impl State {
     }
 
     pub fn post(&mut self, request: RequestId, answer: Answer) {
+        if request == ClientId::of(request).unanswered() {
+            return;
+        }
         // A client that is gone is told nothing.
         if let Some(mailbox) = self.mailboxes.get(&ClientId::of(request)) {
             if mailbox.put(request, answer) {
@@ -159,13 +162,13 @@ impl State {
     }
 
     pub fn owner_is_open(&self, owner: OwnerId) -> bool {
-        self.owners.contains_key(&owner)
+        self.owners.contains_key(&owner.group())
     }
 
     pub fn close_owner(&mut self, owner: OwnerId, ticket: RequestId) {
         // Some confirmations may come before their number is known: begin with more than there can be.
         const UNKNOWN: usize = usize::MAX / 2;
-        self.closing.insert(ticket, UNKNOWN);
+        *self.closing.entry(ticket).or_insert(0) += UNKNOWN;
         let confirmations = self.event(None, |table, now| table.close_owner(owner, ticket, now));
         self.owners.remove(&owner);
         if let Some(left) = self.closing.get_mut(&ticket) {
@@ -179,7 +182,7 @@ impl State {
         let mine: Vec<OwnerId> =
             self.owners.iter().filter(|(_, whose)| **whose == client).map(|(&owner, _)| owner).collect();
         for owner in mine {
-            self.close_owner(owner, client.request(0));
+            self.close_owner(owner, client.unanswered());
         }
         for request in self.table.requests_where(|request| ClientId::of(request) == client) {
             self.event(None, |table, now| table.cancel(request, now));

@@ -3,9 +3,11 @@
 
 mod config;
 mod connect;
+mod holder;
 mod session;
 mod setup;
 mod sql;
 
 pub use config::ConnectConfig;
+pub use holder::Holder;
 pub use session::{Fault, Role, Session, Step};

@@ -5,6 +5,7 @@
 
 use super::config::{Address, ConnectConfig};
 use super::connect::{self, Endpoint, Socket};
+use super::holder::Holder;
 use super::setup::{self, ANSWER_LIMIT};
 use super::sql::{self, Action};
 use crate::core::{Key, Mode};
@@ -216,12 +217,16 @@ impl Session {
     /// # Errors
     /// [`Fault`].
     pub async fn is_contended(&self, key: Key) -> Result<bool, Fault> {
-        let (high, low) = key.halves();
-        let space = key.space();
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&high, Type::INT4), (&low, Type::INT4), (&space, Type::INT2)];
-        let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(sql::CONTENDED, &parameters)).await?;
-        decode(row.try_get(0))
+        let rows = self.ask_about(sql::CONTENDED, key).await?;
+        rows.first().map_or(Ok(false), |row| decode(row.try_get(0)))
+    }
+
+    /// Who holds the key or waits for it on the server.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn holders(&self, key: Key) -> Result<Vec<Holder>, Fault> {
+        self.ask_about(sql::HOLDERS, key).await?.iter().map(|row| decode(Holder::read(row))).collect()
     }
 
     /// A sign of life.
@@ -239,6 +244,14 @@ impl Session {
         drop(client);
         let _ = timeout(ANSWER_LIMIT, ended.wait_for(Option::is_some)).await;
         drop(connection);
+    }
+
+    async fn ask_about(&self, statement: &str, key: Key) -> Result<Vec<Row>, Fault> {
+        let (high, low) = key.halves();
+        let space = key.space();
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&high, Type::INT4), (&low, Type::INT4), (&space, Type::INT2)];
+        self.answer(ANSWER_LIMIT, self.client.query_typed(statement, &parameters)).await
     }
 
     async fn run_rows(&self, rows: &[(Action, Key)]) -> Result<Vec<bool>, Fault> {

@@ -78,6 +78,16 @@ SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted 
  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
  AND classid::int8::bit(32)::int4 = $1 AND objid::int8::bit(32)::int4 = $2 AND objsubid = $3)";
 
+/// Every session that holds or awaits a key of this database, holders first, then in the order of their coming.
+/// `waitstart` is younger than some servers, so it is read by its name.
+pub(super) const HOLDERS: &str = "\
+SELECT l.pid, a.application_name, host(a.client_addr), l.mode = 'ExclusiveLock', l.granted, \
+ (extract(epoch FROM (to_jsonb(l)->>'waitstart')::timestamptz) * 1000)::float8 AS waiting_since \
+ FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' \
+ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+ AND l.classid::int8::bit(32)::int4 = $1 AND l.objid::int8::bit(32)::int4 = $2 AND l.objsubid = $3 \
+ ORDER BY l.granted DESC, waiting_since, l.pid";
+
 /// The cheapest sign of life.
 pub(super) const HEARTBEAT: &str = "SELECT pg_backend_pid()";
 

@@ -121,13 +121,13 @@ impl LockTable {
         }
     }
 
-    /// Ends an owner: its waiters get [`Outcome::Closed`], its holds are given up. Returns how many
+    /// Ends a group of owners: their waiters get [`Outcome::Closed`], their holds are given up. Returns how many
     /// [`Outcome::Released`] with this `ticket` will follow.
     pub fn close_owner(&mut self, owner: OwnerId, ticket: RequestId, now: Ticks) -> usize {
         let mut mine: Vec<(Key, RequestId)> = self
             .requests
             .iter()
-            .filter(|(_, (_, whose))| *whose == owner)
+            .filter(|(_, (_, whose))| whose.group() == owner.group())
             .map(|(&request, &(key, _))| (key, request))
             .collect();
         mine.sort_unstable();
@@ -135,7 +135,8 @@ impl LockTable {
         for of_one_key in mine.chunk_by(|a, b| a.0 == b.0) {
             let key = of_one_key[0].0;
             let state = self.keys.get_mut(&key).expect("BUG: a request points to a key that the table dropped");
-            let (waiters, others) = state.queue.drain(..).partition(|waiter: &Request| waiter.owner == owner);
+            let (waiters, others) =
+                state.queue.drain(..).partition(|waiter: &Request| waiter.owner.group() == owner.group());
             state.queue = others;
             for waiter in waiters {
                 self.finish(waiter.id, Outcome::Closed);

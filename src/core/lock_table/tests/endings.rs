@@ -196,6 +196,16 @@ fn closing_an_owner_grants_it_nothing() {
 }
 
 #[test]
+fn closing_a_group_ends_each_of_its_owners() {
+    let (mut s, _) = Script::with_hold(A.of_call(RequestId(1001)), X);
+    let waiter = s.pending(A.of_call(RequestId(1002)), X);
+    let other = s.pending(B.of_call(RequestId(1001)), X);
+    s.brings(&[], &[]);
+    s.close(A);
+    s.brings(&[(waiter, Closed), (other, Granted)], &[]);
+}
+
+#[test]
 fn closing_an_owner_during_its_first_try() {
     let mut s = Script::new();
     let lock = s.pending(A, X);

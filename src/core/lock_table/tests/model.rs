@@ -120,7 +120,7 @@ impl Model {
     /// To be called before the table is: what it will have to answer.
     pub fn closing(&mut self, owner: OwnerId, table: &LockTable) -> BTreeSet<RequestId> {
         let mut held = BTreeSet::new();
-        for (&id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.request.owner == owner) {
+        for (&id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.request.owner.group() == owner) {
             if entry.state == State::Waiting {
                 entry.state = State::Closing;
             } else if entry.state == State::Held && table.knows(id) {

@@ -9,7 +9,7 @@ use proptest::sample::select;
 
 #[derive(Clone, Debug)]
 enum Action {
-    Acquire { owner: usize, key: Key, mode: Mode, patient: bool, scoped: bool },
+    Acquire { owner: (usize, bool), key: Key, mode: Mode, patient: bool, scoped: bool },
     Release { request: usize },
     ReleaseLatest { owner: usize, key: Key, mode: Mode },
     Cancel { request: usize },
@@ -27,9 +27,10 @@ fn action() -> impl Strategy<Value = Action> {
     let key = || prop_oneof![4 => Just(KEYS[0]), 1 => Just(KEYS[1])];
     let mode = || select(vec![Mode::Exclusive, Mode::Shared]);
     let index = || 0..12usize;
+    let owner = || (index(), prop::bool::weighted(0.3));
     let patient = || prop::bool::weighted(0.7);
     prop_oneof![
-        10 => (index(), key(), mode(), patient(), any::<bool>()).prop_map(|(owner, key, mode, patient, scoped)| {
+        10 => (owner(), key(), mode(), patient(), any::<bool>()).prop_map(|(owner, key, mode, patient, scoped)| {
             Action::Acquire { owner, key, mode, patient, scoped }
         }),
         4 => index().prop_map(|request| Action::Release { request }),

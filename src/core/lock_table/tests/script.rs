@@ -6,10 +6,10 @@ use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
 pub const KEY: Key = Key::Pair(1, 2);
 pub const HOME: SessionId = SessionId(1);
 pub const TENURE: Ticks = 20;
-pub const A: OwnerId = OwnerId(1);
-pub const B: OwnerId = OwnerId(2);
-pub const C: OwnerId = OwnerId(3);
-pub const D: OwnerId = OwnerId(4);
+pub const A: OwnerId = OwnerId::new(1);
+pub const B: OwnerId = OwnerId::new(2);
+pub const C: OwnerId = OwnerId::new(3);
+pub const D: OwnerId = OwnerId::new(4);
 pub const X: Mode = Mode::Exclusive;
 pub const S: Mode = Mode::Shared;
 

@@ -37,7 +37,7 @@ impl World {
             now: 0,
             pace,
             foresight: false,
-            owners: (1..=3).map(OwnerId).collect(),
+            owners: (1..=3).map(OwnerId::new).collect(),
             sessions: (1..=3).map(SessionId).collect(),
             tasks: BTreeMap::new(),
             probes: Vec::new(),
@@ -55,9 +55,12 @@ impl World {
         self.model.now = self.now;
     }
 
-    pub fn acquire(&mut self, owner: usize, key: Key, mode: Mode, patient: bool, scoped: bool) {
+    /// `alone`: as an owner of its own in the owner's group.
+    pub fn acquire(&mut self, (owner, alone): (usize, bool), key: Key, mode: Mode, patient: bool, scoped: bool) {
         let id = RequestId(self.number());
-        let request = Request { id, owner: self.owners[owner % self.owners.len()], key, mode, patient, scoped };
+        let group = self.owners[owner % self.owners.len()];
+        let owner = if alone { group.of_call(id) } else { group };
+        let request = Request { id, owner, key, mode, patient, scoped };
         let admission = self.table.acquire(request.clone(), self.now);
         self.model.requested(&request, admission, &self.table);
         self.follow(Evidence::default());
@@ -109,7 +112,7 @@ impl World {
 
     pub fn close_owner(&mut self, index: usize) {
         let index = index % self.owners.len();
-        let owner = std::mem::replace(&mut self.owners[index], OwnerId(self.numbers + 1));
+        let owner = std::mem::replace(&mut self.owners[index], OwnerId::new(self.numbers + 1));
         let ticket = RequestId(self.number());
         let held = self.model.closing(owner, &self.table);
         let confirmations = self.table.close_owner(owner, ticket, self.now);

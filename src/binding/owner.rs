@@ -1,6 +1,6 @@
-//! The locks at one server, as one JavaScript thread uses them.
+//! The locks at one server, as one `advisoryLock(…)` call uses them.
 
-use super::client::{exact, Client};
+use super::client::Client;
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId};
 use crate::error::Error;
@@ -10,9 +10,14 @@ use napi_derive::napi;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Flags of calls; `lib/client.js` has the same table.
 const SHARED: u32 = 1;
 const PATIENT: u32 = 2;
 const SCOPED: u32 = 4;
+/// The halves are of a single 64-bit key.
+const SINGLE: u32 = 8;
+/// The call shares its hold with no other call.
+const ALONE: u32 = 16;
 
 /// Replies to calls, to which [`MAIL`] is added; `lib/client.js` has the same table.
 const PENDING: u32 = 0;
@@ -35,18 +40,19 @@ pub struct Options {
     pub heartbeat: u32,
 }
 
-/// What one connection string leads to. An unusable string is reported by each call.
+/// One group of owners. It is closed when JavaScript has dropped it, which keeps it while anything is held or pending.
 #[napi]
-pub struct Locks {
-    manager: Result<Arc<Manager>, Error>,
+pub struct Owner {
+    /// An unusable connection string is reported by each call.
+    opened: Result<(Arc<Manager>, OwnerId), Error>,
     mailbox: Arc<Mailbox>,
 }
 
 #[napi]
-impl Locks {
+impl Owner {
     /// Reads the connection string; connects nowhere yet.
     #[napi(constructor)]
-    pub fn new(client: &Client, connection_string: String, options: Options) -> Locks {
+    pub fn new(client: &Client, connection_string: String, options: Options) -> Owner {
         let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
         let settings = Settings {
             max_wait_connections: options.max_wait_connections as usize,
@@ -62,21 +68,19 @@ impl Locks {
             }
             config
         });
-        let manager = config.map(|config| manager_for(config, settings));
-        Locks { manager, mailbox: Arc::clone(&client.mailbox) }
+        let opened = config.map(|config| {
+            let manager = manager_for(config, settings);
+            let id = manager.open_owner(&client.mailbox);
+            (manager, id)
+        });
+        Owner { opened, mailbox: Arc::clone(&client.mailbox) }
     }
 
-    /// A new owner: its number.
+    /// Gives up every hold and ends every wait. `Closed` is reported to `ticket`.
     #[napi]
-    pub fn open_owner(&self) -> f64 {
-        self.manager.as_ref().map_or(0.0, |manager| exact(manager.open_owner(&self.mailbox).0))
-    }
-
-    /// Ends an owner. `Closed` is reported to `ticket`.
-    #[napi]
-    pub fn close_owner(&self, owner: f64, ticket: f64) -> u32 {
-        match &self.manager {
-            Ok(manager) => mail(manager.close_owner(OwnerId(number(owner)), self.request(ticket))),
+    pub fn close(&self, ticket: f64) -> u32 {
+        match &self.opened {
+            Ok((manager, id)) => mail(manager.close_owner(*id, self.request(ticket))),
             Err(_) => {
                 self.mailbox.put_own(self.request(ticket), Answer::Closed);
                 MAIL
@@ -86,39 +90,41 @@ impl Locks {
 
     /// Asks for a lock; `id` names the request and its hold. Replies granted, denied or pending.
     #[napi]
-    pub fn acquire(&self, owner: f64, high: i32, low: i32, flags: u32, id: f64) -> u32 {
-        let request = Request {
-            id: self.request(id),
-            owner: OwnerId(number(owner)),
-            key: Key::Pair(high, low),
-            mode: mode(flags),
-            patient: flags & PATIENT != 0,
-            scoped: flags & SCOPED != 0,
-        };
+    pub fn acquire(&self, high: i32, low: i32, flags: u32, id: f64) -> u32 {
         let failed = |error: Error| {
             self.mailbox.put_own(self.request(id), Answer::Failed(error));
             PENDING | MAIL
         };
-        match &self.manager {
-            Err(error) => failed(error.clone()),
-            Ok(manager) => match manager.acquire(request) {
-                Reply { answer: Ok(admission), mail: more } => {
-                    let answer = match admission {
-                        Admission::Granted => YES,
-                        Admission::Denied => NO,
-                        Admission::Pending | Admission::Deadlock => PENDING,
-                    };
-                    answer | mail(more)
-                }
-                Reply { answer: Err(error), .. } => failed(error),
-            },
+        let (manager, owner) = match &self.opened {
+            Ok((manager, owner)) => (manager, *owner),
+            Err(error) => return failed(error.clone()),
+        };
+        let id = self.request(id);
+        let request = Request {
+            id,
+            owner: if flags & ALONE == 0 { owner } else { owner.of_call(id) },
+            key: key(high, low, flags),
+            mode: mode(flags),
+            patient: flags & PATIENT != 0,
+            scoped: flags & SCOPED != 0,
+        };
+        match manager.acquire(request) {
+            Reply { answer: Ok(admission), mail: more } => {
+                let answer = match admission {
+                    Admission::Granted => YES,
+                    Admission::Denied => NO,
+                    Admission::Pending | Admission::Deadlock => PENDING,
+                };
+                answer | mail(more)
+            }
+            Reply { answer: Err(error), .. } => failed(error),
         }
     }
 
     /// Gives up the hold with this number. Replies done, not held or pending.
     #[napi]
     pub fn release(&self, hold: f64, ticket: f64) -> u32 {
-        let Ok(manager) = &self.manager else { return NO };
+        let Ok((manager, _)) = &self.opened else { return NO };
         let reply = manager.release(self.request(hold), self.request(ticket));
         let answer = match reply.answer {
             Release::Done(_) => YES,
@@ -130,13 +136,12 @@ impl Locks {
 
     /// Gives up the owner's latest hold. The answer is always reported to `ticket`.
     #[napi]
-    pub fn release_latest(&self, owner: f64, high: i32, low: i32, flags: u32, ticket: f64) -> u32 {
+    pub fn release_latest(&self, high: i32, low: i32, flags: u32, ticket: f64) -> u32 {
         let request = self.request(ticket);
-        let answer = match &self.manager {
+        let answer = match &self.opened {
             Err(error) => Answer::Failed(error.clone()),
-            Ok(manager) => {
-                let key = Key::Pair(high, low);
-                let reply = manager.release_latest(OwnerId(number(owner)), key, mode(flags), request);
+            Ok((manager, owner)) => {
+                let reply = manager.release_latest(*owner, key(high, low, flags), mode(flags), request);
                 match reply.answer {
                     Ok(Release::Pending) => return mail(reply.mail),
                     Ok(Release::Done(hold)) => Answer::Released(hold),
@@ -152,11 +157,36 @@ impl Locks {
     /// Takes a request back, waiting or granted; nothing more is reported of it.
     #[napi]
     pub fn cancel(&self, id: f64) -> u32 {
-        self.manager.as_ref().map_or(0, |manager| mail(manager.cancel(self.request(id))))
+        self.opened.as_ref().map_or(0, |(manager, _)| mail(manager.cancel(self.request(id))))
+    }
+
+    /// Asks who holds a key or waits for it on the server. The answer is reported to `ticket`.
+    #[napi]
+    pub fn holders(&self, high: i32, low: i32, flags: u32, ticket: f64) -> u32 {
+        let request = self.request(ticket);
+        let asked = match &self.opened {
+            Err(error) => Err(error.clone()),
+            Ok((manager, owner)) => {
+                let reply = manager.holders(*owner, key(high, low, flags), request);
+                reply.answer.map(|()| mail(reply.mail))
+            }
+        };
+        asked.unwrap_or_else(|error| {
+            self.mailbox.put_own(request, Answer::Failed(error));
+            MAIL
+        })
     }
 
     fn request(&self, id: f64) -> RequestId {
         self.mailbox.client.request(number(id))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if let Ok((manager, id)) = &self.opened {
+            manager.abandon_owner(*id, self.mailbox.client);
+        }
     }
 }
 
@@ -176,7 +206,15 @@ fn mode(flags: u32) -> Mode {
     }
 }
 
-/// A number that JavaScript got from here or counted itself.
+fn key(high: i32, low: i32, flags: u32) -> Key {
+    if flags & SINGLE == 0 {
+        Key::Pair(high, low)
+    } else {
+        Key::single(high, low)
+    }
+}
+
+/// A number that JavaScript counted.
 // `as` maps what is no such number to 0 or the largest, and neither names anything.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn number(number: f64) -> u64 {

@@ -1,6 +1,8 @@
-//! Errors as data: JavaScript makes a fresh `Error` of each, with the caller's stack.
+//! Answers that are more than a number, as data: JavaScript makes a fresh `Error` of each failure.
 
+use crate::core::Mode;
 use crate::error::Error;
+use crate::pg::Holder;
 use napi_derive::napi;
 
 /// What an `AdvisoryLockError` is made of.
@@ -20,6 +22,36 @@ pub struct Failure {
     pub detail: Option<String>,
     /// The server's hint.
     pub hint: Option<String>,
+}
+
+/// A session that holds a key or waits for it.
+#[napi(object)]
+pub struct HolderData {
+    /// The process id of its backend.
+    pub pid: i32,
+    /// The session's `application_name`.
+    pub application_name: Option<String>,
+    /// Where the session comes from.
+    pub client_address: Option<String>,
+    /// Shared rather than exclusive.
+    pub shared: bool,
+    /// Whether it holds the key.
+    pub granted: bool,
+    /// Milliseconds since 1970.
+    pub waiting_since: Option<f64>,
+}
+
+impl From<Holder> for HolderData {
+    fn from(holder: Holder) -> HolderData {
+        HolderData {
+            pid: holder.pid,
+            application_name: holder.application_name,
+            client_address: holder.client_address,
+            shared: holder.mode == Mode::Shared,
+            granted: holder.granted,
+            waiting_since: holder.waiting_since,
+        }
+    }
 }
 
 /// The error and its causes, outermost first.

@@ -1,0 +1,110 @@
+// Additions to both contracts: who holds a lock, and single 64-bit keys.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import advisoryLock from '../index.js'
+import contract2 from '../v2.js'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
+
+const database = await openDatabase()
+const { connectionString } = database
+
+for (const [contract, subject] of [
+  ['contract 1', advisoryLock],
+  ['contract 2', contract2],
+]) {
+  const here = subject(connectionString, { applicationName: `here, ${contract}` })
+  const there = subject(connectionString, { applicationName: `there, ${contract}` })
+
+  test(`${contract}: holders lists who holds a lock and who waits for it`, async () => {
+    const name = `holders, ${contract}`
+    const mutex = here(name)
+    assert.deepEqual(await mutex.holders(), [])
+    const before = Date.now()
+    const shared = await mutex.lockShared()
+    await sqlLock(database.sql, name, '_shared')
+    const waiting = there(name).lock()
+    await database.waiter(name)
+    const holders = await mutex.holders()
+    assert.deepEqual(
+      holders.map(({ applicationName, mode, granted }) => `${applicationName}: ${mode}, ${granted}`).toSorted(),
+      [`here, ${contract}: shared, true`, 'plain client: shared, true', `there, ${contract}: exclusive, false`],
+    )
+    assert.equal(holders[2].granted, false, 'waiters come last')
+    assert.ok(holders[2].waitingSince instanceof Date)
+    assert.ok(Math.abs(holders[2].waitingSince.getTime() - before) < 60_000)
+    for (const holder of holders) {
+      assert.ok(Number.isInteger(holder.pid) && holder.pid > 0)
+      assert.equal(holder.clientAddress, await database.value('SELECT host(inet_client_addr())'))
+      if (holder.granted) assert.equal(holder.waitingSince, null)
+    }
+    assert.deepEqual(await there(name).holders(), holders, 'the same from anywhere')
+    await shared()
+    await sqlUnlock(database.sql, name, '_shared')
+    await (
+      await waiting
+    )()
+    assert.deepEqual(await mutex.holders(), [])
+  })
+
+  test(`${contract}: a bigint is a single 64-bit key`, async () => {
+    for (const key of [0n, 1n, -1n, 2n ** 63n - 1n, -(2n ** 63n), 0x1_8000_0000n, -0x1_0000_0001n]) {
+      const { lock, tryLockShared, unlockShared, holders } = here(key)
+      const unlock = await lock()
+      assert.equal((await holders()).length, 1)
+      const { rows } = await database.sql.query('SELECT pg_try_advisory_lock($1) AS free', [String(key)])
+      assert.equal(rows[0].free, false, `${key}`)
+      assert.equal(Boolean(await there(key).tryLock()), false)
+      await unlock()
+      const waiting = there(key).lock()
+      await (
+        await waiting
+      )()
+      assert.ok(await tryLockShared())
+      await unlockShared()
+    }
+  })
+
+  test(`${contract}: a wait for a single key goes to the server's queue, and a batch may have both kinds`, async () => {
+    await database.sql.query('SELECT pg_advisory_lock(7)')
+    const waiting = here(7n).lock()
+    await until(async () => (await here(7n).holders()).length === 2, 'it waits')
+    const unlocks = await Promise.all([here(8n).lock(), here([0, 8]).lock(), here(9n).lockShared(), here('x').lock()])
+    await Promise.all(unlocks.map((unlock) => unlock()))
+    await database.sql.query('SELECT pg_advisory_unlock(7)')
+    await (
+      await waiting
+    )()
+  })
+
+  test(`${contract}: a bigint and a pair of the same bits are two locks`, async () => {
+    const unlock = await here([0, 1]).lock()
+    const other = await there(1n).lock()
+    assert.deepEqual((await here(1n).holders()).map(({ applicationName }) => applicationName), [`there, ${contract}`])
+    await unlock()
+    await other()
+    assert.equal(await sqlTry(database.sql, [0, 1]), true)
+  })
+}
+
+test('holders rejects where the server cannot be asked', async () => {
+  const { holders } = advisoryLock('postgres://u@127.0.0.1:1/x')('x')
+  await assert.rejects(holders(), { code: 'ECONNREFUSED' })
+  await assert.rejects(advisoryLock('mysql://u@h/x')('x').holders(), { code: 'ERR_INVALID_URL' })
+})
+
+test('one signal may limit any number of waits', async () => {
+  const warnings = []
+  const listen = (warning) => warnings.push(warning.name)
+  process.on('warning', listen)
+  const unlock = await advisoryLock(connectionString)('many waits').lock()
+  const controller = new AbortController()
+  const waits = Array.from({ length: 50 }, () => advisoryLock(connectionString)('many waits').lock({ signal: controller.signal }))
+  controller.abort(new Error('enough'))
+  const ends = await Promise.allSettled(waits)
+  assert.ok(ends.every(({ reason }) => reason === controller.signal.reason))
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('warning', listen)
+  assert.deepEqual(warnings, [])
+  await unlock()
+})

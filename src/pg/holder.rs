@@ -1,0 +1,35 @@
+//! Who uses a key, as the server's catalogues tell it.
+
+use crate::core::Mode;
+use tokio_postgres::{Error, Row};
+
+/// A session that holds a key or waits for it in the server's queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holder {
+    /// The process id of its backend.
+    pub pid: i32,
+    /// Empty where the session gave none; `None` where the asking role may not see it.
+    pub application_name: Option<String>,
+    /// `None` over a unix socket, or where the asking role may not see it.
+    pub client_address: Option<String>,
+    /// How it holds the key, or wants to.
+    pub mode: Mode,
+    /// Whether it holds the key; it waits otherwise.
+    pub granted: bool,
+    /// When it queued, in milliseconds since 1970. `None` for who holds the key, and before PostgreSQL 14.
+    pub waiting_since: Option<f64>,
+}
+
+impl Holder {
+    /// Reads a row of [`super::sql::HOLDERS`].
+    pub(super) fn read(row: &Row) -> Result<Holder, Error> {
+        Ok(Holder {
+            pid: row.try_get(0)?,
+            application_name: row.try_get(1)?,
+            client_address: row.try_get(2)?,
+            mode: if row.try_get(3)? { Mode::Exclusive } else { Mode::Shared },
+            granted: row.try_get(4)?,
+            waiting_since: row.try_get(5)?,
+        })
+    }
+}

@@ -1,0 +1,116 @@
+/// <reference types="node" />
+import contract1 = require('./index.js')
+
+/**
+ * Locks in one PostgreSQL database, shared by every process that connects to it; the interface of `advisory-lock` 2.x.
+ *
+ * Each `lock`, `tryLock` and `withLock` is an **owner** of its own: two calls exclude each other, through one mutex too.
+ * All of a process with the same connection string and options share their connections, which are closed half a second after
+ * the last lock was given up (`idleTimeout`). Connecting is left to the first call that needs the server.
+ *
+ * @param connectionString where to connect, in the form that `pg` takes (`postgres://user:password@host:port/database`);
+ *   what it leaves out comes from the `PG*` environment variables. It is read at this call, and an unusable one is
+ *   reported by each call that would connect (see {@link advisoryLock.AdvisoryLockError}).
+ * @param options see {@link advisoryLock.AdvisoryLockOptions}.
+ * @returns a function that makes a {@link advisoryLock.Mutex} for a name.
+ * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: the connection string is no string, an option is of the wrong type;
+ *   `ERR_INVALID_ARG_VALUE`: an option is unknown.
+ * @throws {RangeError} `ERR_OUT_OF_RANGE`: a number among the options is outside its range.
+ */
+declare function advisoryLock(
+  connectionString: string,
+  options?: advisoryLock.AdvisoryLockOptions,
+): advisoryLock.CreateMutex
+
+declare namespace advisoryLock {
+  export { advisoryLock as default }
+  export import AcquireOptions = contract1.AcquireOptions
+  export import AdvisoryLockError = contract1.AdvisoryLockError
+  export import AdvisoryLockOptions = contract1.AdvisoryLockOptions
+  export import Key = contract1.Key
+  export import LockHolder = contract1.LockHolder
+  export import Name = contract1.Name
+  export import strToKey = contract1.strToKey
+
+  /**
+   * Holds a lock while a function runs, as {@link contract1.WithLock}. What is inferred from the type, as by `Parameters`, is
+   * its last signature: that of the original's typings.
+   */
+  export type WithLock = contract1.WithLock & ((fn: () => Promise<unknown>) => Promise<unknown>)
+
+  /** Releases the one hold it was made for. Also an `AsyncDisposable`: `await using unlock = await mutex.lock()`. */
+  export interface UnlockFunction {
+    /**
+     * Calling it again changes nothing.
+     *
+     * @returns resolves once the hold is given up, also where that was done before.
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the connection that held the lock is gone, others may have it already.
+     */
+    (): Promise<void>
+    /** Aborted when the hold is lost; its `reason` is the {@link AdvisoryLockError} `ERR_LOCK_LOST`. Never aborted by a release. */
+    readonly signal: AbortSignal
+    /** The same as calling the function, for `await using`. */
+    [Symbol.asyncDispose](): Promise<void>
+  }
+
+  /**
+   * One lock, by name. The methods need no `this` and may be destructured. A held lock keeps the process alive.
+   *
+   * Every method that reaches the server rejects with an {@link AdvisoryLockError} when it cannot be reached or refuses,
+   * and with `ERR_CLIENT_CLOSED` after {@link CreateMutex.close}.
+   */
+  export interface Mutex {
+    /**
+     * Waits until the lock is held exclusively.
+     *
+     * @returns resolves to the function that releases this hold.
+     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`: `options.timeout` passed.
+     * @throws `signal.reason`: `options.signal` was aborted.
+     */
+    lock(options?: AcquireOptions): Promise<UnlockFunction>
+    /**
+     * Releases the latest exclusive hold taken through this mutex object that is not released yet; one of `withLock`
+     * only where there is no other. Does nothing where there is none.
+     *
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the hold was lost before, and nobody was told yet.
+     */
+    unlock(): Promise<void>
+    /**
+     * Takes the lock exclusively if that is possible without waiting.
+     *
+     * @returns resolves to the function that releases this hold, or to `undefined`: the lock is taken.
+     */
+    tryLock(): Promise<UnlockFunction | undefined>
+    /** Holds the lock exclusively while a function runs. */
+    withLock: WithLock
+    /** As {@link Mutex.lock}, shared: many may hold it so at once, none exclusively meanwhile. */
+    lockShared(options?: AcquireOptions): Promise<UnlockFunction>
+    /** As {@link Mutex.unlock}, for shared holds. */
+    unlockShared(): Promise<void>
+    /** As {@link Mutex.tryLock}, shared. */
+    tryLockShared(): Promise<UnlockFunction | undefined>
+    /** As {@link Mutex.withLock}, shared. */
+    withLockShared: WithLock
+    /** Who holds the lock or waits for it on the server, as {@link contract1.Mutex.holders}. */
+    holders(): Promise<LockHolder[]>
+  }
+
+  /** Makes mutexes. */
+  export interface CreateMutex {
+    /**
+     * @param name see {@link Name}.
+     * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: none of these.
+     * @throws {RangeError} `ERR_OUT_OF_RANGE`: an integer outside 32 bits, or a bigint outside 64.
+     */
+    (name: Name): Mutex
+    /**
+     * Gives up all that was taken through these mutexes and ends what waits (`ERR_CLIENT_CLOSED`, as later calls). Nobody
+     * has to call it: connections close by themselves.
+     */
+    close(): Promise<void>
+    /** The same as `close()`, for `await using`. */
+    [Symbol.asyncDispose](): Promise<void>
+  }
+}
+
+export = advisoryLock
