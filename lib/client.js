@@ -3,7 +3,7 @@
 // The JavaScript side of src/binding: numbers requests, takes completions out of the mailbox, and keeps the process
 // alive while a call is pending. One per thread.
 
-const native = require('../binding.js')
+const native = require('./native.js')
 const { fromFailures } = require('./errors.js')
 
 /** Flags of a call. */
