@@ -134,6 +134,8 @@ declare namespace advisoryLock {
      *
      * @returns resolves to the function that releases this hold.
      * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`: `options.timeout` passed.
+     * @throws {AdvisoryLockError} `40P01`: this wait and others wait for each other, and this is the youngest; an owner that
+     * holds the lock shared and wants it exclusively is refused at once where another one waits for the same.
      * @throws `signal.reason`: `options.signal` was aborted.
      */
     lock(options?: AcquireOptions): Promise<UnlockFunction>
@@ -209,7 +211,9 @@ declare namespace advisoryLock {
    * - `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`, `ERR_TLS_NOT_SUPPORTED`: the connection string cannot be used;
    * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
-   * - the SQLSTATE of the server's error (`28P01` wrong password, `3D000` no such database);
+   * - `40P01`: a deadlock, as PostgreSQL calls it;
+   * - the SQLSTATE of the server's error (`28P01` wrong password, `3D000` no such database, `53200` no room for another lock,
+   *   `53300` no room for another connection);
    * - the system's code (`ECONNREFUSED`, `ENOTFOUND`, `ECONNRESET`; `ETIMEDOUT` after `connectTimeout`), with `address` and
    *   `port` where it has them.
    */

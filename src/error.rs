@@ -70,10 +70,13 @@ impl Error {
         )
     }
 
-    /// Two owners wait for each other, as PostgreSQL reports it (`40P01`).
+    /// Owners wait for each other, as PostgreSQL reports it (`40P01`).
     #[must_use]
     pub fn deadlock() -> Error {
-        Error::new("40P01", "deadlock detected: another owner also holds this key shared and waits for it exclusively")
+        Error::new(
+            "40P01",
+            "deadlock detected: this wait and others wait for each other, each for a lock that the next holds",
+        )
     }
 
     /// An error of the operating system, with the name that Node gives it.

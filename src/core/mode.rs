@@ -1,7 +1,7 @@
 //! How a lock is held.
 
 /// PostgreSQL's two modes of an advisory lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
     /// Conflicts with every hold of another owner.
     Exclusive,

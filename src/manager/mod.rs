@@ -6,6 +6,7 @@
 mod mailbox;
 mod registry;
 mod retries;
+mod rings;
 mod route;
 mod serve;
 mod slot;
@@ -17,7 +18,7 @@ pub use registry::{close_client, manager_for};
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
 use crate::error::Error;
-use crate::pg::ConnectConfig;
+use crate::pg::{ConnectConfig, Inquiry};
 use crate::runtime;
 use serve::Work;
 use slot::Job;
@@ -97,14 +98,20 @@ impl Manager {
     /// [`Answer::Failed`]; a granted hold may be followed by [`Answer::Lost`].
     ///
     /// # Errors
-    /// `ERR_CLIENT_CLOSED`; `40P01` for an upgrade that waits for another upgrade of the same key.
+    /// `ERR_CLIENT_CLOSED`; `40P01` for an upgrade that waits for another upgrade of the same key. Other deadlocks are found
+    /// later: [`Answer::Failed`] with `40P01`.
     pub fn acquire(&self, request: Request) -> Reply<Result<Admission, Error>> {
         self.change(Some(ClientId::of(request.id)), |state| {
             if !state.owner_is_open(request.owner) {
                 return Err(Error::client_closed());
             }
+            let patient = request.patient;
             match state.event(None, |table, now| table.acquire(request, now)) {
                 Admission::Deadlock => Err(Error::deadlock()),
+                Admission::Pending if patient => {
+                    state.watch_for_deadlocks();
+                    Ok(Admission::Pending)
+                }
                 admission => Ok(admission),
             }
         })
@@ -167,7 +174,7 @@ impl Manager {
         let mut state = self.lock();
         let answer = change(&mut state);
         state.settle();
-        if state.to_wake.is_empty() && state.to_open.is_empty() && !state.start_retrying {
+        if state.to_wake.is_empty() && state.to_open.is_empty() && !state.start_retrying && !state.start_watching {
             return Reply { answer, mail: false };
         }
         let to_wake = std::mem::take(&mut state.to_wake);
@@ -176,13 +183,17 @@ impl Manager {
             .filter_map(|id| Some((id, Arc::clone(&state.slots.get(&id)?.changed))))
             .collect();
         let start_retrying = std::mem::take(&mut state.start_retrying);
+        let start_watching = std::mem::take(&mut state.start_watching);
         drop(state);
         if let Some(this) = self.this.upgrade() {
             for (id, changed) in to_open {
                 runtime::handle().spawn(serve::guard(Arc::clone(&this), id, changed));
             }
             if start_retrying {
-                runtime::handle().spawn(serve::keep_retrying(this));
+                runtime::handle().spawn(serve::keep_retrying(Arc::clone(&this)));
+            }
+            if start_watching {
+                runtime::handle().spawn(serve::keep_watching(this));
             }
         }
         let mut mail = false;
@@ -220,6 +231,7 @@ impl Manager {
     fn next_work(&self, id: SessionId) -> Work {
         self.change(None, |state| loop {
             let is_retrying = state.main == Some(id) && !state.retries.is_empty();
+            let has_links = state.rings.is_on(id);
             let idle_timeout = if state.has_owners() { self.settings.idle_timeout } else { Duration::ZERO };
             let Some(slot) = state.slots.get_mut(&id) else { return Work::Leave };
             if !slot.jobs.is_empty() {
@@ -239,7 +251,7 @@ impl Manager {
                 return Work::Rest { limit: self.settings.heartbeat, heartbeat: true };
             }
             let idle = slot.idle_since.elapsed();
-            if is_retrying {
+            if is_retrying || has_links {
                 return Work::Rest { limit: self.settings.heartbeat, heartbeat: false };
             }
             if idle < idle_timeout {
@@ -288,6 +300,10 @@ impl Manager {
 
     fn left(&self) {
         self.change(None, State::left);
+    }
+
+    fn next_inquiry(&self) -> Inquiry {
+        self.change(None, |state| state.rings.take_inquiry()).answer
     }
 
     fn retry_round(&self) -> Option<Duration> {

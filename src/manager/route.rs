@@ -188,7 +188,7 @@ impl State {
             }
             Job::Retry { key, .. } | Job::BriefWait { key, .. } => self.retried(key, session, result),
             // Holders are answered with more than a yes or no, by the session's task.
-            Job::SilentRelease { .. } | Job::Holders { .. } => {}
+            Job::SilentRelease { .. } | Job::Holders { .. } | Job::Inquire => {}
             Job::Probe { key } => self.event(None, |table, now| table.probed(key, result, now)),
         }
     }
@@ -222,12 +222,13 @@ impl State {
                 self.wait_failed(Wait { key, mode, cancelled }, cause);
             }
             Job::SilentRelease { .. } => {}
+            Job::Inquire => self.rings.inquiry_failed(),
             Job::Probe { key } => self.event(None, |table, now| table.probed(key, false, now)),
             Job::Holders { ticket, .. } => self.post(ticket, Answer::Failed(cause.clone())),
         }
     }
 
-    fn push_or_fail(&mut self, session: SessionId, job: Job) {
+    pub(super) fn push_or_fail(&mut self, session: SessionId, job: Job) {
         match self.slots.get_mut(&session) {
             Some(slot) => slot.push(job),
             None => self.job_failed(job, &Error::new("ECONNRESET", "the session is gone")),
@@ -241,7 +242,7 @@ impl State {
     }
 
     /// The session for new tries: one that is not too full, newly begun if need be.
-    fn main_session(&mut self) -> SessionId {
+    pub(super) fn main_session(&mut self) -> SessionId {
         let load = |id: &SessionId| self.slots.get(id).map_or(usize::MAX, super::slot::Slot::load);
         if let Some(main) = self.main.filter(|main| load(main) < MOST_KEYS_ON_A_SESSION) {
             return main;

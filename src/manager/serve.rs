@@ -1,6 +1,8 @@
 //! The task that owns one session: opens it, does the work of its slot, keeps it alive while it holds, closes it.
 
+use super::rings;
 use super::slot::{Job, Wait};
+use super::state::State;
 use super::{Answer, Manager};
 use crate::core::SessionId;
 use crate::error::Error;
@@ -111,6 +113,7 @@ async fn work_off(manager: &Manager, id: SessionId, session: &Session, jobs: &mu
                 true
             }),
             Job::Probe { key } => session.is_contended(key).await,
+            Job::Inquire => inquire(manager, id, session).await,
             Job::BriefWait { key, mode } => session.wait_turn(key, mode, BRIEF_TURN).await,
             Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } => {
                 unreachable!("BUG: a step was left after the batch")
@@ -125,6 +128,13 @@ async fn work_off(manager: &Manager, id: SessionId, session: &Session, jobs: &mu
         manager.jobs_done(id, |done| done(job, result));
     }
     Ok(())
+}
+
+async fn inquire(manager: &Manager, id: SessionId, session: &Session) -> Result<bool, Fault> {
+    let inquiry = manager.next_inquiry();
+    let findings = session.inquire(&inquiry).await?;
+    manager.change(None, |state| state.inquired(id, findings));
+    Ok(true)
 }
 
 /// One turn of waiting, cut short when the wait is cancelled or the session is needed for what it holds.
@@ -168,6 +178,16 @@ async fn rest(session: &Session, changed: &Notify, limit: Duration, heartbeat: b
     match session.heartbeat().await {
         Ok(()) => Ok(()),
         Err(Fault::Statement(cause) | Fault::Lost(cause)) => Err(cause),
+    }
+}
+
+/// Looks for deadlocks from time to time, as long as somebody waits.
+pub(super) async fn keep_watching(manager: Arc<Manager>) {
+    loop {
+        sleep(rings::PERIOD).await;
+        if !manager.change(None, State::watch_round).answer {
+            return;
+        }
     }
 }
 

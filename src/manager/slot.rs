@@ -22,6 +22,8 @@ pub(super) enum Job {
     Probe { key: Key },
     /// Ask who holds the key or waits for it, for whoever holds the ticket.
     Holders { key: Key, ticket: RequestId },
+    /// Tell the other processes of our waits and look for a ring.
+    Inquire,
 }
 
 /// A wait in the server's queue.
@@ -92,7 +94,7 @@ impl Job {
             Job::Step(step) => Some(step),
             Job::Retry { key, mode } => Some(Step::Try { key, mode }),
             Job::SilentRelease { key, exclusive, shared } => Some(Step::Release { key, exclusive, shared }),
-            Job::BriefWait { .. } | Job::Probe { .. } | Job::Holders { .. } => None,
+            Job::BriefWait { .. } | Job::Probe { .. } | Job::Holders { .. } | Job::Inquire => None,
         }
     }
 }

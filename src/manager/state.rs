@@ -5,6 +5,7 @@
 
 use super::mailbox::{Answer, ClientId, Mailbox};
 use super::retries::Retries;
+use super::rings::Rings;
 use super::slot::{Job, Slot, Wait};
 use super::Settings;
 use crate::core::lock_table::{LockTable, Outcome, Ticks};
@@ -32,6 +33,8 @@ pub(super) struct State {
     /// Sessions to be started once the state is unlocked.
     pub to_open: Vec<SessionId>,
     pub start_retrying: bool,
+    pub rings: Rings,
+    pub start_watching: bool,
     mailboxes: HashMap<ClientId, Arc<Mailbox>>,
     /// Mailboxes that were empty and are not any more.
     pub to_wake: Vec<Arc<Mailbox>>,
@@ -58,6 +61,8 @@ impl State {
             wait_sessions_paused: None,
             to_open: Vec::new(),
             start_retrying: false,
+            rings: Rings::default(),
+            start_watching: false,
             mailboxes: HashMap::new(),
             to_wake: Vec::new(),
             owners: HashMap::new(),
@@ -133,6 +138,7 @@ impl State {
                 Outcome::Denied => Answer::Denied,
                 Outcome::Failed => Answer::Failed(cause_of_loss()),
                 Outcome::Closed => Answer::Failed(Error::client_closed()),
+                Outcome::Deadlock => Answer::Failed(Error::deadlock()),
                 Outcome::Lost => Answer::Lost(Error::lock_lost(&cause_of_loss())),
                 Outcome::NotHeld => Answer::NotHeld,
                 Outcome::Released { .. } | Outcome::ReleaseFailed { .. } if self.closing.contains_key(&request) => {

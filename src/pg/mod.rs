@@ -4,10 +4,12 @@
 mod config;
 mod connect;
 mod holder;
+mod rings;
 mod session;
 mod setup;
 mod sql;
 
 pub use config::ConnectConfig;
 pub use holder::Holder;
+pub use rings::{Findings, Inquiry, Published};
 pub use session::{Fault, Role, Session, Step};

@@ -77,9 +77,18 @@ pub enum Fault {
     Lost(Error),
 }
 
+impl Fault {
+    /// The same, where the session cannot go on after it.
+    #[must_use]
+    pub fn into_loss(self) -> Fault {
+        let (Fault::Statement(error) | Fault::Lost(error)) = self;
+        Fault::Lost(error)
+    }
+}
+
 /// An open session.
 pub struct Session {
-    client: Client,
+    pub(super) client: Client,
     cancel: CancelToken,
     endpoint: Endpoint,
     pid: i32,
@@ -319,9 +328,7 @@ impl Session {
             .collect();
         if !rest.is_empty() {
             // A lock that cannot be given back goes with its session.
-            self.run_rows(&rest).await.map_err(|fault| match fault {
-                Fault::Statement(error) | Fault::Lost(error) => Fault::Lost(error),
-            })?;
+            self.run_rows(&rest).await.map_err(Fault::into_loss)?;
         }
         Ok(answers)
     }
@@ -337,7 +344,7 @@ impl Session {
         Ok(held)
     }
 
-    async fn answer<T>(
+    pub(super) async fn answer<T>(
         &self,
         limit: Duration,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -359,7 +366,7 @@ impl Session {
         }
     }
 
-    fn verify_backend(&self, row: &Row) -> Result<(), Fault> {
+    pub(super) fn verify_backend(&self, row: &Row) -> Result<(), Fault> {
         if decode::<i32>(row.try_get(0))? == self.pid {
             Ok(())
         } else {
@@ -465,6 +472,6 @@ fn step_answer(step: &Step, done: &mut impl Iterator<Item = bool>) -> bool {
 }
 
 /// An answer of another shape than asked for comes from no PostgreSQL: nothing that it says can be trusted.
-fn decode<T>(answer: Result<T, tokio_postgres::Error>) -> Result<T, Fault> {
+pub(super) fn decode<T>(answer: Result<T, tokio_postgres::Error>) -> Result<T, Fault> {
     answer.map_err(|error| Fault::Lost(error.into()))
 }

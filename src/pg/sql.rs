@@ -88,6 +88,73 @@ SELECT l.pid, a.application_name, host(a.client_addr), l.mode = 'ExclusiveLock',
  AND l.classid::int8::bit(32)::int4 = $1 AND l.objid::int8::bit(32)::int4 = $2 AND l.objsubid = $3 \
  ORDER BY l.granted DESC, waiting_since, l.pid";
 
+/// Which of the locks `$1` of this process some session waits for, be it in the server's queue or by a published link; and the
+/// time in milliseconds, of which 32 bits count. A lock is spelled as the columns of `pg_locks` have it, `x` for exclusive
+/// or `s` for shared: `classid.objid.objsubid.x`.
+pub(super) const WANTED: &str = "\
+WITH locks AS (\
+ SELECT concat_ws('.', classid, objid, objsubid) AS key, mode = 'ExclusiveLock' AS exclusive, granted, objid, objsubid \
+ FROM pg_locks WHERE locktype = 'advisory' \
+ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())\
+), wanted AS (\
+ SELECT key || '.x' AS lock FROM locks WHERE NOT granted \
+ UNION SELECT key || '.s' FROM locks WHERE NOT granted AND exclusive\
+) SELECT pg_backend_pid(), (extract(epoch FROM clock_timestamp()) * 1000)::int8 & 4294967295, \
+ array_agg(place) FILTER (WHERE own.lock IN (SELECT lock FROM wanted) OR hashtext(own.lock || '0') IN \
+ (SELECT objid::int8::bit(32)::int4 FROM locks WHERE granted AND NOT exclusive AND objsubid = 1)) \
+ FROM unnest($1::text[]) WITH ORDINALITY AS own(lock, place)";
+
+/// Publishes or (`$4` false) withdraws links: "who holds `$1` waits for `$2`, since `$3`". A link is a shared lock on a single key made
+/// of two hashes; a second one holds its hash and the time. Twice, of different hashes, to rule out chance.
+pub(super) const MARK: &str = "\
+SELECT pg_backend_pid(), count(CASE WHEN $4 THEN pg_try_advisory_lock_shared(mark) \
+ ELSE pg_advisory_unlock_shared(mark) END) FROM (\
+ SELECT (hashtext(held || look)::int8 << 32) | (hashtext(awaited || look)::int8 & 4294967295) AS link, since \
+ FROM unnest($1::text[], $2::text[], $3::int8[]) AS links(held, awaited, since) \
+ CROSS JOIN (VALUES ('0'), ('1')) AS looks(look)\
+) AS links CROSS JOIN LATERAL (VALUES (link), ((hashint8(link)::int8 << 32) | since)) AS marks(mark)";
+
+/// Which of the links `$1`, `$2` of this session are the youngest of a ring, by the hashes of look `$3`. A way leads from
+/// a lock to one that its holder waits for; who waits exclusively waits for holders of both modes.
+///
+/// Steps are the published links, and the plain sessions that hold and wait themselves. Of those only waits that last count
+/// (a session of ours may wait for some milliseconds with the locks of many owners); `waitstart` is younger than some servers,
+/// where such sessions are not seen. The rank of a step is the age of its wait, then its process; a plain session, which cannot be
+/// refused, counts as the oldest.
+pub(super) const RINGS: &str = "\
+WITH RECURSIVE locks AS (\
+ SELECT pid, granted, mode = 'ExclusiveLock' AS exclusive, objsubid, classid::int8::bit(32)::int4 AS high, \
+ objid::int8::bit(32)::int4 AS low, concat_ws('.', classid, objid, objsubid) AS key, \
+ clock_timestamp() - (to_jsonb(l)->>'waitstart')::timestamptz AS age \
+ FROM pg_locks l WHERE locktype = 'advisory' \
+ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())\
+), marks AS (\
+ SELECT pid, high, low, (high::int8 << 32) | (low::int8 & 4294967295) AS key FROM locks \
+ WHERE granted AND NOT exclusive AND objsubid = 1\
+), steps(held, awaited, pid, age) AS (\
+ SELECT link.high, link.low, link.pid, \
+ ((extract(epoch FROM statement_timestamp()) * 1000)::int8 - time.low) & 4294967295 \
+ FROM marks link JOIN marks time ON time.pid = link.pid AND time.high = hashint8(link.key) \
+ UNION ALL \
+ SELECT hashtext(g.key || CASE WHEN g.exclusive THEN '.x' ELSE '.s' END || $3), hashtext(w.key || modes.mode || $3), w.pid, \
+ 4294967295 \
+ FROM locks w JOIN locks g USING (pid) CROSS JOIN (VALUES ('.x'), ('.s')) AS modes(mode) \
+ WHERE g.granted AND NOT w.granted AND w.key <> g.key AND (w.exclusive OR modes.mode = '.x') AND w.age > interval '500 ms'\
+), links AS (\
+ SELECT held, awaited, pid, (least(age, 2147483647) << 32) | pid AS rank FROM steps\
+), own AS (\
+ SELECT DISTINCT place, held, awaited, rank FROM links JOIN (\
+ SELECT place, hashtext(held || $3) AS held, hashtext(awaited || $3) AS awaited \
+ FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS given(held, awaited, place)\
+ ) AS given USING (held, awaited) WHERE pid = pg_backend_pid()\
+), way(place, node, moved, rank) AS (\
+ SELECT place, awaited, false, 9223372036854775807 FROM own \
+ UNION \
+ SELECT way.place, links.awaited, true, least(way.rank, links.rank) FROM way JOIN links ON links.held = way.node \
+ WHERE links.held <> links.awaited OR links.pid <> pg_backend_pid()\
+) SELECT pg_backend_pid(), array_agg(DISTINCT own.place) FROM own JOIN way USING (place) \
+ WHERE way.moved AND way.node = own.held AND own.rank <= way.rank";
+
 /// The cheapest sign of life.
 pub(super) const HEARTBEAT: &str = "SELECT pg_backend_pid()";
 

@@ -59,6 +59,8 @@ pub enum Outcome {
     Failed,
     /// Request: its owner was closed.
     Closed,
+    /// Request: it was the youngest of a ring of waits, and was refused ([`super::LockTable::refuse`]).
+    Deadlock,
     /// Hold: gone with its session.
     Lost,
     /// Ticket: the hold is given up, on the server too.

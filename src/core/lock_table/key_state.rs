@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
     pub request: RequestId,
-    owner: OwnerId,
-    mode: Mode,
+    pub owner: OwnerId,
+    pub mode: Mode,
     scoped: bool,
 }
 

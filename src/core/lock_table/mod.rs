@@ -12,10 +12,12 @@
 
 mod effects;
 mod key_state;
+mod rings;
 #[cfg(test)]
 mod tests;
 
 pub use effects::{Admission, Effects, Operation, Outcome, Release, Request, Ticks};
+pub use rings::Link;
 
 use super::{Key, Mode, OwnerId, RequestId, SessionId};
 use effects::Confirmation;
@@ -27,10 +29,18 @@ use std::collections::HashMap;
 pub struct LockTable {
     keys: HashMap<Key, KeyState>,
     /// Where each waiting or granted request is.
-    requests: HashMap<RequestId, (Key, OwnerId)>,
+    requests: HashMap<RequestId, Place>,
     /// How long the process may hand a key on among its own owners before other processes get their turn.
     tenure: Ticks,
     effects: Effects,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    key: Key,
+    owner: OwnerId,
+    /// When it was made.
+    since: Ticks,
 }
 
 impl LockTable {
@@ -67,13 +77,14 @@ impl LockTable {
     pub fn acquire(&mut self, request: Request, now: Ticks) -> Admission {
         let state = self.keys.entry(request.key).or_default();
         let admission = state.admit(&request, self.tenure, now);
+        let place = Place { key: request.key, owner: request.owner, since: now };
         match admission {
             Admission::Granted => {
                 state.grant(&request);
-                self.requests.insert(request.id, (request.key, request.owner));
+                self.requests.insert(request.id, place);
             }
             Admission::Pending => {
-                self.requests.insert(request.id, (request.key, request.owner));
+                self.requests.insert(request.id, place);
                 state.enqueue(request.clone());
                 self.advance(request.key, now);
             }
@@ -84,7 +95,7 @@ impl LockTable {
 
     /// Gives up the hold that `hold` became. `ticket` names the [`Outcome::Released`] where the server has to confirm.
     pub fn release(&mut self, hold: RequestId, ticket: RequestId, now: Ticks) -> Release {
-        let Some(&(key, _)) = self.requests.get(&hold) else { return Release::NotHeld };
+        let Some(&Place { key, .. }) = self.requests.get(&hold) else { return Release::NotHeld };
         let state = self.keys.get_mut(&key).expect("BUG: a request points to a key that the table dropped");
         let Some(index) = state.holds.iter().position(|held| held.request == hold) else { return Release::NotHeld };
         self.release_at(key, index, ticket, now)
@@ -109,7 +120,7 @@ impl LockTable {
     /// Takes a request back, whatever has become of it: a waiting one leaves the queue, a granted one is released.
     /// No outcome is reported for it any more.
     pub fn cancel(&mut self, request: RequestId, now: Ticks) {
-        let Some(&(key, _)) = self.requests.get(&request) else { return };
+        let Some(&Place { key, .. }) = self.requests.get(&request) else { return };
         let state = self.keys.get_mut(&key).expect("BUG: a request points to a key that the table dropped");
         if let Some(index) = state.holds.iter().position(|held| held.request == request) {
             self.remove_hold(key, index, now);
@@ -127,8 +138,8 @@ impl LockTable {
         let mut mine: Vec<(Key, RequestId)> = self
             .requests
             .iter()
-            .filter(|(_, (_, whose))| whose.group() == owner.group())
-            .map(|(&request, &(key, _))| (key, request))
+            .filter(|(_, place)| place.owner.group() == owner.group())
+            .map(|(&request, place)| (place.key, request))
             .collect();
         mine.sort_unstable();
         // All waiters go before the first hold does, lest a release grant what is to be closed next.

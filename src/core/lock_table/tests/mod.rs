@@ -7,6 +7,7 @@ mod modes;
 mod queue;
 mod random;
 mod releases;
+mod rings;
 mod script;
 mod server;
 mod tenure;

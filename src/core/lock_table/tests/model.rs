@@ -49,6 +49,8 @@ pub struct Evidence {
     pub failed: BTreeSet<Key>,
     pub broken: BTreeSet<Key>,
     pub lost: BTreeSet<RequestId>,
+    /// The request that was to be refused.
+    pub ring: Option<RequestId>,
 }
 
 impl Model {
@@ -138,6 +140,17 @@ impl Model {
         }
     }
 
+    /// A hold whose owner waits for nothing that it has asked for since.
+    pub fn unblocked_hold(&self, table: &LockTable) -> Option<RequestId> {
+        let blocks = |hold: RequestId, owner: OwnerId| {
+            let mine =
+                self.entries.range(hold..).filter(|(_, entry)| entry.state == State::Waiting && entry.request.patient);
+            mine.map(|(_, entry)| entry.request.owner).any(|whose| whose == owner)
+        };
+        let held = self.entries.iter().filter(|(&id, entry)| entry.state == State::Held && table.knows(id));
+        held.map(|(&id, entry)| (id, entry.request.owner)).find(|&(id, owner)| !blocks(id, owner)).map(|(id, _)| id)
+    }
+
     pub fn answered(&mut self, id: RequestId, outcome: Outcome, evidence: &Evidence, table: &LockTable) {
         match outcome {
             Outcome::Granted => self.granted(id),
@@ -160,6 +173,10 @@ impl Model {
             }
             Outcome::Closed => {
                 self.end(id, State::Closing);
+            }
+            Outcome::Deadlock => {
+                let request = self.end(id, State::Waiting);
+                assert!(request.patient && evidence.ring == Some(id), "{id:?} is refused for no ring");
             }
             Outcome::Lost => {
                 self.end(id, State::Held);

@@ -76,11 +76,19 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn promises_are_kept(pace in select(vec![0, 1, TENURE]), actions in vec(action(), 1..100)) {
+    fn promises_are_kept(
+        pace in select(vec![0, 1, TENURE]),
+        actions in vec(action(), 1..100),
+        waiters_keep_their_holds in any::<bool>(),
+    ) {
         let mut world = World::new(pace);
         for action in &actions {
             world.act(action);
         }
-        world.finish();
+        if waiters_keep_their_holds {
+            world.finish_without_deadlock();
+        } else {
+            world.finish();
+        }
     }
 }

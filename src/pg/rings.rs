@@ -1,0 +1,137 @@
+//! Deadlocks across sessions, which PostgreSQL cannot see: processes publish what they hold and wait for, and look for a ring.
+//!
+//! Only what may be part of a ring is published: a link whose held lock somebody waits for.
+
+use super::session::{decode, Fault, Session};
+use super::setup::ANSWER_LIMIT;
+use super::sql;
+use crate::core::lock_table::Link;
+use crate::core::{Key, Mode};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::Row;
+
+/// Links that are known to the other processes, with the time in milliseconds since when they are true: 32 bits of the
+/// server's clock.
+pub type Published = BTreeMap<Link, i64>;
+
+/// What this process would tell the others, and what it suspects.
+#[derive(Clone, Debug, Default)]
+pub struct Inquiry {
+    /// The links, and for how long they have been true.
+    pub links: BTreeMap<Link, Duration>,
+    /// Those that are to be published whether or not somebody is seen to wait.
+    pub unconditional: BTreeSet<Link>,
+    /// What is published so far.
+    pub published: Published,
+    /// Links that have been found the youngest of a ring before: to be looked up once more by other hashes.
+    pub suspects: BTreeSet<Link>,
+}
+
+/// The answer to an [`Inquiry`].
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// What is published now.
+    pub published: Published,
+    /// Links that are the youngest of a ring.
+    pub youngest: BTreeSet<Link>,
+    /// Suspects that are it by both looks.
+    pub confirmed: BTreeSet<Link>,
+}
+
+impl Session {
+    /// Publishes, withdraws and looks.
+    ///
+    /// # Errors
+    /// [`Fault::Statement`]: nothing has changed, or what was to be withdrawn is. [`Fault::Lost`].
+    ///
+    /// # Cancel safety
+    /// None: links may stay published until the session ends.
+    pub async fn inquire(&self, inquiry: &Inquiry) -> Result<Findings, Fault> {
+        let (now, wanted) = self.wanted(&inquiry.links).await?;
+        let is_worth_it =
+            |link: &Link| inquiry.unconditional.contains(link) || link.held.is_some_and(|held| wanted.contains(&held));
+        let mut published = inquiry.published.clone();
+        let withdrawn: Published = published
+            .iter()
+            .filter(|(link, _)| !inquiry.links.contains_key(link) || !is_worth_it(link))
+            .map(|(&link, &since)| (link, since))
+            .collect();
+        published.retain(|link, _| !withdrawn.contains_key(link));
+        self.mark(&withdrawn, false).await?;
+        let fresh = inquiry.links.iter().filter(|(link, _)| is_worth_it(link) && !published.contains_key(link));
+        let since = |age: Duration| (now - i64::try_from(age.as_millis()).unwrap_or(0)) & 0xffff_ffff;
+        let fresh: Published = fresh.map(|(&link, &age)| (link, since(age))).collect();
+        if let Err(fault) = self.mark(&fresh, true).await {
+            // No room for all of them: none, then. Where even that fails the session must go, or others would see what is not.
+            if let Fault::Statement(_) = fault {
+                self.mark(&fresh, false).await.map_err(Fault::into_loss)?;
+            }
+            return Err(fault);
+        }
+        published.extend(fresh);
+        let youngest = self.youngest_of_rings(published.keys(), "0").await?;
+        let confirmed = self.youngest_of_rings(youngest.intersection(&inquiry.suspects), "1").await?;
+        Ok(Findings { published, youngest, confirmed })
+    }
+
+    /// The server's time, and which of the locks that the links hold somebody waits for.
+    async fn wanted(&self, links: &BTreeMap<Link, Duration>) -> Result<(i64, BTreeSet<(Key, Mode)>), Fault> {
+        let held: BTreeSet<(Key, Mode)> = links.keys().filter_map(|link| link.held).collect();
+        let held: Vec<(Key, Mode)> = held.into_iter().collect();
+        let spelled: Vec<String> = held.iter().copied().map(spell).collect();
+        let row = self.ask(sql::WANTED, &[(&spelled, Type::TEXT_ARRAY)]).await?;
+        let places: Option<Vec<i64>> = decode(row.try_get(2))?;
+        Ok((decode(row.try_get(1))?, at_places(&held, &places.unwrap_or_default()).collect()))
+    }
+
+    async fn mark(&self, links: &Published, publish: bool) -> Result<(), Fault> {
+        if links.is_empty() {
+            return Ok(());
+        }
+        let (held, awaited) = spell_both(links.keys());
+        let since: Vec<i64> = links.values().copied().collect();
+        let text = Type::TEXT_ARRAY;
+        self.ask(
+            sql::MARK,
+            &[(&held, text.clone()), (&awaited, text), (&since, Type::INT8_ARRAY), (&publish, Type::BOOL)],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn youngest_of_rings(&self, links: impl Iterator<Item = &Link>, look: &str) -> Result<BTreeSet<Link>, Fault> {
+        let links: Vec<Link> = links.filter(|link| link.held.is_some()).copied().collect();
+        if links.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let (held, awaited) = spell_both(links.iter());
+        let text = Type::TEXT_ARRAY;
+        let row = self.ask(sql::RINGS, &[(&held, text.clone()), (&awaited, text), (&look, Type::TEXT)]).await?;
+        let places: Option<Vec<i64>> = decode(row.try_get(1))?;
+        Ok(at_places(&links, &places.unwrap_or_default()).collect())
+    }
+
+    async fn ask(&self, statement: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Row, Fault> {
+        let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(statement, parameters)).await?;
+        self.verify_backend(&row)?;
+        Ok(row)
+    }
+}
+
+/// The items at these places, which SQL counts from 1.
+fn at_places<'a, T: Copy>(items: &'a [T], places: &'a [i64]) -> impl Iterator<Item = T> + 'a {
+    places.iter().filter_map(|place| items.get(usize::try_from(place - 1).ok()?).copied())
+}
+
+fn spell_both<'a>(links: impl Iterator<Item = &'a Link>) -> (Vec<String>, Vec<String>) {
+    links.map(|link| (link.held.map_or_else(String::new, spell), spell(link.in_the_way))).unzip()
+}
+
+/// The way [`sql::RINGS`] spells what it finds in `pg_locks`.
+fn spell((key, mode): (Key, Mode)) -> String {
+    let (high, low) = key.halves();
+    let mode = if mode == Mode::Exclusive { 'x' } else { 's' };
+    format!("{}.{}.{}.{mode}", high.cast_unsigned(), low.cast_unsigned(), key.space())
+}
