@@ -12,6 +12,7 @@ import { appendFile, chown, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -29,9 +30,12 @@ export const password = 'correct horse'
  *   connectionString(database?: string): string,
  *   port: number,
  *   socketDirectory: string,
+ *   halt(mode: 'fast' | 'immediate'): Promise<void>,
+ *   resume(): Promise<void>,
  *   stop(): Promise<void>,
  * }>} `connectionString()` is the superuser's, to the database `postgres` unless another is named; `socketDirectory`
- *   holds the unix socket; `stop()` ends all connections, stops the server and removes its files
+ *   holds the unix socket; `halt()` stops the server as `pg_ctl stop` does, `resume()` starts it again on the same port;
+ *   `stop()` ends all connections, stops the server and removes its files
  * @throws {Error} with the server's own words if it does not start
  */
 export async function startServer(settings = {}) {
@@ -40,16 +44,25 @@ export async function startServer(settings = {}) {
   let complaints = ''
   keeper.stderr.setEncoding('utf8').on('data', (text) => (complaints += text))
   keeper.stdin.on('error', () => {}) // a keeper that is gone; `gone` tells
-  const firstLine = once(keeper.stdout.setEncoding('utf8'), 'data').then(([line]) => JSON.parse(line))
-  const place = await Promise.race([firstLine, gone])
+  const nextLine = () => once(keeper.stdout.setEncoding('utf8'), 'data').then(([line]) => JSON.parse(line))
+  const place = await Promise.race([nextLine(), gone])
   const failure = (what) => new Error(`the embedded PostgreSQL ${what}:\n${complaints.trim()}`)
   if (!place.port) throw failure('did not start')
   const handles = [keeper, keeper.stdin, keeper.stdout, keeper.stderr]
   for (const handle of handles) handle.unref()
 
+  const order = async (what) => {
+    for (const handle of handles) handle.ref()
+    keeper.stdin.write(`${JSON.stringify(what)}\n`)
+    const { done } = await Promise.race([nextLine(), gone])
+    for (const handle of handles) handle.unref()
+    if (!done) throw failure(`did not ${what[0]}`)
+  }
   let stopped
   return {
     ...place,
+    halt: (mode) => order(['stop', mode]),
+    resume: () => order(['start']),
     connectionString: (database = 'postgres') =>
       `postgres://${user}:${encodeURIComponent(password)}@127.0.0.1:${place.port}/${encodeURIComponent(database)}`,
     stop: () =>
@@ -64,8 +77,10 @@ export async function startServer(settings = {}) {
 
 /** The keeper's whole life. */
 async function keep(settings) {
+  const orders = createInterface({ input: process.stdin })
   const callerGone = new Promise((tell) => {
-    process.stdin.resume().on('end', tell).on('error', tell)
+    orders.on('close', tell)
+    process.stdin.on('error', tell)
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, tell)
   })
   const folder = await mkdtemp(join(tmpdir(), 'advisory-lock-postgres-'))
@@ -76,10 +91,16 @@ async function keep(settings) {
     const data = join(folder, 'data')
     await createCluster(run, folder, data, settings)
     const port = await start(run, folder, data)
+    orders.on('line', async (line) => {
+      const [what, mode] = JSON.parse(line)
+      await (what === 'stop' ? run('pg_ctl', 'stop', '-D', data, '-m', mode, '-w') : startAt(run, folder, data, port))
+      process.stdout.write(JSON.stringify({ done: true }))
+    })
     process.stdout.write(JSON.stringify({ port, socketDirectory: folder }))
     await callerGone
     // Fails where the server is gone already.
     await run('pg_ctl', 'stop', '-D', data, '-m', 'immediate', '-w').catch(() => {})
+    orders.close()
     process.stdin.destroy()
   } finally {
     await rm(folder, { recursive: true, force: true, maxRetries: 10 })
@@ -139,16 +160,24 @@ function toSetting([name, value]) {
 
 /** Starts the server and returns its port. */
 async function start(run, folder, data) {
-  const log = join(folder, 'log')
   for (let attempt = 1; ; attempt++) {
     const port = await freePort()
     try {
-      await run('pg_ctl', 'start', '-D', data, '-l', log, '-o', `-p ${port}`, '-w')
+      await startAt(run, folder, data, port)
       return port
-    } catch {
+    } catch (error) {
       // Somebody may have taken the port since; any other cause fails again.
-      if (attempt === 3) throw new Error(await readFile(log, 'utf8'))
+      if (attempt === 3) throw error
     }
+  }
+}
+
+async function startAt(run, folder, data, port) {
+  const log = join(folder, 'log')
+  try {
+    await run('pg_ctl', 'start', '-D', data, '-l', log, '-o', `-p ${port}`, '-w')
+  } catch {
+    throw new Error(await readFile(log, 'utf8'))
   }
 }
 

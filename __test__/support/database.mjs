@@ -11,24 +11,28 @@ const { strToKey } = createRequire(import.meta.url)('../../index.js')
 /**
  * Opens a fresh database; it goes, with every connection to it, when the file's tests are over.
  *
- * The server is the one of `PG_CONNECTION_STRING`, else one that is started for this file alone.
+ * The server is that of the caller, else the one of `PG_CONNECTION_STRING`, else one that is started for this file alone.
  */
-export async function openDatabase() {
-  const given = process.env.PG_CONNECTION_STRING
+export async function openDatabase(callersServer) {
+  const given = callersServer?.connectionString() ?? process.env.PG_CONNECTION_STRING
   const server = given ? undefined : await startServer()
   const base = given ?? server.connectionString()
   const name = `lock_test_${randomBytes(6).toString('hex')}`
-  const admin = new pg.Client(base)
-  await admin.connect()
-  await admin.query(`CREATE DATABASE ${name}`)
+  const asAdmin = async (work) => {
+    const admin = new pg.Client(base)
+    await admin.connect()
+    await admin.query(work)
+    await admin.end()
+  }
+  await asAdmin(`CREATE DATABASE ${name}`)
   const url = new URL(base)
   url.pathname = `/${name}`
   const database = new Database(url.href)
   await database.open()
   after(async () => {
     await database.close()
-    await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)
-    await admin.end()
+    // A server of the caller's goes with all its databases.
+    if (!callersServer) await asAdmin(`DROP DATABASE ${name} WITH (FORCE)`)
     await server?.stop()
   })
   return database
@@ -56,7 +60,7 @@ class Database {
   }
 
   async close() {
-    await Promise.all(this.#clients.map((client) => client.end()))
+    await Promise.all(this.#clients.map((client) => client.end().catch(() => {})))
   }
 
   /** The first value that the query gives. */
