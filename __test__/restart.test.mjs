@@ -28,9 +28,10 @@ const lockLost = (how) => (error) => {
 }
 
 for (const how of ['fast', 'immediate', 'link']) {
-  test(`everybody is told: ${how === 'link' ? 'a cut link' : `${how} restart`}`, async () => {
+  test(`everybody is told: ${how === 'link' ? 'a cut link' : `${how} restart`}`, async (t) => {
     const database = await openDatabase(server)
     const proxy = await startProxy(database.connectionString)
+    t.after(proxy.close)
     const connect = (options) => advisoryLock(how === 'link' ? proxy.connectionString : database.connectionString, options)
     const states = {}
     const watch = (state, promise, check) => (states[state] = assert.rejects(promise, check).then(() => performance.now()))
@@ -49,6 +50,7 @@ for (const how of ['fast', 'immediate', 'link']) {
     await database.waiter('waiting')
     // Has no connection of its own: it goes on where another one can be had at once, else it fails.
     const retried = waiter('retried').lock()
+    const ending = retried.then((release) => release(), connectionLost(how))
     if (how !== 'link') watch('retried', retried, connectionLost(how))
     await until(async () => (await database.locks('inside')).length === 1, 'withLock is inside')
 
@@ -86,14 +88,13 @@ for (const how of ['fast', 'immediate', 'link']) {
       await server.resume()
     } else {
       await sqlUnlock(database.sql, 'retried')
-      assert.equal(await (await retried)(), true)
+      assert.equal(await ending, true)
     }
     await assert.rejects(unlock(), lockLost(how))
     for (const createMutex of [idle, holder, waiter, busy]) {
       assert.equal(await createMutex('afterwards').withLock(() => 'works'), 'works')
     }
     await Promise.all([idle, holder, waiter, busy].map((createMutex) => createMutex.close()))
-    proxy.close()
   })
 }
 

@@ -70,6 +70,12 @@ impl Error {
         )
     }
 
+    /// Whether it is [`Error::transaction_pooling`].
+    #[must_use]
+    pub fn is_transaction_pooling(&self) -> bool {
+        self.code() == "ERR_TRANSACTION_POOLING"
+    }
+
     /// Owners wait for each other, as PostgreSQL reports it (`40P01`).
     #[must_use]
     pub fn deadlock() -> Error {

@@ -44,22 +44,26 @@ pub(super) async fn guard(manager: Arc<Manager>, id: SessionId, changed: Arc<Not
 /// Runs the session to its end.
 async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     let Some(session) = open(&manager, id, &changed).await else { return };
-    loop {
-        let fault = match manager.next_work(id) {
-            Work::Jobs(mut jobs) => match work_off(&manager, id, &session, &mut jobs).await {
-                Ok(()) => continue,
-                Err(fault) => return manager.lost(id, jobs.into(), &fault),
-            },
-            Work::Wait(wait) => wait_in_queue(&manager, id, &session, wait, &changed).await,
-            Work::Rest { limit, heartbeat } => rest(&session, &changed, limit, heartbeat).await,
+    let (unfinished, cause) = loop {
+        let (unfinished, done) = match manager.next_work(id) {
+            Work::Jobs(mut jobs) => {
+                let done = work_off(&manager, id, &session, &mut jobs).await;
+                (jobs.into(), done)
+            }
+            Work::Wait(wait) => (Vec::new(), wait_in_queue(&manager, id, &session, wait, &changed).await),
+            Work::Rest { limit, heartbeat } => (Vec::new(), rest(&session, &changed, limit, heartbeat).await),
             Work::Leave => {
                 session.close().await;
                 return manager.left();
             }
         };
-        if let Err(cause) = fault {
-            return manager.lost(id, Vec::new(), &cause);
+        if let Err(cause) = done {
+            break (unfinished, cause);
         }
+    };
+    manager.lost(id, unfinished, &cause);
+    if cause.is_transaction_pooling() {
+        session.give_back().await;
     }
 }
 

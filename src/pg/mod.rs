@@ -4,10 +4,12 @@
 mod config;
 mod connect;
 mod holder;
+mod pooler;
 mod rings;
 mod session;
 mod setup;
 mod sql;
+mod start;
 
 pub use config::ConnectConfig;
 pub use holder::Holder;

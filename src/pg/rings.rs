@@ -95,7 +95,13 @@ impl Session {
         let text = Type::TEXT_ARRAY;
         self.ask(
             sql::MARK,
-            &[(&held, text.clone()), (&awaited, text), (&since, Type::INT8_ARRAY), (&publish, Type::BOOL)],
+            &[
+                (&held, text.clone()),
+                (&awaited, text),
+                (&since, Type::INT8_ARRAY),
+                (&publish, Type::BOOL),
+                (&self.pid, Type::INT4),
+            ],
         )
         .await?;
         Ok(())

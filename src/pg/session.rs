@@ -4,17 +4,18 @@
 //! that it began with; where it cannot tell any more it calls itself lost.
 
 use super::config::{Address, ConnectConfig};
-use super::connect::{self, Endpoint, Socket};
+use super::connect::{self, Endpoint};
 use super::holder::Holder;
+use super::pooler;
 use super::setup::{self, ANSWER_LIMIT};
 use super::sql::{self, Action};
+use super::start::{start, Running};
 use crate::core::{Key, Mode};
 use crate::error::{Error, Peer};
 use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
@@ -91,22 +92,12 @@ pub struct Session {
     pub(super) client: Client,
     cancel: CancelToken,
     endpoint: Endpoint,
-    pid: i32,
+    pub(super) pid: i32,
     batch: Statement,
     single: [Statement; 4],
     wait: [Statement; 2],
     ended: watch::Receiver<Option<Error>>,
     connection: Running,
-}
-
-/// The task that moves the bytes. One that waits for an answer would keep its socket, and the server its locks, until
-/// that comes: it ends with its session.
-struct Running(AbortHandle);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Session {
@@ -147,10 +138,14 @@ impl Session {
             )
         });
         let pid = pid.map_err(|error| error.at(&peer))?;
-        let (batch, single0, single1, single2, single3, wait1, wait2) =
-            prepared.map_err(|error| Error::from(error).at(&peer))?;
-        let single = [single0, single1, single2, single3];
         let cancel = client.cancel_token();
+        if pooler::is_between(&cancel, pid).await && pooler::shares_sessions(config, &endpoint, pid).await {
+            pooler::give_back(&client, pid).await;
+            return Err(Error::transaction_pooling().at(&peer));
+        }
+        let (batch, single0, single1, single2, single3, wait1, wait2) =
+            prepared.map_err(|error| pooler::recognize(Error::from(error)).at(&peer))?;
+        let single = [single0, single1, single2, single3];
         Ok(Session { client, cancel, endpoint, pid, batch, single, wait: [wait1, wait2], ended, connection })
     }
 
@@ -197,7 +192,7 @@ impl Session {
         let (high, low) = key.halves();
         let statement = &self.wait[usize::from(key.space() == 2)];
         let (exclusive, limit) = (mode == Mode::Exclusive, turn.as_millis().to_string());
-        let parameters: [&(dyn ToSql + Sync); 4] = [&high, &low, &exclusive, &limit];
+        let parameters: [&(dyn ToSql + Sync); 5] = [&high, &low, &exclusive, &limit, &self.pid];
         match self.answer(turn + ANSWER_LIMIT, self.client.query_one(statement, &parameters)).await {
             Ok(row) => self.verify_backend(&row).map(|()| true),
             // Out of time or cancelled, but perhaps in the very moment of the grant: session locks outlive the statement.
@@ -255,6 +250,11 @@ impl Session {
         drop(connection);
     }
 
+    /// After [`Error::transaction_pooling`]: gives back what was taken, as far as it can still be reached.
+    pub async fn give_back(&self) {
+        pooler::give_back(&self.client, self.pid).await;
+    }
+
     async fn ask_about(&self, statement: &str, key: Key) -> Result<Vec<Row>, Fault> {
         let (high, low) = key.halves();
         let space = key.space();
@@ -267,7 +267,8 @@ impl Session {
         if let [(action, key @ Key::Pair(..))] = rows {
             if let Some(statement) = self.single.get(usize::from(action.code(key.space()).unsigned_abs())) {
                 let (high, low) = key.halves();
-                let row = self.answer(ANSWER_LIMIT, self.client.query_one(statement, &[&high, &low])).await?;
+                let row =
+                    self.answer(ANSWER_LIMIT, self.client.query_one(statement, &[&high, &low, &self.pid])).await?;
                 self.verify_backend(&row)?;
                 return Ok(vec![decode(row.try_get(1))?]);
             }
@@ -281,7 +282,7 @@ impl Session {
             highs.push(high);
             lows.push(low);
         }
-        let parameters: [&(dyn ToSql + Sync); 3] = [&actions, &highs, &lows];
+        let parameters: [&(dyn ToSql + Sync); 4] = [&actions, &highs, &lows, &self.pid];
         let row = self.answer(ANSWER_LIMIT, self.client.query_one(&self.batch, &parameters)).await?;
         self.verify_backend(&row)?;
         let done: Vec<bool> = decode(row.try_get(1))?;
@@ -353,7 +354,7 @@ impl Session {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if error.is_closed() => Err(Fault::Lost(self.lost().await)),
             Ok(Err(error)) => {
-                let error = Error::from(error);
+                let error = pooler::recognize(Error::from(error));
                 match error.server() {
                     Some(server) if server.severity == "ERROR" => Err(Fault::Statement(error)),
                     _ => Err(Fault::Lost(error)),
@@ -373,47 +374,6 @@ impl Session {
             Err(Fault::Lost(Error::transaction_pooling()))
         }
     }
-}
-
-/// Starts the protocol on a connected socket and leaves the connection running.
-async fn start(
-    config: &ConnectConfig,
-    socket: Socket,
-) -> Result<(Client, watch::Receiver<Option<Error>>, Running), Error> {
-    let mut protocol = tokio_postgres::Config::new();
-    if let Some(user) = &config.user {
-        protocol.user(user);
-    }
-    if let Some(password) = &config.password {
-        protocol.password(&password.0);
-    }
-    if let Some(database) = config.database.as_ref().or(config.user.as_ref()) {
-        protocol.dbname(database);
-    }
-    if let Some(options) = &config.options {
-        protocol.options(options);
-    }
-    protocol.application_name(&config.application_name);
-    protocol.ssl_mode(tokio_postgres::config::SslMode::Disable);
-    let (client, connection) = protocol.connect_raw(socket, NoTls).await.map_err(|error| {
-        let is_missing = config.password.is_none() && std::error::Error::source(&error).is_some();
-        match Error::from(error) {
-            // The client itself gives up where the server asks for what it has not got.
-            error if is_missing && error.code() == "08P01" => {
-                Error::new("28P01", "the server asks for a password, and none is given")
-            }
-            error => error,
-        }
-    })?;
-    let (end, ended) = watch::channel(None);
-    let running = tokio::spawn(async move {
-        let reason = match connection.await {
-            Ok(()) => Error::new("ECONNRESET", "the connection was closed"),
-            Err(error) => Error::from(error),
-        };
-        end.send_replace(Some(reason));
-    });
-    Ok((client, ended, Running(running.abort_handle())))
 }
 
 fn named_peer(address: &Address) -> Peer {

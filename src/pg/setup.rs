@@ -66,6 +66,11 @@ fn settings(options: &str, heartbeat: Duration) -> Vec<(&'static str, String)> {
     settings.into_iter().filter(|(name, _)| !options.contains(name)).collect()
 }
 
+/// The names of all that a session sets for itself.
+pub(super) fn setting_names() -> Vec<&'static str> {
+    settings("", Duration::ZERO).into_iter().map(|(name, _)| name).collect()
+}
+
 /// CockroachDB has the functions of advisory locks, and they do nothing.
 fn is_unsupported(version: &str) -> bool {
     version.contains("CockroachDB")

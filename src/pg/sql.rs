@@ -30,7 +30,8 @@ impl Action {
 }
 
 /// Any number of actions in one round trip: `$1` codes, `$2` and `$3` the halves of the keys. Rows are worked off in
-/// order. The backend's process id shows whether the session still has the backend that it began with.
+/// order. The backend's process id shows whether the session still has the backend that it began with; nothing is done in
+/// any other than `$4`.
 pub(super) const BATCH: &str = "\
 SELECT pg_backend_pid(), array_agg(CASE action \
  WHEN 0 THEN pg_try_advisory_lock(high, low) \
@@ -43,26 +44,26 @@ SELECT pg_backend_pid(), array_agg(CASE action \
  WHEN 10 THEN pg_advisory_unlock((high::int8 << 32) | (low::int8 & 4294967295)) \
  WHEN 11 THEN pg_advisory_unlock_shared((high::int8 << 32) | (low::int8 & 4294967295)) \
  WHEN 12 THEN pg_advisory_lock_shared((high::int8 << 32) | (low::int8 & 4294967295)) IS NOT NULL \
- END) FROM unnest($1::int2[], $2::int4[], $3::int4[]) AS steps(action, high, low)";
+ END) FROM unnest($1::int2[], $2::int4[], $3::int4[]) AS steps(action, high, low) WHERE pg_backend_pid() = $4::int4";
 
 /// Single actions on a pair, in the order of the codes 0 to 3: cheaper than a batch of one.
 pub(super) const SINGLE: [&str; 4] = [
-    "SELECT pg_backend_pid(), pg_try_advisory_lock($1, $2)",
-    "SELECT pg_backend_pid(), pg_try_advisory_lock_shared($1, $2)",
-    "SELECT pg_backend_pid(), pg_advisory_unlock($1, $2)",
-    "SELECT pg_backend_pid(), pg_advisory_unlock_shared($1, $2)",
+    "SELECT pg_backend_pid(), CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock($1::int4, $2::int4) END",
+    "SELECT pg_backend_pid(), CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock_shared($1::int4, $2::int4) END",
+    "SELECT pg_backend_pid(), CASE WHEN pg_backend_pid() = $3 THEN pg_advisory_unlock($1::int4, $2::int4) END",
+    "SELECT pg_backend_pid(), CASE WHEN pg_backend_pid() = $3 THEN pg_advisory_unlock_shared($1::int4, $2::int4) END",
 ];
 
 /// Takes a lock however long it takes, within `lock_timeout` (`$4`, for this statement only). `$1` and `$2` are the halves
-/// of the key, `$3` tells exclusive from shared.
+/// of the key, `$3` tells exclusive from shared, `$5` is the backend that alone may take it.
 pub(super) fn wait(space: i16) -> &'static str {
     if space == 1 {
         "SELECT pg_backend_pid(), set_config('lock_timeout', $4, true), \
-         CASE WHEN $3 THEN pg_advisory_lock(($1::int4::int8 << 32) | ($2::int4::int8 & 4294967295)) \
+         CASE WHEN pg_backend_pid() <> $5 THEN NULL WHEN $3 THEN pg_advisory_lock(($1::int4::int8 << 32) | ($2::int4::int8 & 4294967295)) \
          ELSE pg_advisory_lock_shared(($1::int4::int8 << 32) | ($2::int4::int8 & 4294967295)) END"
     } else {
         "SELECT pg_backend_pid(), set_config('lock_timeout', $4, true), \
-         CASE WHEN $3 THEN pg_advisory_lock($1::int4, $2::int4) ELSE pg_advisory_lock_shared($1::int4, $2::int4) END"
+         CASE WHEN pg_backend_pid() <> $5 THEN NULL WHEN $3 THEN pg_advisory_lock($1::int4, $2::int4) ELSE pg_advisory_lock_shared($1::int4, $2::int4) END"
     }
 }
 
@@ -105,14 +106,15 @@ WITH locks AS (\
  FROM unnest($1::text[]) WITH ORDINALITY AS own(lock, place)";
 
 /// Publishes or (`$4` false) withdraws links: "who holds `$1` waits for `$2`, since `$3`". A link is a shared lock on a single key made
-/// of two hashes; a second one holds its hash and the time. Twice, of different hashes, to rule out chance.
+/// of two hashes; a second one holds its hash and the time. Twice, of different hashes, to rule out chance. In backend `$5`
+/// only.
 pub(super) const MARK: &str = "\
 SELECT pg_backend_pid(), count(CASE WHEN $4 THEN pg_try_advisory_lock_shared(mark) \
  ELSE pg_advisory_unlock_shared(mark) END) FROM (\
  SELECT (hashtext(held || look)::int8 << 32) | (hashtext(awaited || look)::int8 & 4294967295) AS link, since \
  FROM unnest($1::text[], $2::text[], $3::int8[]) AS links(held, awaited, since) \
  CROSS JOIN (VALUES ('0'), ('1')) AS looks(look)\
-) AS links CROSS JOIN LATERAL (VALUES (link), ((hashint8(link)::int8 << 32) | since)) AS marks(mark)";
+) AS links CROSS JOIN LATERAL (VALUES (link), ((hashint8(link)::int8 << 32) | since)) AS marks(mark) WHERE pg_backend_pid() = $5";
 
 /// Which of the links `$1`, `$2` of this session are the youngest of a ring, by the hashes of look `$3`. A way leads from
 /// a lock to one that its holder waits for; who waits exclusively waits for holders of both modes.
@@ -165,3 +167,14 @@ SELECT pg_backend_pid(), version(), current_setting('advisory_lock_native.sessio
  set_config('advisory_lock_native.session', $1, false), \
  (SELECT count(set_config(name, value, false)) FROM unnest($2::text[], $3::text[]) AS settings(name, value) \
   WHERE current_setting(name, true) IS NOT NULL)";
+
+/// Who serves a connection: process id, and the mark of a session of this package.
+pub(super) const SERVED_BY: &str = "SELECT pg_backend_pid(), current_setting('advisory_lock_native.session', true)";
+
+/// Undoes what a session has done to backend `$1`, which others share: locks, the settings `$2`, the mark. Tells whether this
+/// was that backend.
+pub(super) const GIVE_BACK: &str = "\
+SELECT pg_backend_pid() = $1::int4, CASE WHEN pg_backend_pid() = $1 THEN (SELECT pg_advisory_unlock_all() IS NULL) END, \
+ CASE WHEN pg_backend_pid() = $1 THEN \
+ (SELECT count(set_config(name, reset_val, false)) FROM pg_settings WHERE name = ANY($2::text[])) END, \
+ CASE WHEN pg_backend_pid() = $1 THEN set_config('advisory_lock_native.session', '', false) END";

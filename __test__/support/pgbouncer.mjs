@@ -1,0 +1,71 @@
+// A real PgBouncer between the tests and their server.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { program } from './program.mjs'
+
+/**
+ * Starts one.
+ *
+ * @param {string} connectionString of the server
+ * @param {'transaction' | 'session'} mode
+ * @param {Record<string, string | number>} [settings] more of `pgbouncer.ini`
+ */
+export async function startPgBouncer(connectionString, mode, settings = {}) {
+  const path = program('pgbouncer')
+  const target = new URL(connectionString)
+  const folder = await mkdtemp(join(tmpdir(), 'advisory-lock-pgbouncer-'))
+  const port = await freePort()
+  const all = {
+    listen_addr: '127.0.0.1',
+    listen_port: port,
+    unix_socket_dir: '',
+    auth_type: 'any',
+    pool_mode: mode,
+    default_pool_size: 20,
+    ...settings,
+  }
+  const server = `* = host=${target.hostname} port=${target.port} user=${target.username} password='${decodeURIComponent(target.password)}'`
+  const ini = `[databases]\n${server}\n[pgbouncer]\n${Object.entries(all).map(([name, value]) => `${name} = ${value}\n`).join('')}`
+  const file = join(folder, 'pgbouncer.ini')
+  await writeFile(file, ini)
+  await chmod(folder, 0o755)
+  // It refuses to run as root.
+  const account = process.getuid?.() === 0 ? ['-u', 'nobody'] : []
+  const pooler = spawn(path, [...account, file], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let log = ''
+  const up = new Promise((resolve, reject) => {
+    pooler.stderr.setEncoding('utf8').on('data', (text) => {
+      log += text
+      if (log.includes('process up')) resolve()
+    })
+    pooler.on('error', reject)
+    pooler.on('exit', (status) => reject(new Error(`PgBouncer ended (${status}):\n${log}`)))
+  })
+  await up
+  const url = new URL(connectionString)
+  url.host = `127.0.0.1:${port}`
+  return {
+    connectionString: url.href,
+    async stop() {
+      const ended = once(pooler, 'exit')
+      up.catch(() => {})
+      pooler.kill('SIGTERM')
+      await ended
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function freePort() {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address()
+  probe.close()
+  await once(probe, 'close')
+  return port
+}

@@ -1,0 +1,40 @@
+// Programs of the system that tests need: found, installed where that is possible, or missed loudly.
+
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+const folders = [...process.env.PATH.split(delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin']
+
+function find(name) {
+  const paths = folders.map((folder) => join(folder, name))
+  return paths.find((path) => {
+    try {
+      accessSync(path, constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+/**
+ * The path of a program. Where it is missing, Debian's package of it is installed if that is allowed.
+ *
+ * @throws {Error} that says which program is missing and how to get it
+ */
+export function program(name, debianPackage = name) {
+  const found = find(name)
+  if (found) return found
+  const complaints = []
+  if (process.getuid?.() === 0 && find('apt-get')) {
+    for (const parameters of [['update', '-q'], ['install', '-y', '-q', '--no-install-recommends', debianPackage]]) {
+      const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+      const { stderr } = spawnSync('apt-get', parameters, { env, encoding: 'utf8' })
+      complaints.push(stderr)
+    }
+  }
+  const installed = find(name)
+  if (!installed) throw new Error(`the tests need ${name}: install the package ${debianPackage}\n${complaints.join('')}`)
+  return installed
+}

@@ -1,0 +1,79 @@
+//! Poolers between a session and the server. One that lends each client a server session of its own is as good as none; one
+//! that shares server sessions between clients makes locks exclude nobody, and has to be found out before they are relied on.
+//!
+//! Three ways to find out: a new session asks for a second one, where somebody stands between, and is served by the same backend;
+//! it finds the mark of another ([`super::setup`]); or a later answer comes from another backend, which has done nothing then.
+
+use super::config::ConnectConfig;
+use super::connect::Endpoint;
+use super::setup::{setting_names, ANSWER_LIMIT};
+use super::sql;
+use super::start::start;
+use crate::error::Error;
+use std::time::Duration;
+use tokio::io::{duplex, AsyncReadExt};
+use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{CancelToken, Client, NoTls};
+
+/// A pooler that shares sessions has one at hand. One that does not may have none left, and lets us wait.
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
+/// How often the backend is looked for from which something is to be given back.
+const SEARCHES: u32 = 20;
+
+/// Whether somebody stands between: the process id for cancel requests is not the one of the backend then. It is not told
+/// otherwise than in a request.
+pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
+    let (mut near, far) = duplex(64);
+    if cancel.cancel_query_raw(far, NoTls).await.is_err() {
+        return false;
+    }
+    // Length and code of the request, process id, secret (manual, section 55.7, "CancelRequest").
+    let mut request = [0; 12];
+    let [_, _, _, _, _, _, _, _, told @ ..] = match near.read_exact(&mut request).await {
+        Ok(_) => request,
+        Err(_) => return false,
+    };
+    i32::from_be_bytes(told) != pid
+}
+
+/// Whether another connection is served by the same backend.
+pub(super) async fn shares_sessions(config: &ConnectConfig, endpoint: &Endpoint, pid: i32) -> bool {
+    let probe = async {
+        let socket = endpoint.connect().await.ok()?;
+        let (client, _ended, _running) = start(config, socket).await.ok()?;
+        let row = client.query_typed_one(sql::SERVED_BY, &[]).await.ok()?;
+        let (served_by, mark): (i32, Option<&str>) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
+        Some(served_by == pid || mark.is_some_and(|mark| !mark.is_empty()))
+    };
+    timeout(PROBE_LIMIT, probe).await.ok().flatten().unwrap_or(false)
+}
+
+/// Undoes what was done to a backend that others share, if it can still be reached.
+pub(super) async fn give_back(client: &Client, pid: i32) {
+    let names = setting_names();
+    let search = async {
+        for _ in 0..SEARCHES {
+            let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+                [(&pid, Type::INT4), (&names, Type::TEXT_ARRAY)];
+            let row = client.query_typed_one(sql::GIVE_BACK, &parameters).await.ok()?;
+            if row.try_get(0).ok()? {
+                return Some(());
+            }
+            // The pooler lends the backend that has been free for the shortest time: ours may be in use.
+            sleep(Duration::from_millis(10)).await;
+        }
+        None
+    };
+    let _ = timeout(ANSWER_LIMIT, search).await;
+}
+
+/// What a session is told that has not got the backend any more in which it prepared its statements.
+pub(super) fn recognize(error: Error) -> Error {
+    let foreign = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
+    if foreign.iter().any(|state| state.code() == error.code()) {
+        return Error::transaction_pooling();
+    }
+    error
+}

@@ -1,0 +1,59 @@
+//! The start of the protocol on a connected socket.
+
+use super::config::ConnectConfig;
+use super::connect::Socket;
+use crate::error::Error;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio_postgres::{Client, NoTls};
+
+/// The task that moves the bytes. One that waits for an answer would keep its socket, and the server its locks, until
+/// that comes: it ends with its session.
+pub(super) struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts the protocol on a connected socket and leaves the connection running.
+pub(super) async fn start(
+    config: &ConnectConfig,
+    socket: Socket,
+) -> Result<(Client, watch::Receiver<Option<Error>>, Running), Error> {
+    let mut protocol = tokio_postgres::Config::new();
+    if let Some(user) = &config.user {
+        protocol.user(user);
+    }
+    if let Some(password) = &config.password {
+        protocol.password(&password.0);
+    }
+    if let Some(database) = config.database.as_ref().or(config.user.as_ref()) {
+        protocol.dbname(database);
+    }
+    if let Some(options) = &config.options {
+        protocol.options(options);
+    }
+    protocol.application_name(&config.application_name);
+    protocol.ssl_mode(tokio_postgres::config::SslMode::Disable);
+    let (client, connection) = protocol.connect_raw(socket, NoTls).await.map_err(|error| {
+        let is_missing = config.password.is_none() && std::error::Error::source(&error).is_some();
+        match Error::from(error) {
+            // The client itself gives up where the server asks for what it has not got.
+            error if is_missing && error.code() == "08P01" => {
+                Error::new("28P01", "the server asks for a password, and none is given")
+            }
+            error => error,
+        }
+    })?;
+    let (end, ended) = watch::channel(None);
+    let running = tokio::spawn(async move {
+        let reason = match connection.await {
+            Ok(()) => Error::new("ECONNRESET", "the connection was closed"),
+            Err(error) => Error::from(error),
+        };
+        end.send_replace(Some(reason));
+    });
+    Ok((client, ended, Running(running.abort_handle())))
+}
