@@ -19,6 +19,8 @@ use tokio_postgres::{CancelToken, Client, NoTls};
 
 /// A pooler that shares sessions has one at hand. One that does not may have none left, and lets us wait.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
+/// Milliseconds before each time that both connections are asked.
+const PAUSES: [u64; 5] = [0, 2, 5, 10, 20];
 /// How often the backend is looked for from which something is to be given back.
 const SEARCHES: u32 = 20;
 
@@ -38,16 +40,33 @@ pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
     i32::from_be_bytes(told) != pid
 }
 
-/// Whether another connection is served by the same backend.
-pub(super) async fn shares_sessions(config: &ConnectConfig, endpoint: &Endpoint, pid: i32) -> bool {
+/// Whether another connection is served by the same backend, or either by several.
+///
+/// Such a pooler lends the backend that has been free for the shortest time: asked in turn, both connections get the same one,
+/// unless somebody else comes between, which will not happen each time.
+pub(super) async fn shares_sessions(ours: &Client, config: &ConnectConfig, endpoint: &Endpoint, pid: i32) -> bool {
     let probe = async {
         let socket = endpoint.connect().await.ok()?;
-        let (client, _ended, _running) = start(config, socket).await.ok()?;
-        let row = client.query_typed_one(sql::SERVED_BY, &[]).await.ok()?;
-        let (served_by, mark): (i32, Option<&str>) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
-        Some(served_by == pid || mark.is_some_and(|mark| !mark.is_empty()))
+        let (other, _ended, _running) = start(config, socket).await.ok()?;
+        let mut seen = None;
+        for pause in PAUSES {
+            sleep(Duration::from_millis(pause)).await;
+            let (ours, _) = served_by(ours).await?;
+            let (others, is_marked) = served_by(&other).await?;
+            if ours != pid || others == pid || is_marked || *seen.get_or_insert(others) != others {
+                return Some(true);
+            }
+        }
+        None
     };
     timeout(PROBE_LIMIT, probe).await.ok().flatten().unwrap_or(false)
+}
+
+/// The backend, and whether a session of this package has been there.
+async fn served_by(client: &Client) -> Option<(i32, bool)> {
+    let row = client.query_typed_one(sql::SERVED_BY, &[]).await.ok()?;
+    let mark: Option<&str> = row.try_get(1).ok()?;
+    Some((row.try_get(0).ok()?, mark.is_some_and(|mark| !mark.is_empty())))
 }
 
 /// Undoes what was done to a backend that others share, if it can still be reached.

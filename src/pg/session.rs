@@ -139,7 +139,7 @@ impl Session {
         });
         let pid = pid.map_err(|error| error.at(&peer))?;
         let cancel = client.cancel_token();
-        if pooler::is_between(&cancel, pid).await && pooler::shares_sessions(config, &endpoint, pid).await {
+        if pooler::is_between(&cancel, pid).await && pooler::shares_sessions(&client, config, &endpoint, pid).await {
             pooler::give_back(&client, pid).await;
             return Err(Error::transaction_pooling().at(&peer));
         }
