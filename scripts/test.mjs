@@ -20,6 +20,7 @@ const steps = {
   'tests on a real PostgreSQL': async () => {
     await withServer(runTests)
   },
+  'soak, a minute of it': () => run(process.execPath, [join(root, 'soak/soak.mjs'), '--seconds', '60']),
 }
 
 /** Runs the tests on the server of `PG_CONNECTION_STRING`, or on one of their own. */

@@ -13,14 +13,13 @@ export async function startProxy(connectionString) {
     const link = [near, far]
     links.add(link)
     for (const [from, to] of [link, link.toReversed()]) {
-      from.on('data', (data) => silent || to.write(data))
+      from.on('data', (data) => to.write(data))
       from.on('error', () => {})
-      // A silent network does not carry the end of a connection either.
       from.on('close', () => {
-        if (silent) return
         to.destroy()
         links.delete(link)
       })
+      if (silent) from.pause()
     }
   })
   server.listen(0, '127.0.0.1')
@@ -31,13 +30,22 @@ export async function startProxy(connectionString) {
     for (const link of links) link.forEach((socket) => socket.destroy())
     links.clear()
   }
+  const each = (change) => {
+    for (const link of links) link.forEach(change)
+  }
   return {
     connectionString: url.href,
     cut,
-    /** From now on nothing passes, and nobody is told. */
-    silence: () => (silent = true),
-    heal: () => (silent = false),
-    close: () => {
+    /** From now on nothing passes, not even the end of a connection. What is sent waits on the way, as in a real network. */
+    silence() {
+      silent = true
+      each((socket) => socket.pause())
+    },
+    heal() {
+      silent = false
+      each((socket) => socket.resume())
+    },
+    close() {
       silent = false
       cut()
       server.close()

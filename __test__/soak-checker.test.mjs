@@ -1,0 +1,103 @@
+// The soak's judge: it finds what it is there to find.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ExclusionChecker } from '../soak/checker.mjs'
+
+const NOTICE = 100
+const exclusive = (owner, name = 'a') => ({ name, owner, exclusive: true })
+const shared = (owner, name = 'a') => ({ name, owner, exclusive: false })
+
+/** What is found in sections `[hold, from, to, { told, killed }]`. */
+function check(...sections) {
+  const checker = new ExclusionChecker(NOTICE)
+  sections.forEach(([hold, from, to, { told, killed } = {}], id) => {
+    checker.begin(id, hold, from)
+    if (to !== undefined) checker.leave(id, to)
+    if (told !== undefined) checker.told(id, told)
+    else if (killed !== undefined) checker.killed(id, killed)
+    else checker.released(id, to)
+  })
+  checker.judge()
+  return checker
+}
+
+test('sections one after the other, of different names, of one owner, or all shared are well', () => {
+  const cases = [
+    [[exclusive('x'), 0, 10], [exclusive('y'), 10, 20]],
+    [[exclusive('x'), 0, 10], [exclusive('y', 'b'), 5, 20]],
+    [[exclusive('x'), 0, 10], [exclusive('x'), 5, 20]],
+    [[shared('x'), 0, 10], [shared('y'), 5, 20]],
+  ]
+  for (const sections of cases) assert.deepEqual(check(...sections).violations, [])
+})
+
+test('two holders at a time are found, in whatever order and however short', () => {
+  const cases = [
+    [[exclusive('x'), 0, 10], [exclusive('y'), 9.9, 20]],
+    [[exclusive('y'), 9.9, 20], [exclusive('x'), 0, 10]],
+    [[exclusive('x'), 0, 10], [exclusive('y'), 2, 3]],
+    [[shared('x'), 0, 10], [exclusive('y'), 5, 20]],
+    [[exclusive('x'), 0, 10], [shared('y'), 5, 20]],
+    [[exclusive('x'), 0, 10], [exclusive('z', 'b'), 0, 10], [shared('y'), 5, 20]],
+  ]
+  for (const sections of cases) assert.equal(check(...sections).violations.length, 1)
+})
+
+test('a lost hold ends when its holder is told, who must be told in time', () => {
+  assert.equal(check([exclusive('x'), 0, undefined, { told: 5 }], [exclusive('y'), 5, 9]).overlaps, 0)
+  const intime = check([exclusive('x'), 0, undefined, { told: 50 }], [exclusive('y'), 5, 9])
+  assert.deepEqual([intime.violations.length, intime.overlaps, intime.longestOverlap], [0, 1, 45])
+  assert.equal(check([exclusive('x'), 0, undefined, { told: 106 }], [exclusive('y'), 5, 9]).violations.length, 1)
+  assert.equal(check([exclusive('x'), 0, 8, { told: 50 }], [exclusive('y'), 5, 9]).overlaps, 1, 'told by the release')
+  assert.equal(check([exclusive('x'), 0, 8, { told: 500 }], [exclusive('y'), 5, 9]).violations.length, 1)
+  assert.equal(check([exclusive('x'), 0, 8, { told: 500 }], [exclusive('y'), 8, 9]).violations.length, 0, 'it had left before')
+})
+
+test('the later of two may be the lost one', () => {
+  assert.equal(check([exclusive('x'), 0, 90], [exclusive('y'), 5, 9, { told: 60 }]).overlaps, 1, 'given on by a lost session')
+  assert.equal(check([exclusive('x'), 0, 900], [exclusive('y'), 5, 9, { told: 600 }]).violations.length, 1)
+})
+
+test('a deaf process hears when it can again', () => {
+  const found = (deafTo) => {
+    const checker = new ExclusionChecker(NOTICE)
+    checker.begin('deaf', { ...exclusive('x'), process: 1 }, 0)
+    checker.begin('other', { ...exclusive('y'), process: 2 }, 10)
+    checker.leave('other', 20)
+    checker.released('other', 20)
+    checker.deaf(1, 5, deafTo)
+    checker.told('deaf', 2000)
+    checker.judge()
+    return checker.violations.length
+  }
+  assert.equal(found(1950), 0)
+  assert.equal(found(1800), 1)
+})
+
+test('a killed holder ends with its process', () => {
+  assert.equal(check([exclusive('x'), 0, undefined, { killed: 5 }], [exclusive('y'), 5, 9]).violations.length, 0)
+  assert.equal(check([exclusive('x'), 0, undefined, { killed: 5 }], [exclusive('y'), 4, 9]).violations.length, 1)
+})
+
+test('judging bit by bit finds the same, and nothing is kept for ever', () => {
+  const checker = new ExclusionChecker(NOTICE)
+  checker.begin('long', exclusive('x'), 0)
+  for (let id = 0; id < 1000; id++) {
+    checker.begin(id, exclusive('y', 'b'), id)
+    checker.released(id, id + 1)
+    checker.judge(id)
+  }
+  checker.begin('short', shared('z'), 500)
+  checker.released('short', 501)
+  checker.judge(999)
+  assert.equal(checker.violations.length, 0)
+  assert.deepEqual(checker.open(), ['long'])
+  checker.leave('long', 1000)
+  checker.released('long', 1000)
+  checker.judge(999)
+  assert.equal(checker.violations.length, 0, 'not before all is known')
+  checker.judge(1000)
+  assert.equal(checker.violations.length, 1)
+  assert.equal(checker.violations[0].later.id, 'short')
+})

@@ -1,0 +1,112 @@
+// Breaks things at random: sessions, links, processes, the server.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { now } from './team.mjs'
+
+/** How often each, in proportion. */
+const WEIGHTS = { terminate: 30, cancel: 15, cut: 20, silence: 12, kill: 8, restart: 4 }
+/** How long a silence lasts, in milliseconds. */
+const SILENCES = [[500, 2000], [500, 12_000]]
+/** The news of a session's end that is on its way for this long may be caught by a silence. */
+const ON_THE_WAY = 300
+
+const BACKENDS = `SELECT pid FROM pg_stat_activity LEFT JOIN (
+    SELECT pid, bool_or(granted) AS holds FROM pg_locks WHERE locktype = 'advisory' GROUP BY pid
+  ) AS locks USING (pid)
+  WHERE application_name = 'soak' ORDER BY holds AND random() < 0.7 DESC, random() LIMIT $1`
+
+export class Faults {
+  #server
+  #team
+  #checker
+  #choices
+  #silences = new Set()
+  /** Silent members: since when, and since when the server has ended sessions of which they cannot hear. */
+  #silent = new Map()
+  #sessionsEnded = -Infinity
+
+  /** How many of each there were. */
+  counts = Object.fromEntries(Object.keys(WEIGHTS).map((kind) => [kind, 0]))
+
+  constructor(server, team, checker, choices) {
+    this.#server = server
+    this.#team = team
+    this.#checker = checker
+    this.#choices = choices
+  }
+
+  /** Up to when it is known who was deaf. */
+  get horizon() {
+    return Math.min(...[...this.#silent.values()].map(({ begin }) => begin - ON_THE_WAY))
+  }
+
+  /** Breaks things until the time is over, then leaves everything whole. */
+  async run(milliseconds) {
+    const end = performance.now() + milliseconds
+    for (;;) {
+      await sleep(this.#choices.between(20, 500))
+      if (performance.now() > end) break
+      const kind = this.#choices.weighted(WEIGHTS)
+      await this[kind]()
+      this.counts[kind]++
+    }
+    await Promise.all(this.#silences)
+  }
+
+  async #toBackends(action) {
+    const client = new pg.Client(this.#server.connectionString())
+    await client.connect()
+    const count = this.#choices.between(1, 3)
+    await client.query(`SELECT ${action}(pid) FROM (${BACKENDS}) AS backends`, [count])
+    await client.end()
+  }
+
+  #endingSessions() {
+    this.#sessionsEnded = now()
+    for (const silence of this.#silent.values()) silence.deafSince ??= this.#sessionsEnded
+  }
+
+  terminate() {
+    this.#endingSessions()
+    return this.#toBackends('pg_terminate_backend')
+  }
+
+  cancel() {
+    return this.#toBackends('pg_cancel_backend')
+  }
+
+  cut() {
+    this.#choices.pick(this.#team.living).proxy.cut()
+  }
+
+  silence() {
+    const member = this.#choices.pick(this.#team.living)
+    if (this.#silent.has(member)) return
+    member.proxy.silence()
+    const begin = now()
+    const deafSince = begin - this.#sessionsEnded < ON_THE_WAY ? begin - ON_THE_WAY : undefined
+    this.#silent.set(member, { begin, deafSince })
+    const over = sleep(this.#choices.between(...this.#choices.pick(SILENCES))).then(() => {
+      const since = this.#silent.get(member).deafSince
+      if (since !== undefined) this.#checker.deaf(member.number, since, now())
+      this.#silent.delete(member)
+      member.proxy.heal()
+      this.#silences.delete(over)
+    })
+    this.#silences.add(over)
+  }
+
+  async kill() {
+    const { living } = this.#team
+    await this.#team.kill(this.#choices.pick(living))
+    await this.#team.start()
+  }
+
+  async restart() {
+    this.#endingSessions()
+    await this.#server.halt(this.#choices.pick(['fast', 'immediate']))
+    await sleep(this.#choices.between(0, 500))
+    await this.#server.resume()
+  }
+}
