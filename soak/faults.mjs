@@ -41,12 +41,12 @@ export class Faults {
     return Math.min(...[...this.#silent.values()].map(({ begin }) => begin - ON_THE_WAY))
   }
 
-  /** Breaks things until the time is over, then leaves everything whole. */
+  /** Breaks things until the time is over or no process is left, then leaves everything whole. */
   async run(milliseconds) {
     const end = performance.now() + milliseconds
     for (;;) {
       await sleep(this.#choices.between(20, 500))
-      if (performance.now() > end) break
+      if (performance.now() > end || this.#team.living.length === 0) break
       const kind = this.#choices.weighted(WEIGHTS)
       await this[kind]()
       this.counts[kind]++
