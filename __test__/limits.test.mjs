@@ -38,6 +38,15 @@ test('no time at all: only if it is free at once', async () => {
   await sqlUnlock(database.sql, 'at once')
 })
 
+test('a time that is over before the request has left', async () => {
+  const unlock = await advisoryLock(database.connectionString)('instant').lock()
+  await assert.rejects(createMutex('instant').lock({ timeout: Number.MIN_VALUE }), timeout)
+  await unlock()
+  await sqlLock(database.sql, 'instant')
+  await assert.rejects(createMutex('instant').lock({ timeout: 1e-6 }), timeout)
+  await sqlUnlock(database.sql, 'instant')
+})
+
 test('a long or endless time is no time limit that fires early', async () => {
   await sqlLock(database.sql, 'long')
   const waits = [Infinity, 2 ** 31, 1e12].map((limit) => createMutex('long').lock({ timeout: limit }))

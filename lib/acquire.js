@@ -35,7 +35,7 @@ function acquire(owner, key, how, limits, onLost) {
     return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(undefined)
   }
   return new Promise((resolve, reject) => {
-    const limit = limits && limitWait(owner, request, limits, reject)
+    let limit
     core.expect(request, (kind, _, error) => {
       limit?.lift()
       if (kind === core.FAILED) reject(error)
@@ -45,6 +45,8 @@ function acquire(owner, key, how, limits, onLost) {
       else if (timeout === 0) reject(lockTimeout(0))
       else resolve(undefined)
     })
+    // The time may be over by now, which takes back what is expected already.
+    if (limits) limit = limitWait(owner, request, limits, reject)
     core.open(reply)
   })
 }

@@ -17,7 +17,12 @@ export async function runChild(name, parameters, { flags = [] } = {}) {
 
 /** Starts a script of `children/` that talks by messages. */
 export function startChild(name, ...parameters) {
-  const process_ = fork(child(name), parameters.map(String), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  return startChildWith([], name, ...parameters)
+}
+
+/** The same with flags for Node. */
+export function startChildWith(flags, name, ...parameters) {
+  const process_ = fork(child(name), parameters.map(String), { execArgv: flags, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const received = []
   const waiting = []
   process_.on('message', (message) => {
