@@ -118,3 +118,34 @@ test('a thread that ends gives up its locks and waits', async () => {
   )()
   await until(async () => (await database.lockCount()) === 0, 'nothing stays locked')
 })
+
+test('a JavaScript thread that is blocked for 30 s keeps its locks, and hears of a loss as soon as it runs', { timeout: 90_000 }, async () => {
+  const child = startChild('blocked', database.connectionString, 30_000)
+  after(() => child.kill())
+  assert.equal(await child.next(), 'blocks')
+  const begin = performance.now()
+  const report = child.next()
+  assert.equal(await database.terminate('lost'), 1)
+  await until(() => sqlTry(database.sql, 'lost'), 'the lock is free')
+  let blocked = true
+  report.finally(() => (blocked = false))
+  let looks = 0
+  while (blocked) {
+    const isFree = await sqlTry(database.sql, 'kept')
+    assert.ok(!isFree || performance.now() - begin > 30_000, 'it is held as long as it was blocked')
+    looks++
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  assert.ok(looks > 100)
+  const { isKept, code, release, after: delay } = await report
+  assert.deepEqual({ isKept, code, release }, { isKept: true, code: 'ERR_LOCK_LOST', release: 'ERR_LOCK_LOST' })
+  assert.ok(delay < 1000, `told ${delay} ms after it ran again`)
+  assert.deepEqual(await child.exited, { status: 0, signal: null })
+})
+
+test('workers of a cluster elect a leader, and another one when it is killed', async () => {
+  const { status, stdout, stderr } = await runChild('cluster', [database.connectionString, 4])
+  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '[1,2,3,4]\n', stderr: '' })
+  await gone()
+  assert.equal(await sqlTry(database.sql, 'leader'), true)
+})

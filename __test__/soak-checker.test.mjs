@@ -75,6 +75,21 @@ test('a deaf process hears when it can again', () => {
   assert.equal(found(1800), 1)
 })
 
+test('a deaf holder that lets go or is killed before it can hear was never told, and need not be', () => {
+  const found = (end, at) => {
+    const checker = new ExclusionChecker(NOTICE)
+    checker.begin('deaf', { ...exclusive('x'), process: 1 }, 0)
+    checker.begin('other', { ...exclusive('y'), process: 2 }, 10)
+    checker.released('other', 20)
+    checker.deaf(1, 5, 1000)
+    checker[end]('deaf', at)
+    checker.judge()
+    return checker.violations.length
+  }
+  assert.deepEqual([found('released', 1000), found('released', 1001)], [0, 1])
+  assert.deepEqual([found('killed', 1000), found('killed', 1099), found('killed', 1101)], [0, 0, 1])
+})
+
 test('a killed holder ends with its process', () => {
   assert.equal(check([exclusive('x'), 0, undefined, { killed: 5 }], [exclusive('y'), 5, 9]).violations.length, 0)
   assert.equal(check([exclusive('x'), 0, undefined, { killed: 5 }], [exclusive('y'), 4, 9]).violations.length, 1)

@@ -37,7 +37,7 @@ async function withServer(tests) {
 
 function runTests(env) {
   const files = readdirSync(join(root, '__test__')).filter((name) => name.endsWith('.test.mjs'))
-  const parameters = ['--test', '--test-timeout=60000', '--test-reporter=spec', ...files.map((name) => join('__test__', name))]
+  const parameters = ['--test', '--test-timeout=180000', '--test-reporter=spec', ...files.map((name) => join('__test__', name))]
   run(process.execPath, parameters, { env })
 }
 

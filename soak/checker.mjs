@@ -4,7 +4,7 @@
 // killed, in milliseconds of one monotonic clock. The server gives the locks of an ended session to the next at once, and
 // tells the holder in the same moment: its news may arrive a little after the next has begun. How much is the `notice`. So a
 // second holder is well if one of the two was told within that time; or as soon as its process could hear, where it was deaf:
-// a session can end on the server while the network is silent.
+// a session can end on the server while the network is silent. Who let go or was killed before that had nothing to hear.
 
 export class ExclusionChecker {
   #open = new Map()
@@ -20,6 +20,8 @@ export class ExclusionChecker {
   /** Pairs of which the earlier holder was told of its loss after the later one had begun, and the longest such time. */
   overlaps = 0
   longestOverlap = 0
+  /** Pairs of which one holder could not be told before it let go. */
+  unheard = 0
 
   /** @param {number} notice milliseconds that the news of a loss may take */
   constructor(notice) {
@@ -62,6 +64,8 @@ export class ExclusionChecker {
 
   /** The holder's process was killed, not before that time. */
   killed(id, at) {
+    const section = this.#open.get(id)
+    if (section) section.killed = at
     this.#end(id, at)
   }
 
@@ -101,7 +105,8 @@ export class ExclusionChecker {
       const conflict = (later.exclusive || earlier.exclusive) && later.owner !== earlier.owner
       if (!overlap || !conflict) continue
       const unnoticed = Math.min(this.#unnoticed(earlier, later.from), this.#unnoticed(later, later.from))
-      if (unnoticed <= this.#notice) {
+      if (unnoticed <= 0) this.unheard++
+      else if (unnoticed <= this.#notice) {
         this.overlaps++
         this.longestOverlap = Math.max(this.longestOverlap, unnoticed)
       } else {
@@ -111,10 +116,12 @@ export class ExclusionChecker {
     }
   }
 
-  /** How long a holder that could hear was not told. */
-  #unnoticed({ told = Infinity, process }, since) {
+  /** How long a holder that could hear was not told; not above 0 if it could not. */
+  #unnoticed({ told, killed, process, to }, since) {
     const deaf = this.#deaf.filter((time) => time.process === process && time.from <= since)
-    return told - Math.max(since, ...deaf.map(({ to }) => to))
+    if (deaf.length === 0) return (told ?? Infinity) - since
+    const hearing = Math.max(since, ...deaf.map((time) => time.to))
+    return (to <= hearing ? to : (told ?? killed ?? Infinity)) - hearing
   }
 
   /** Drops what no section that is still to be judged can overlap. */

@@ -26,6 +26,8 @@ export class Faults {
   #silent = new Map()
   #sessionsEnded = -Infinity
 
+  /** What was broken when, to explain what is found: `{ at, text }`. */
+  history = []
   /** How many of each there were. */
   counts = Object.fromEntries(Object.keys(WEIGHTS).map((kind) => [kind, 0]))
 
@@ -48,10 +50,16 @@ export class Faults {
       await sleep(this.#choices.between(20, 500))
       if (performance.now() > end || this.#team.living.length === 0) break
       const kind = this.#choices.weighted(WEIGHTS)
-      await this[kind]()
+      const begin = now()
+      const whom = await this[kind]()
       this.counts[kind]++
+      this.#note(begin, whom === undefined ? kind : `${kind} ${whom}`)
     }
     await Promise.all(this.#silences)
+  }
+
+  #note(at, text) {
+    this.history.push({ at, text: `${text}, done at ${now().toFixed(1)}` })
   }
 
   async #toBackends(action) {
@@ -77,30 +85,35 @@ export class Faults {
   }
 
   cut() {
-    this.#choices.pick(this.#team.living).proxy.cut()
+    const { number, proxy } = this.#choices.pick(this.#team.living)
+    proxy.cut()
+    return `process ${number}`
   }
 
   silence() {
     const member = this.#choices.pick(this.#team.living)
-    if (this.#silent.has(member)) return
+    if (this.#silent.has(member)) return 'once more'
     member.proxy.silence()
     const begin = now()
     const deafSince = begin - this.#sessionsEnded < ON_THE_WAY ? begin - ON_THE_WAY : undefined
     this.#silent.set(member, { begin, deafSince })
     const over = sleep(this.#choices.between(...this.#choices.pick(SILENCES))).then(() => {
       const since = this.#silent.get(member).deafSince
+      member.proxy.heal()
       if (since !== undefined) this.#checker.deaf(member.number, since, now())
       this.#silent.delete(member)
-      member.proxy.heal()
+      this.#note(begin, `end of the silence around process ${member.number}${since === undefined ? '' : ', which was deaf'}`)
       this.#silences.delete(over)
     })
     this.#silences.add(over)
+    return `process ${member.number}`
   }
 
   async kill() {
-    const { living } = this.#team
-    await this.#team.kill(this.#choices.pick(living))
+    const member = this.#choices.pick(this.#team.living)
+    await this.#team.kill(member)
     await this.#team.start()
+    return `process ${member.number}`
   }
 
   async restart() {

@@ -95,12 +95,14 @@ function report(team, faults, checker, seconds) {
   for (const way of [...ways.keys()].sort()) console.log(`${way}: ${list(ways.get(way))}`)
   console.log(
     `${checker.count} critical sections, ${checker.overlaps} begun before the news of a loss had reached the holder ` +
-      `(by ${checker.longestOverlap.toFixed(1)} ms at most)`,
+      `(by ${checker.longestOverlap.toFixed(1)} ms at most), ${checker.unheard} beside one that was behind a silent network until its end`,
   )
   if (checker.count < seconds * 10) failures.push('too little happened to prove anything')
   for (const id of checker.open()) failures.push(`section ${id} never ended`)
   for (const { message, earlier, later } of checker.violations) {
-    failures.push(`${message}\n  ${JSON.stringify(earlier)}\n  ${JSON.stringify(later)}`)
+    const meanwhile = faults.history.filter(({ at }) => at > earlier.from - 1000 && at < earlier.endKnown + 1000)
+    const lines = [JSON.stringify(earlier), JSON.stringify(later), ...meanwhile.map(({ at, text }) => `${at.toFixed(1)} ${text}`)]
+    failures.push([message, ...lines].join('\n  '))
   }
   for (const failure of failures) console.error(`soak: ${failure}`)
   console.log(failures.length === 0 ? 'soak: no exclusive hold overlapped another, nothing hung, nothing was left' : 'soak: FAILED')

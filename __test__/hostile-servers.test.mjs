@@ -1,0 +1,116 @@
+// Peers that are no PostgreSQL server, or a broken one: every call ends with a code in bounded time, and the next one works.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import { after, test } from 'node:test'
+import advisoryLock from '../index.js'
+import { openDatabase, sqlTry, until } from './support/database.mjs'
+
+const database = await openDatabase()
+
+/** A server whose first connection is `behaviour`'s; the others lead to the real one. */
+async function startHostile(behaviour) {
+  const target = new URL(database.connectionString)
+  let connections = 0
+  const sockets = new Set()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    if (connections++ === 0) return behaviour(socket)
+    const far = connect(Number(target.port || 5432), target.hostname).on('error', () => {})
+    socket.pipe(far).pipe(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = new URL(database.connectionString)
+  url.host = `127.0.0.1:${server.address().port}`
+  after(() => {
+    sockets.forEach((socket) => socket.destroy())
+    server.close()
+  })
+  return url.href
+}
+
+const message = (type, body) => {
+  const head = Buffer.alloc(5, type)
+  head.writeInt32BE(body.length + 4, 1)
+  return Buffer.concat([head, body])
+}
+const authentication = (method, more = Buffer.alloc(0)) => {
+  const body = Buffer.alloc(4)
+  body.writeInt32BE(method)
+  return message('R', Buffer.concat([body, more]))
+}
+const field = (name, value) => Buffer.from(`${name}${value}\0`)
+const zero = Buffer.alloc(1)
+const ready = message('Z', Buffer.from('I'))
+const inAnswer = (...answers) => (socket) => socket.once('data', () => socket.write(Buffer.concat(answers)))
+const andClose = (behaviour) => (socket) => {
+  behaviour(socket)
+  socket.once('data', () => socket.end())
+}
+const random = Buffer.from(Array.from({ length: 4096 }, (_, index) => (index * 7919 + 13) % 251))
+
+const behaviours = {
+  'closes at once': (socket) => socket.end(),
+  'resets at once': (socket) => socket.resetAndDestroy(),
+  'closes in the middle of the start-up': andClose(inAnswer(authentication(0))),
+  'closes in the middle of a message': andClose(inAnswer(authentication(0).subarray(0, 6))),
+  'never answers': () => {},
+  'never comes to an end': inAnswer(authentication(0)),
+  'answers a byte': inAnswer(Buffer.from('R')),
+  'answers garbage': inAnswer(random),
+  'answers as a web server': andClose(inAnswer(Buffer.from('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'))),
+  'announces a message of 2 GiB': inAnswer(Buffer.from([0x52, 0x7f, 0xff, 0xff, 0xff])),
+  'announces a message of less than nothing': inAnswer(Buffer.from([0x52, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])),
+  'asks for an unknown authentication': inAnswer(authentication(4711)),
+  'asks for SASL without a mechanism': inAnswer(authentication(10, zero)),
+  'asks for the end of a SASL that never began': inAnswer(authentication(12, Buffer.from('v=AAAA'))),
+  'answers an error without fields': andClose(inAnswer(message('E', zero))),
+  'answers an error that is no text': andClose(inAnswer(message('E', Buffer.from([0x4d, 0xff, 0xfe, 0, 0])))),
+  'answers an error of another severity': andClose(
+    inAnswer(message('E', Buffer.concat([field('S', 'FATAL'), field('C', '58000'), field('M', 'out of \u001b[31morder'), zero]))),
+  ),
+  'is ready without a key for cancel requests': andClose(inAnswer(authentication(0), ready)),
+  'answers the first query by nothing': inAnswer(authentication(0), ready),
+}
+
+for (const [title, behaviour] of Object.entries(behaviours)) {
+  test(`a server that ${title}`, async () => {
+    const connectionString = await startHostile(behaviour)
+    const createMutex = advisoryLock(connectionString, { connectTimeout: 300 })
+    const begin = performance.now()
+    const error = await createMutex('hostile')
+      .lock()
+      .then(() => assert.fail('granted'), (reason) => reason)
+    assert.ok(performance.now() - begin < 7000, 'in bounded time')
+    assert.ok(error instanceof Error && error.name === 'AdvisoryLockError', error)
+    assert.match(error.code, /^(E[A-Z_]+|[0-9A-Z]{5})$/)
+    assert.doesNotMatch(`${error.message} ${error.stack}`, /correct horse/, 'no password')
+    assert.equal(await createMutex('hostile').withLock(() => 'works'), 'works')
+    await createMutex.close()
+    await until(() => sqlTry(database.sql, 'hostile'), 'nothing is left')
+  })
+}
+
+test('a server that turns to garbage while a lock is held', async () => {
+  const target = new URL(database.connectionString)
+  let near
+  const connectionString = await startHostile((socket) => {
+    near = socket
+    socket.pipe(connect(Number(target.port || 5432), target.hostname)).pipe(socket)
+  })
+  const createMutex = advisoryLock(connectionString)
+  const unlock = await createMutex('garbage').lock()
+  const lost = once(unlock.signal, 'abort')
+  const wait = createMutex('another').lock()
+  near.write(random)
+  const failed = assert.rejects(wait, (error) => error.name === 'AdvisoryLockError' && typeof error.code === 'string')
+  await lost
+  assert.equal(unlock.signal.reason.code, 'ERR_LOCK_LOST')
+  await failed
+  await assert.rejects(unlock(), { code: 'ERR_LOCK_LOST' })
+  assert.equal(await createMutex('garbage').withLock(() => 'works'), 'works')
+  await createMutex.close()
+})
