@@ -90,6 +90,20 @@ test('a deaf holder that lets go or is killed before it can hear was never told,
   assert.deepEqual([found('killed', 1000), found('killed', 1099), found('killed', 1101)], [0, 0, 1])
 })
 
+test('who lets go while the news of its session is on the way was never told, and need not be', () => {
+  const found = (endingTo, at) => {
+    const checker = new ExclusionChecker(NOTICE)
+    checker.begin('ended', exclusive('x'), 0)
+    checker.ending(5).to = endingTo
+    checker.begin('other', exclusive('y'), 10)
+    checker.released('ended', at)
+    checker.released('other', 2000)
+    checker.judge()
+    return checker.violations.length
+  }
+  assert.deepEqual([found(10, 110), found(10, 111), found(9, 11)], [0, 1, 1])
+})
+
 test('a killed holder ends with its process', () => {
   assert.equal(check([exclusive('x'), 0, undefined, { killed: 5 }], [exclusive('y'), 5, 9]).violations.length, 0)
   assert.equal(check([exclusive('x'), 0, undefined, { killed: 5 }], [exclusive('y'), 4, 9]).violations.length, 1)

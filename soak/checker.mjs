@@ -4,13 +4,15 @@
 // killed, in milliseconds of one monotonic clock. The server gives the locks of an ended session to the next at once, and
 // tells the holder in the same moment: its news may arrive a little after the next has begun. How much is the `notice`. So a
 // second holder is well if one of the two was told within that time; or as soon as its process could hear, where it was deaf:
-// a session can end on the server while the network is silent. Who let go or was killed before that had nothing to hear.
+// a session can end on the server while the network is silent. Who let go or was killed before that had nothing to hear, nor
+// had who let go, by handing on inside its process, while the news of its session's end was on the way.
 
 export class ExclusionChecker {
   #open = new Map()
   #ended = []
   #sections = new Map()
   #deaf = []
+  #endings = []
   #notice
 
   /** What was found: `{ message, earlier, later }`. */
@@ -31,6 +33,13 @@ export class ExclusionChecker {
   /** From one time to the other a process could not be told that the server had ended its sessions. */
   deaf(process, from, to) {
     this.#deaf.push({ process, from, to })
+  }
+
+  /** From now on sessions are being ended on the server, until a time that is set when it is known. */
+  ending(from) {
+    const time = { from, to: Infinity }
+    this.#endings.push(time)
+    return time
   }
 
   /** The holder has the lock. Holds of one owner never conflict. */
@@ -119,7 +128,10 @@ export class ExclusionChecker {
   /** How long a holder that could hear was not told; not above 0 if it could not. */
   #unnoticed({ told, killed, process, to }, since) {
     const deaf = this.#deaf.filter((time) => time.process === process && time.from <= since)
-    if (deaf.length === 0) return (told ?? Infinity) - since
+    if (deaf.length === 0) {
+      const isEnding = this.#endings.some((time) => time.from <= since && since <= time.to)
+      return (told ?? (isEnding ? to : Infinity)) - since
+    }
     const hearing = Math.max(since, ...deaf.map((time) => time.to))
     return (to <= hearing ? to : (told ?? killed ?? Infinity)) - hearing
   }

@@ -6,9 +6,10 @@ import { now } from './team.mjs'
 
 /** How often each, in proportion. */
 const WEIGHTS = { terminate: 30, cancel: 15, cut: 20, silence: 12, kill: 8, restart: 4 }
+const ENDS_SESSIONS = new Set(['terminate', 'cut', 'restart'])
 /** How long a silence lasts, in milliseconds. */
 const SILENCES = [[500, 2000], [500, 12_000]]
-/** The news of a session's end that is on its way for this long may be caught by a silence. */
+/** For this long the news of a session's end may be on its way, and be caught by a silence. */
 const ON_THE_WAY = 300
 
 const BACKENDS = `SELECT pid FROM pg_stat_activity LEFT JOIN (
@@ -51,7 +52,9 @@ export class Faults {
       if (performance.now() > end || this.#team.living.length === 0) break
       const kind = this.#choices.weighted(WEIGHTS)
       const begin = now()
+      const ending = ENDS_SESSIONS.has(kind) && this.#checker.ending(begin)
       const whom = await this[kind]()
+      if (ending) ending.to = now() + ON_THE_WAY
       this.counts[kind]++
       this.#note(begin, whom === undefined ? kind : `${kind} ${whom}`)
     }
