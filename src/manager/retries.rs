@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(250);
+/// A wait is tried again after this part of its age.
+const PART_OF_AGE: u32 = 100;
 /// Retries take at most one part in so many of a server core's time.
 const SHARE: u32 = 50;
 
@@ -68,25 +70,78 @@ impl Retries {
 
     /// The waits to try now, oldest first, which count as under way from here on.
     pub fn due(&mut self, now: Instant) -> Vec<(Key, Mode, Option<SessionId>)> {
+        // Those of the next moment as well: one statement is cheaper than two.
+        let soon = now + SHORTEST;
         let mut due: Vec<(&Key, &mut Retry)> =
-            self.waits.iter_mut().filter(|(_, retry)| !retry.under_way && retry.next <= now).collect();
+            self.waits.iter_mut().filter(|(_, retry)| !retry.under_way && retry.next < soon).collect();
         due.sort_unstable_by_key(|(_, retry)| retry.turn);
         due.into_iter()
             .map(|(&key, retry)| {
                 retry.under_way = true;
                 let age = now.saturating_duration_since(retry.since);
-                retry.next = now + (age / 4).clamp(SHORTEST, LONGEST);
+                retry.next = now + (age / PART_OF_AGE).clamp(SHORTEST, LONGEST);
                 (key, retry.mode, retry.home)
             })
             .collect()
     }
 
-    /// When to look for due waits again after `tried` were tried: a statement of n tries costs the server about
-    /// 70 µs + 1.7 µs · n.
+    /// When to look for due waits again after `tried` were tried.
     pub fn pause(&self, tried: usize, now: Instant) -> Duration {
-        let price = Duration::from_micros(70 + 17 * tried as u64 / 10) * SHARE;
+        let price = price(tried) * SHARE;
         let next = self.waits.values().map(|retry| retry.next).min();
         let until_due = next.map_or(LONGEST, |next| next.saturating_duration_since(now));
         until_due.max(if tried > 0 { price } else { SHORTEST }).min(LONGEST.max(price))
+    }
+}
+
+/// What a statement of so many tries that fail costs the server: by pgbench 42 µs for one, 99 for 64, 335 for 512.
+fn price(tries: usize) -> Duration {
+    Duration::from_micros(50 + tries as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often `count` waits are tried within `time` from this age on, and the price.
+    fn tries(count: i32, age: Duration, time: Duration) -> (usize, Duration) {
+        let begin = Instant::now();
+        let mut retries = Retries::default();
+        for low in 0..count {
+            retries.add(Key::Pair(0, low), Mode::Exclusive, None, begin);
+        }
+        let mut now = begin;
+        let (mut rounds, mut cost) = (0, Duration::ZERO);
+        while now < begin + age + time {
+            let due = retries.due(now);
+            for (key, ..) in &due {
+                retries.get_mut(*key).expect("it was due").under_way = false;
+            }
+            if now >= begin + age && !due.is_empty() {
+                rounds += 1;
+                cost += price(due.len());
+            }
+            now += retries.pause(due.len(), now);
+        }
+        (rounds, cost)
+    }
+
+    #[test]
+    fn fresh_waits_are_tried_often_and_old_ones_four_times_a_second() {
+        let second = Duration::from_secs(1);
+        assert!(tries(1, Duration::ZERO, second).0 > 80);
+        assert!(tries(200, Duration::ZERO, second).0 > 70, "every 12.5 ms, as that is what they may cost");
+        assert_eq!(tries(200, 60 * second, second).0, 4);
+    }
+
+    #[test]
+    fn they_never_take_more_than_their_share() {
+        for count in [1, 10, 100, 1000, 10_000] {
+            for seconds in [0, 1, 5, 60] {
+                let time = Duration::from_secs(10);
+                let (_, cost) = tries(count, Duration::from_secs(seconds), time);
+                assert!(cost <= time / SHARE * 11 / 10, "{count} of {seconds} s cost {cost:?} in {time:?}");
+            }
+        }
     }
 }
