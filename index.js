@@ -5,10 +5,10 @@
 const { EventEmitter } = require('node:events')
 const core = require('./lib/client.js')
 const { acquire } = require('./lib/acquire.js')
-const { strToKey, toAcquireOptions, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
+const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
 const { toUnlockFunction } = require('./lib/hold.js')
-const { toCreateMutex, toWithLock } = require('./lib/mutex.js')
+const { toCreateMutex, toLock, toWithLock } = require('./lib/mutex.js')
 const { Owner } = require('./lib/owner.js')
 
 function advisoryLock(connectionString, options) {
@@ -28,17 +28,17 @@ function methods(owner, client, key, mode) {
   const name = `${key.high} ${key.low} ${key.flags | mode}`
   const onLost = (error) => client.noteLoss(name, error)
 
-  const lock = async (options) => {
-    const limits = toAcquireOptions(options)
-    const hold = await acquire(owner, key, mode | core.PATIENT, limits, onLost)
-    return toUnlockFunction(hold, () => {
+  const toUnlock = (hold) =>
+    toUnlockFunction(hold, () => {
       // Whoever asks for this very hold is told of its loss here, and not again by `unlock()`.
       if (hold.error) client.takeLoss(name)
       return hold.release()
     })
-  }
+  const locking = { toValue: toUnlock, onLost }
+  const lock = toLock((limits) => acquire(owner, key, mode | core.PATIENT, limits, locking))
 
-  const tryLock = async () => (await acquire(owner, key, mode, undefined, onLost)) !== undefined
+  const trying = { toValue: (hold) => hold !== undefined, onLost }
+  const tryLock = () => acquire(owner, key, mode, undefined, trying)
 
   const unlock = () =>
     new Promise((resolve, reject) => {

@@ -4,10 +4,10 @@
 
 const core = require('./lib/client.js')
 const { acquire } = require('./lib/acquire.js')
-const { strToKey, toAcquireOptions, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
+const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
 const { toUnlockFunction } = require('./lib/hold.js')
-const { toCreateMutex, toWithLock } = require('./lib/mutex.js')
+const { toCreateMutex, toLock, toWithLock } = require('./lib/mutex.js')
 const { Owner } = require('./lib/owner.js')
 const { LatestHolds } = require('./lib/latest-holds.js')
 
@@ -34,12 +34,11 @@ function methods(owner, key, mode) {
     return toUnlockFunction(hold, () => settled(hold))
   }
 
-  const lock = async (options) => toUnlock(await acquire(owner, key, how | core.PATIENT, toAcquireOptions(options)))
+  const locking = { toValue: toUnlock }
+  const lock = toLock((limits) => acquire(owner, key, how | core.PATIENT, limits, locking))
 
-  const tryLock = async () => {
-    const hold = await acquire(owner, key, how)
-    return hold && toUnlock(hold)
-  }
+  const trying = { toValue: (hold) => hold && toUnlock(hold) }
+  const tryLock = () => acquire(owner, key, how, undefined, trying)
 
   // The hold of a `withLock` only where there is no other, as that one ends by itself.
   const unlock = async () => settled(taken.takeLatest() ?? scoped.takeLatest())

@@ -39,8 +39,7 @@ async function main() {
     console.log(`${repetitions} repetitions of ${milliseconds} ms, in turn; medians, and quartiles in brackets`)
     const results = []
     for (const { id, title, show, units, measure, goals } of chosen) {
-      // pgbench counts in whole seconds, which a quick run has not.
-      const figures = await measure({ server, pgbench: values.quick ? undefined : pgbench, repetitions, milliseconds })
+      const figures = await measure({ server, pgbench, repetitions, milliseconds })
       const result = { id, title, show, units, figures, goals: goals(figures) }
       results.push(result)
       console.log(`\n${describe(result)}`)

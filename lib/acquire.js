@@ -14,10 +14,12 @@ const LONGEST_TIMER = 2 ** 31 - 1
  * @param {{ high: number, low: number, flags: number }} key
  * @param {number} how SHARED, PATIENT, SCOPED, ALONE, KEEP_ALIVE
  * @param {{ timeout: number, signal?: AbortSignal } | undefined} limits
- * @param {((error: Error) => void) | undefined} onLost is told of the loss of the hold
- * @returns {Promise<Hold | undefined>} `undefined`: taken, and the request does not wait
+ * @param {{ toValue: (hold: Hold | undefined) => T, onLost?: (error: Error) => void }} terms what it resolves to
+ *   (`undefined`: taken, and the request does not wait), and who is told of the loss of the hold
+ * @returns {Promise<T>}
+ * @template T
  */
-function acquire(owner, key, how, limits, onLost) {
+function acquire(owner, key, how, limits, terms) {
   const { timeout, signal } = limits ?? {}
   if (signal?.aborted) return Promise.reject(signal.reason)
   // No time to wait is not to wait: a timer would be over before the server could answer.
@@ -26,13 +28,13 @@ function acquire(owner, key, how, limits, onLost) {
   const reply = owner.native.acquire(key.high, key.low, key.flags | how, request)
   const keepAlive = (how & core.KEEP_ALIVE) !== 0
   if (reply & core.YES) {
-    const hold = new Hold(owner, request, keepAlive, onLost)
+    const hold = new Hold(owner, request, keepAlive, terms.onLost)
     core.open(reply)
-    return Promise.resolve(hold)
+    return Promise.resolve(terms.toValue(hold))
   }
   if (reply & core.NO) {
     core.open(reply)
-    return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(undefined)
+    return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(terms.toValue(undefined))
   }
   return new Promise((resolve, reject) => {
     let limit
@@ -41,9 +43,9 @@ function acquire(owner, key, how, limits, onLost) {
       if (kind === core.FAILED) reject(error)
       // Granted before the owner was closed, which has given it up.
       else if (kind === core.GRANTED && owner.isClosed) reject(clientClosed())
-      else if (kind === core.GRANTED) resolve(new Hold(owner, request, keepAlive, onLost))
+      else if (kind === core.GRANTED) resolve(terms.toValue(new Hold(owner, request, keepAlive, terms.onLost)))
       else if (timeout === 0) reject(lockTimeout(0))
-      else resolve(undefined)
+      else resolve(terms.toValue(undefined))
     })
     // The time may be over by now, which takes back what is expected already.
     if (limits) limit = limitWait(owner, request, limits, reject)

@@ -4,6 +4,7 @@
 // alive while a call is pending. One per thread.
 
 const native = require('./native.js')
+const { ByNumber } = require('./by-number.js')
 const { fromFailures } = require('./errors.js')
 
 /** Flags of a call. */
@@ -20,6 +21,8 @@ const PENDING = 0
 const YES = 1
 const NO = 2
 const MAIL = 4
+/** What lies above the flags is the number of a request that was granted. */
+const NUMBER = 8
 
 /** Kinds of completions. */
 const GRANTED = 1
@@ -34,9 +37,9 @@ const HOLDERS = 9
 const WITH_FAILURE = new Set([FAILED, RELEASE_FAILED, LOST])
 
 /** What waits for a completion, by request: `(kind, hold, error, holders) => void`. */
-const pending = new Map()
+const pending = new ByNumber()
 /** Holds by the request that they came from. */
-const holds = new Map()
+const holds = new ByNumber()
 
 let lastNumber = 0
 const newNumber = () => ++lastNumber
@@ -105,10 +108,10 @@ function complete(request, kind, hold) {
   if (forget(request)) settle(kind, hold, error, holders)
 }
 
-/** Sees to the mail that a reply announces; the reply without it. */
+/** Sees to the mail that a reply announces or brings. */
 function open(reply) {
-  if (reply & MAIL) deliver()
-  return reply & ~MAIL
+  if (reply >= NUMBER) complete(Math.floor(reply / NUMBER), GRANTED)
+  else if (reply & MAIL) deliver()
 }
 
 const client = new native.Client(deliver)

@@ -107,12 +107,29 @@ class Hold {
 
 /** What unlock functions have besides being functions. One for all, as making properties on each would cost more than the lock. */
 const unlockFunction = Object.create(Function.prototype)
-const holdOf = new WeakMap()
+
+/** Puts a private field on a function that exists already: a tenth of the price of an entry in a `WeakMap`. */
+class HeldBy extends (class {
+  constructor(unlock) {
+    return unlock
+  }
+}) {
+  #hold
+
+  constructor(unlock, hold) {
+    super(unlock)
+    this.#hold = hold
+  }
+
+  static hold(unlock) {
+    return unlock.#hold
+  }
+}
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
 Object.defineProperties(unlockFunction, {
   signal: {
     get() {
-      return holdOf.get(this).signal
+      return HeldBy.hold(this).signal
     },
     enumerable: true,
   },
@@ -127,7 +144,7 @@ Object.defineProperties(unlockFunction, {
 function toUnlockFunction(hold, release) {
   const unlock = () => release()
   Object.setPrototypeOf(unlock, unlockFunction)
-  holdOf.set(unlock, hold)
+  new HeldBy(unlock, hold)
   return unlock
 }
 

@@ -33,6 +33,17 @@ function toCreateMutex(owner, methods, close) {
 }
 
 /**
+ * A `lock` method.
+ *
+ * @param {(limits?: object) => Promise<unknown>} acquireWithin
+ */
+function toLock(acquireWithin) {
+  const withOptions = async (options) => acquireWithin(toAcquireOptions(options))
+  // Without options nothing can throw, and the detour would cost as much as a local hand-over.
+  return (options) => (options === undefined ? acquireWithin() : withOptions(options))
+}
+
+/**
  * A `withLock` method.
  *
  * @param {number} how the flags of its acquires
@@ -40,13 +51,14 @@ function toCreateMutex(owner, methods, close) {
  * @param {(hold: import('./hold.js').Hold) => void} [onHeld]
  */
 function toWithLock(owner, key, how, onLost, onHeld) {
+  const terms = { toValue: (hold) => hold, onLost }
   return async (fn, options) => {
     const callback = toCallback(fn)
     const limits = toAcquireOptions(options)
-    const hold = await acquire(owner, key, how | core.PATIENT | core.SCOPED, limits, onLost)
+    const hold = await acquire(owner, key, how | core.PATIENT | core.SCOPED, limits, terms)
     onHeld?.(hold)
     return runHolding(hold, callback, limits !== undefined)
   }
 }
 
-module.exports = { toCreateMutex, toWithLock }
+module.exports = { toCreateMutex, toLock, toWithLock }

@@ -105,6 +105,6 @@ impl Client {
 /// A request's number as JavaScript counts.
 // Numbers of requests stay below 2³⁶ (`ClientId`).
 #[allow(clippy::cast_precision_loss)]
-fn exact(number: u64) -> f64 {
+pub(super) fn exact(number: u64) -> f64 {
     number as f64
 }

@@ -1,10 +1,10 @@
 //! The locks at one server, as one `advisoryLock(…)` call uses them.
 
-use super::client::Client;
+use super::client::{exact, Client};
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId};
 use crate::error::Error;
-use crate::manager::{manager_for, Answer, Mailbox, Manager, Reply, Settings};
+use crate::manager::{manager_for, Answer, ClientId, Mailbox, Manager, Reply, Settings};
 use crate::pg::ConnectConfig;
 use napi_derive::napi;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ const PENDING: u32 = 0;
 const YES: u32 = 1;
 const NO: u32 = 2;
 const MAIL: u32 = 4;
+/// What lies above the flags.
+const NUMBER: f64 = 8.0;
 
 /// Options of `advisoryLock(connectionString, options)`, checked by JavaScript; times in milliseconds.
 #[napi(object)]
@@ -121,17 +123,22 @@ impl Owner {
         }
     }
 
-    /// Gives up the hold with this number. Replies done, not held or pending.
+    /// Gives up the hold with this number. Replies done, not held or pending; and, times [`NUMBER`], the number of the
+    /// request that was granted by it, where that is all the mail there is: handing on within a thread is then one call.
     #[napi]
-    pub fn release(&self, hold: f64, ticket: f64) -> u32 {
-        let Ok((manager, _)) = &self.opened else { return NO };
+    pub fn release(&self, hold: f64, ticket: f64) -> f64 {
+        let Ok((manager, _)) = &self.opened else { return f64::from(NO) };
         let reply = manager.release(self.request(hold), self.request(ticket));
         let answer = match reply.answer {
             Release::Done(_) => YES,
             Release::NotHeld => NO,
             Release::Pending => PENDING,
         };
-        answer | mail(reply.mail)
+        let granted = if reply.mail { self.mailbox.take_grant() } else { None };
+        match granted {
+            Some(request) => f64::from(answer) + NUMBER * exact(ClientId::number_of(request)),
+            None => f64::from(answer | mail(reply.mail)),
+        }
     }
 
     /// Gives up the owner's latest hold. The answer is always reported to `ticket`.

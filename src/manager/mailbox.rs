@@ -89,6 +89,19 @@ impl Mailbox {
         std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The request that has been granted, if that is all that has arrived.
+    #[must_use]
+    pub fn take_grant(&self) -> Option<RequestId> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        match answers[..] {
+            [(request, Answer::Granted)] => {
+                answers.clear();
+                Some(request)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether something has arrived.
     #[must_use]
     pub fn has_answers(&self) -> bool {

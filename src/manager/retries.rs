@@ -1,7 +1,7 @@
 //! Waits that have no session of their own: when each is tried again, and at what price for the server.
 
 use crate::core::{Key, Mode, SessionId};
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::time::{Duration, Instant};
 
 const SHORTEST: Duration = Duration::from_millis(5);

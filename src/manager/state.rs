@@ -12,7 +12,7 @@ use crate::core::lock_table::{LockTable, Outcome, Ticks};
 use crate::core::{Key, OwnerId, RequestId, SessionId};
 use crate::error::Error;
 use crate::pg::Role;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,19 +54,19 @@ impl State {
         State {
             settings,
             table: LockTable::new(Ticks::try_from(TENURE.as_micros()).unwrap_or(Ticks::MAX)),
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             main: None,
             retries: Retries::default(),
-            contended: HashMap::new(),
+            contended: HashMap::default(),
             wait_sessions_paused: None,
             to_open: Vec::new(),
             start_retrying: false,
             rings: Rings::default(),
             start_watching: false,
-            mailboxes: HashMap::new(),
+            mailboxes: HashMap::default(),
             to_wake: Vec::new(),
-            owners: HashMap::new(),
-            closing: HashMap::new(),
+            owners: HashMap::default(),
+            closing: HashMap::default(),
             awaiting_silence: Vec::new(),
             leaving: 0,
             sessions_begun: 0,

@@ -21,8 +21,8 @@ pub use rings::Link;
 
 use super::{Key, Mode, OwnerId, RequestId, SessionId};
 use effects::Confirmation;
+use foldhash::HashMap;
 use key_state::{KeyState, Phase, ServerHold};
-use std::collections::HashMap;
 
 /// The state of every key that somebody in this process holds, awaits or gives back.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl LockTable {
     /// An empty table.
     #[must_use]
     pub fn new(tenure: Ticks) -> LockTable {
-        LockTable { keys: HashMap::new(), requests: HashMap::new(), tenure, effects: Effects::default() }
+        LockTable { keys: HashMap::default(), requests: HashMap::default(), tenure, effects: Effects::default() }
     }
 
     /// What the calls and events since the last look have brought; the caller drains it.
