@@ -7,3 +7,5 @@
 mod client;
 mod data;
 mod owner;
+mod reader;
+mod unsent;

@@ -1,12 +1,9 @@
 //! The way to the server: a socket, found by name or path.
 
 use super::config::Address;
+use super::socket::Socket;
 use crate::error::{Error, Peer};
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{ready, Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -33,12 +30,12 @@ impl Endpoint {
         let connected = match self {
             Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(|stream| {
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Ok(Socket::from(stream))
             }),
             #[cfg(unix)]
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Socket::from),
         };
-        connected.map(Socket::from).map_err(|error| Error::system(&error, Some(self.peer())))
+        connected.map_err(|error| Error::system(&error, Some(self.peer())))
     }
 }
 
@@ -72,67 +69,5 @@ async fn resolve(address: &Address) -> Result<Vec<Endpoint>, Error> {
                 Err(Error::new("ENOTFOUND", format!("ENOTFOUND {host}: {error}")).at(&peer))
             }
         },
-    }
-}
-
-/// A connected socket. To shut it down is to say goodbye and to wait until the server has closed its side: then the server
-/// has done with the connection, be it a session whose locks are given up or a request to cancel.
-pub(super) struct Socket {
-    stream: Stream,
-    is_shut_down: bool,
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
-impl From<Stream> for Socket {
-    fn from(stream: Stream) -> Socket {
-        Socket { stream, is_shut_down: false }
-    }
-}
-
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.stream {
-            Stream::Tcp($stream) => $call,
-            #[cfg(unix)]
-            Stream::Unix($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_shut_down {
-            ready!(delegate!(self, stream => Pin::new(stream).poll_shutdown(cx)))?;
-            self.is_shut_down = true;
-        }
-        loop {
-            let mut rest = [0; 256];
-            let mut rest = ReadBuf::new(&mut rest);
-            match ready!(self.as_mut().poll_read(cx, &mut rest)) {
-                // A reset is an end as well.
-                Ok(()) if rest.filled().is_empty() => return Poll::Ready(Ok(())),
-                Err(_) => return Poll::Ready(Ok(())),
-                Ok(()) => {}
-            }
-        }
     }
 }

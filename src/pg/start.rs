@@ -1,8 +1,8 @@
 //! The start of the protocol on a connected socket.
 
 use super::config::ConnectConfig;
-use super::connect::Socket;
 use crate::error::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_postgres::{Client, NoTls};
@@ -20,7 +20,7 @@ impl Drop for Running {
 /// Starts the protocol on a connected socket and leaves the connection running.
 pub(super) async fn start(
     config: &ConnectConfig,
-    socket: Socket,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Result<(Client, watch::Receiver<Option<Error>>, Running), Error> {
     let mut protocol = tokio_postgres::Config::new();
     if let Some(user) = &config.user {
