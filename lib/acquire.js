@@ -1,7 +1,6 @@
 'use strict'
 
 const core = require('./client.js')
-const { offAbort, onAbort } = require('./aborts.js')
 const { clientClosed, lockTimeout } = require('./errors.js')
 const { Hold } = require('./hold.js')
 
@@ -56,6 +55,8 @@ function acquire(locks, manner, limits, toValue) {
 /** Takes the request back and rejects when the time is over or the signal fires, until the limit is lifted. */
 function limitWait(owner, request, { timeout, signal }, reject) {
   let timer
+  // Loaded when it is needed.
+  const { offAbort, onAbort } = signal ? require('./aborts.js') : {}
   const lift = () => {
     clearTimeout(timer)
     if (signal) offAbort(signal, abort)

@@ -1,6 +1,6 @@
 'use strict'
 
-const { createHash, hash } = require('node:crypto')
+const native = require('./native.js')
 const { SINGLE } = require('./client.js')
 const { invalidType, outOfRange } = require('./errors.js')
 
@@ -8,18 +8,8 @@ const MAX_INT32 = 2 ** 31 - 1
 
 function strToKey(name) {
   if (typeof name !== 'string') throw invalidType('name', 'a string', name)
-  const digest = sha256(name)
-  return [int32(digest, 0), int32(digest, 4)]
+  return native.keyOfName(name)
 }
-
-/** The digest, a character for each byte. */
-const sha256 = hash
-  ? (name) => hash('sha256', name, 'latin1')
-  : // Node.js before 20.12, at several times the price.
-    (name) => createHash('sha256').update(name).digest('latin1')
-
-const int32 = (bytes, at) =>
-  bytes.charCodeAt(at) | (bytes.charCodeAt(at + 1) << 8) | (bytes.charCodeAt(at + 2) << 16) | (bytes.charCodeAt(at + 3) << 24)
 
 /** The key that a mutex's name stands for: two halves, and a flag for the key space of single keys. */
 function toKey(name) {

@@ -6,7 +6,9 @@
 const native = require('./native.js')
 const { ByNumber } = require('./by-number.js')
 const { fromFailures } = require('./errors.js')
-const readers = require('./readers.js')
+
+/** Only Node.js takes sockets by descriptor, and not on Windows. */
+const canRead = process.platform !== 'win32' && !process.versions.bun && !process.versions.deno
 
 /** Flags of a call. */
 const SHARED = 1
@@ -110,10 +112,10 @@ function complete(request, kind, hold) {
   if (kind === MAY_READ) {
     const reader = client.takeReader()
     // Not before the first lock is with its caller.
-    setImmediate(readers.begin, hold, reader, open)
+    setImmediate(() => require('./readers.js').begin(hold, reader, open))
     return
   }
-  if (kind === STOP_READING) return readers.end(hold)
+  if (kind === STOP_READING) return require('./readers.js').end(hold)
   const holders = kind === HOLDERS ? client.takeHolders() : undefined
   const settle = pending.get(request)
   if (forget(request)) settle(kind, hold, error, holders)
@@ -142,7 +144,7 @@ function open(reply) {
   else if (reply & MAIL) deliver()
 }
 
-const client = new native.Client(deliver, readers.canRead)
+const client = new native.Client(deliver, canRead)
 
 module.exports = {
   ALONE,

@@ -1,12 +1,10 @@
 'use strict'
 
 // Sockets of sessions that this thread reads for the core, so that the server's answer wakes the thread that waits for it and
-// none in between. An addition for speed: where it is not possible the core reads them itself.
+// none in between. An addition for speed: where it is not possible the core reads them itself. Loaded when it is needed.
 
+const { Socket } = require('node:net')
 const { isMainThread } = require('node:worker_threads')
-
-/** Only Node.js takes sockets by descriptor, not on Windows; and a worker may end in the middle of a message. */
-const canRead = isMainThread && process.platform !== 'win32' && !process.versions.bun && !process.versions.deno
 
 const ROOM = 65_536
 let buffer
@@ -22,10 +20,11 @@ const endings = new Map()
  * @param {(reply: number) => void} open sees to what comes of it
  */
 function begin(session, reader, open) {
+  // A worker may end in the middle of a message.
+  if (!isMainThread) return
   const fd = reader.begin()
   if (fd < 0) return
   buffer ??= Buffer.allocUnsafeSlow(ROOM)
-  const { Socket } = require('node:net')
   const callback = (count) => {
     open(reader.handIn(buffer, count))
     return true
@@ -46,4 +45,4 @@ function end(session) {
   endings.get(session)?.()
 }
 
-module.exports = { begin, canRead, end }
+module.exports = { begin, end }

@@ -238,7 +238,7 @@ impl Manager {
         self.lock().slots.get(&id).map(|slot| slot.role)
     }
 
-    fn opened(self: &Arc<Manager>, id: SessionId, lane: &Arc<Lane>) {
+    fn opened(&self, id: SessionId, lane: &Arc<Lane>) {
         self.change(None, |state| {
             if let Some(slot) = state.slots.get_mut(&id) {
                 slot.lane = Some(Arc::clone(lane));
@@ -247,14 +247,17 @@ impl Manager {
                 if slot.has_steps() {
                     state.unsent.push(id);
                 }
-                state.offer_reading(self, id);
             }
         });
     }
 
     /// What has become of batches; `reader` is who has read it.
     fn answered(&self, id: SessionId, answered: Vec<Answered>, reader: Option<ClientId>) -> Reply<()> {
-        self.change(reader, |state| state.answered(id, answered))
+        self.change(reader, |state| {
+            state.answered(id, answered);
+            // After that: whoever waits for the first answer is not to wait for this.
+            state.offer_reading(&self.this, id);
+        })
     }
 
     fn open_failed(&self, id: SessionId, cause: &Error) {

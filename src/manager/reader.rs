@@ -8,7 +8,7 @@ use super::state::State;
 use super::{ClientId, Manager, Reply};
 use crate::core::SessionId;
 use crate::pg::{Lane, Role};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The right to read a session's socket.
 #[derive(Clone)]
@@ -67,12 +67,15 @@ impl SessionReader {
 }
 
 impl State {
-    /// Offers the client to read a session's socket, if it may and can.
-    pub(super) fn offer_reading(&mut self, manager: &Arc<Manager>, session: SessionId) {
+    /// Offers the client, once for each session, to read its socket, if it may and can.
+    pub(super) fn offer_reading(&mut self, manager: &Weak<Manager>, session: SessionId) {
+        let Some(slot) = self.slots.get_mut(&session) else { return };
+        if slot.role != Role::Main || std::mem::replace(&mut slot.reading_is_offered, true) {
+            return;
+        }
+        let Some((manager, lane)) = manager.upgrade().zip(slot.lane.as_ref().map(Arc::clone)) else { return };
         let Some(mailbox) = self.only_mailbox().filter(|mailbox| mailbox.can_read).map(Arc::clone) else { return };
-        let Some(slot) = self.slots.get(&session).filter(|slot| slot.role == Role::Main) else { return };
-        let Some(lane) = slot.lane.as_ref().map(Arc::clone) else { return };
-        let reader = SessionReader { manager: Arc::clone(manager), session, client: mailbox.client, lane };
+        let reader = SessionReader { manager, session, client: mailbox.client, lane };
         self.post_to(&mailbox, Answer::MayRead(reader));
     }
 

@@ -67,6 +67,7 @@ pub(super) struct Slot {
     pub lane: Option<Arc<Lane>>,
     /// Who reads what the server says, unless it is the I/O thread.
     pub reader: Option<ClientId>,
+    pub reading_is_offered: bool,
     /// Steps that are to go out.
     steps: VecDeque<Job>,
     /// How many have come in the caller's current turn, and with how many a batch goes out before its end.
@@ -101,6 +102,7 @@ impl Slot {
             role,
             lane: None,
             reader: None,
+            reading_is_offered: false,
             steps: VecDeque::new(),
             steps_of_turn: 0,
             early_batch: *EARLY_BATCH.start(),
