@@ -4,6 +4,7 @@ const { Call } = require('./call.js')
 const core = require('./client.js')
 const { clientClosed, lockTimeout } = require('./errors.js')
 const { Hold } = require('./hold.js')
+const native = require('./native.js')
 
 const LONGEST_TIMER = 2 ** 31 - 1
 
@@ -51,7 +52,7 @@ function acquire(locks, manner, limits, toValue) {
   // No time to wait is not to wait: a timer would be over before the server could answer.
   if (timeout === 0) how &= ~core.PATIENT
   const request = core.newNumber()
-  const reply = owner.native.acquire(key.high, key.low, key.flags | how, request)
+  const reply = native.acquire(owner.number, key.high, key.low, key.flags | how, request)
   if (reply & core.YES) {
     const hold = new Hold(locks, request, how)
     core.open(reply)

@@ -2,6 +2,7 @@
 
 const { Call } = require('./call.js')
 const core = require('./client.js')
+const native = require('./native.js')
 
 /** A release that the server has not confirmed yet. */
 class Releasing extends Call {
@@ -56,7 +57,7 @@ class Hold {
     if (this.#error) return Promise.reject(this.#error)
     if (this.#gone) return Promise.resolve(false)
     const ticket = core.newNumber()
-    const reply = this.locks.owner.native.release(this.request, ticket)
+    const reply = native.release(this.locks.owner.number, this.request, ticket)
     // Everything is in place before the mail is opened: it may tell of this hold.
     const releasing = (reply & (core.YES | core.NO)) === core.PENDING ? new Releasing() : undefined
     if (releasing) core.expect(ticket, releasing)

@@ -26,6 +26,7 @@ class Owner {
   /** @param {string} connectionString @param {object} options complete */
   constructor(connectionString, options) {
     this.native = core.openOwner(connectionString, options)
+    this.number = this.native.number
   }
 
   get isClosed() {

@@ -4,6 +4,7 @@
 //! for which JavaScript is called once per batch, or which a call's reply announces. See `lib/client.js` for the other
 //! side.
 
+mod calls;
 mod client;
 mod data;
 mod name;

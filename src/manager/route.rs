@@ -285,9 +285,7 @@ impl State {
     /// The session for new tries: one that is not too full, newly begun if need be.
     pub(super) fn main_session(&mut self) -> SessionId {
         let has_room = |id: &SessionId| {
-            self.slots
-                .get(id)
-                .is_some_and(|slot| slot.held < MOST_KEYS_ON_A_SESSION && slot.load() < MOST_KEYS_AT_ONCE)
+            self.slots.get(id).is_some_and(|slot| slot.held < MOST_KEYS_ON_A_SESSION && slot.load() < MOST_KEYS_AT_ONCE)
         };
         if let Some(main) = self.main.filter(has_room) {
             return main;
