@@ -1,9 +1,11 @@
 // Waits for locks that others hold on the server: how many connections they take, and that each ends.
 
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
-import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
+import { startProxy } from './support/proxy.mjs'
 
 const database = await openDatabase()
 const names = Array.from({ length: 40 }, (_, index) => `name ${index}`)
@@ -83,4 +85,29 @@ test('1,000 names held at once', async () => {
   await Promise.all(unlocks.map((unlock) => unlock()))
   assert.equal(await database.lockCount(), 0)
   await createMutex.close()
+})
+
+test('a session does not wait before it has heard that its release is done', async () => {
+  // Else what cancels the wait could cancel the release, and what is held then be taken for what was not released.
+  const proxy = await startProxy(database.connectionString)
+  after(proxy.close)
+  const [first, second] = [advisoryLock(proxy.connectionString), advisoryLock(proxy.connectionString)]
+  await sqlLock(database.sql, 'released')
+  const granted = first('released').lock()
+  await database.waiter('released')
+  await sqlUnlock(database.sql, 'released')
+  const unlock = await granted
+  const next = second('released').lock()
+  // Longer than the process may keep the lock to itself.
+  await sleep(30)
+  proxy.holdAnswers()
+  const unlocked = unlock()
+  await until(() => sqlTry(database.sql, 'released'), 'the lock is free')
+  assert.deepEqual(await database.locks('released'), [])
+  proxy.heal()
+  assert.equal(await unlocked, true)
+  await (
+    await next
+  )()
+  await Promise.all([first.close(), second.close()])
 })

@@ -41,6 +41,10 @@ export async function startProxy(connectionString) {
       silent = true
       each((socket) => socket.pause())
     },
+    /** From now on the server hears everything, and is not heard. */
+    holdAnswers() {
+      for (const [, far] of links) far.pause()
+    },
     heal() {
       silent = false
       each((socket) => socket.resume())

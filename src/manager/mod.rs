@@ -275,7 +275,6 @@ impl Manager {
             let has_owners = state.has_owners();
             let idle_timeout = if has_owners { self.settings.idle_timeout } else { Duration::ZERO };
             let Some(slot) = state.slots.get_mut(&id) else { return Work::Leave };
-            // Before a wait may begin: a release may be among them.
             slot.send();
             if let Some(lane) = &slot.lane {
                 lane.push();
@@ -296,7 +295,9 @@ impl Manager {
                     state.settle();
                     continue;
                 }
-                Some(wait) if !slot.has_steps() => {
+                // Not before all that was sent is answered: what cancels the wait must not cancel a release, and what is
+                // found to be held after that must not be the wait's.
+                Some(wait) if !slot.is_busy() => {
                     slot.is_waiting = true;
                     return Work::Wait(wait);
                 }

@@ -271,7 +271,11 @@ impl State {
                 }
             }
         }
-        if self.slots.get(&session).is_some_and(Slot::has_steps) && !self.unsent.contains(&session) {
+        let Some(slot) = self.slots.get(&session) else { return };
+        if slot.wait.is_some() && !slot.is_busy() {
+            slot.changed.notify_one();
+        }
+        if slot.has_steps() && !self.unsent.contains(&session) {
             self.unsent.push(session);
         }
     }
