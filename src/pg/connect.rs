@@ -1,6 +1,6 @@
 //! The way to the server: a socket, found by name or path.
 
-use super::config::Address;
+use super::config::Host;
 use crate::error::{Error, Peer};
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::time::{timeout_at, Instant};
 
 /// Where a socket leads, after names were resolved: what a cancel request must reach again.
 #[derive(Clone, Debug)]
@@ -33,95 +34,93 @@ impl Endpoint {
         let connected = match self {
             Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(|stream| {
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Ok(Socket::new(stream))
             }),
             #[cfg(unix)]
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Socket::new),
         };
-        connected.map(Socket::from).map_err(|error| Error::system(&error, Some(self.peer())))
+        connected.map_err(|error| Error::system(&error, Some(self.peer())))
     }
 }
 
-/// Connects to the first address that answers.
+/// Connects to the first address of the host that answers, and leaves each of them its part of the time.
 ///
 /// # Errors
 /// `ENOTFOUND` where the name has no address; otherwise the system's code for the address tried last.
-pub(super) async fn connect(address: &Address) -> Result<(Endpoint, Socket), Error> {
+pub(super) async fn connect(host: &Host, deadline: Instant) -> Result<(Endpoint, Socket), Error> {
     let mut failure = None;
-    for endpoint in resolve(address).await? {
-        match endpoint.connect().await {
-            Ok(socket) => return Ok((endpoint, socket)),
-            Err(error) => failure = Some(error),
+    let endpoints = resolve(host).await?;
+    let count = endpoints.len();
+    for (index, endpoint) in endpoints.into_iter().enumerate() {
+        match timeout_at(part_of(deadline, count - index), endpoint.connect()).await {
+            Ok(Ok(socket)) => return Ok((endpoint, socket)),
+            Ok(Err(error)) => failure = Some(error),
+            Err(_) => failure = Some(Error::new("ETIMEDOUT", "ETIMEDOUT: no connection in time").at(&endpoint.peer())),
         }
     }
     Err(failure.unwrap_or_else(|| Error::new("ENOTFOUND", "the host name has no address")))
 }
 
-async fn resolve(address: &Address) -> Result<Vec<Endpoint>, Error> {
-    match address {
-        #[cfg(unix)]
-        Address::Unix { path } => Ok(vec![Endpoint::Unix(path.clone())]),
-        #[cfg(not(unix))]
-        Address::Unix { .. } => {
-            Err(Error::new("ERR_INVALID_CONNECTION_STRING", "unix sockets are not supported on this platform"))
-        }
-        Address::Tcp { host, port } => match tokio::net::lookup_host((host.as_str(), *port)).await {
-            Ok(found) => Ok(found.map(Endpoint::Tcp).collect()),
-            Err(error) => {
-                let peer = Peer { address: host.clone(), port: Some(*port) };
-                Err(Error::new("ENOTFOUND", format!("ENOTFOUND {host}: {error}")).at(&peer))
-            }
-        },
+/// The end of the first of so many equal parts of the time that is left.
+pub(super) fn part_of(deadline: Instant, parts: usize) -> Instant {
+    let now = Instant::now();
+    let left = deadline.saturating_duration_since(now);
+    now + left / u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
+}
+
+async fn resolve(host: &Host) -> Result<Vec<Endpoint>, Error> {
+    #[cfg(unix)]
+    if let Some(path) = host.socket() {
+        return Ok(vec![Endpoint::Unix(path)]);
+    }
+    #[cfg(not(unix))]
+    if host.socket().is_some() {
+        return Err(Error::new("ERR_INVALID_CONNECTION_STRING", "unix sockets are not supported on this platform"));
+    }
+    if let Some(address) = host.address {
+        return Ok(vec![Endpoint::Tcp(SocketAddr::new(address, host.port))]);
+    }
+    match tokio::net::lookup_host((host.name.as_str(), host.port)).await {
+        Ok(found) => Ok(found.map(Endpoint::Tcp).collect()),
+        Err(error) => Err(Error::new("ENOTFOUND", format!("ENOTFOUND {}: {error}", host.name)).at(&host.peer())),
     }
 }
+
+/// What bytes go through.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
 
 /// A connected socket. To shut it down is to say goodbye and to wait until the server has closed its side: then the server
 /// has done with the connection, be it a session whose locks are given up or a request to cancel.
 pub(super) struct Socket {
-    stream: Stream,
+    wire: Box<dyn Wire>,
     is_shut_down: bool,
 }
 
-enum Stream {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
-impl From<Stream> for Socket {
-    fn from(stream: Stream) -> Socket {
-        Socket { stream, is_shut_down: false }
+impl Socket {
+    pub fn new(wire: impl Wire + 'static) -> Socket {
+        Socket { wire: Box::new(wire), is_shut_down: false }
     }
-}
-
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.stream {
-            Stream::Tcp($stream) => $call,
-            #[cfg(unix)]
-            Stream::Unix($stream) => $call,
-        }
-    };
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+        Pin::new(&mut self.wire).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+        Pin::new(&mut self.wire).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut_down {
-            ready!(delegate!(self, stream => Pin::new(stream).poll_shutdown(cx)))?;
+            ready!(Pin::new(&mut self.wire).poll_shutdown(cx))?;
             self.is_shut_down = true;
         }
         loop {

@@ -4,6 +4,8 @@
 mod config;
 mod connect;
 mod holder;
+mod open;
+mod passwords;
 mod pooler;
 mod rings;
 mod session;

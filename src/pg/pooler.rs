@@ -6,6 +6,7 @@
 
 use super::config::ConnectConfig;
 use super::connect::Endpoint;
+use super::passwords::Given;
 use super::setup::{setting_names, ANSWER_LIMIT};
 use super::sql;
 use super::start::start;
@@ -40,26 +41,35 @@ pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
     i32::from_be_bytes(told) != pid
 }
 
-/// Whether another connection is served by the same backend, or either by several.
-///
-/// Such a pooler lends the backend that has been free for the shortest time: asked in turn, both connections get the same one,
-/// unless somebody else comes between, which will not happen each time.
-pub(super) async fn shares_sessions(ours: &Client, config: &ConnectConfig, endpoint: &Endpoint, pid: i32) -> bool {
-    let probe = async {
-        let socket = endpoint.connect().await.ok()?;
-        let (other, _ended, _running) = start(config, socket).await.ok()?;
-        let mut seen = None;
-        for pause in PAUSES {
-            sleep(Duration::from_millis(pause)).await;
-            let (ours, _) = served_by(ours).await?;
-            let (others, is_marked) = served_by(&other).await?;
-            if ours != pid || others == pid || is_marked || *seen.get_or_insert(others) != others {
-                return Some(true);
+/// The way to another connection beside ours.
+pub(super) struct Probe<'a> {
+    pub config: &'a ConnectConfig,
+    pub password: &'a Given,
+    pub endpoint: &'a Endpoint,
+}
+
+impl Probe<'_> {
+    /// Whether another connection is served by the same backend, or either by several.
+    ///
+    /// Such a pooler lends the backend that has been free for the shortest time: asked in turn, both connections get the
+    /// same one, unless somebody else comes between, which will not happen each time.
+    pub async fn shares_sessions(&self, ours: &Client, pid: i32) -> bool {
+        let probe = async {
+            let socket = self.endpoint.connect().await.ok()?;
+            let (other, _ended, _running) = start(self.config, self.password, socket).await.ok()?;
+            let mut seen = None;
+            for pause in PAUSES {
+                sleep(Duration::from_millis(pause)).await;
+                let (ours, _) = served_by(ours).await?;
+                let (others, is_marked) = served_by(&other).await?;
+                if ours != pid || others == pid || is_marked || *seen.get_or_insert(others) != others {
+                    return Some(true);
+                }
             }
-        }
-        None
-    };
-    timeout(PROBE_LIMIT, probe).await.ok().flatten().unwrap_or(false)
+            None
+        };
+        timeout(PROBE_LIMIT, probe).await.ok().flatten().unwrap_or(false)
+    }
 }
 
 /// The backend, and whether a session of this package has been there.

@@ -1,17 +1,16 @@
-//! One connection that holds locks: open, work off batches, wait for a lock, be cancelled, be lost.
+//! One connection that holds locks: work off batches, wait for a lock, be cancelled, be lost.
 //!
 //! A session knows nothing of who wants its locks. Its one invariant: what it reports as taken is held by the backend
 //! that it began with; where it cannot tell any more it calls itself lost.
 
-use super::config::{Address, ConnectConfig};
-use super::connect::{self, Endpoint};
+use super::connect::Endpoint;
 use super::holder::Holder;
 use super::pooler;
-use super::setup::{self, ANSWER_LIMIT};
+use super::setup::ANSWER_LIMIT;
 use super::sql::{self, Action};
-use super::start::{start, Running};
+use super::start::Running;
 use crate::core::{Key, Mode};
-use crate::error::{Error, Peer};
+use crate::error::Error;
 use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
@@ -90,65 +89,17 @@ impl Fault {
 /// An open session.
 pub struct Session {
     pub(super) client: Client,
-    cancel: CancelToken,
-    endpoint: Endpoint,
+    pub(super) cancel: CancelToken,
+    pub(super) endpoint: Endpoint,
     pub(super) pid: i32,
-    batch: Statement,
-    single: [Statement; 4],
-    wait: [Statement; 2],
-    ended: watch::Receiver<Option<Error>>,
-    connection: Running,
+    pub(super) batch: Statement,
+    pub(super) single: [Statement; 4],
+    pub(super) wait: [Statement; 2],
+    pub(super) ended: watch::Receiver<Option<Error>>,
+    pub(super) connection: Running,
 }
 
 impl Session {
-    /// Connects and sets the session up.
-    ///
-    /// # Errors
-    /// The system's code, a SQLSTATE, `ETIMEDOUT` after the config's limit, `ERR_TRANSACTION_POOLING` or
-    /// `ERR_UNSUPPORTED_SERVER`.
-    ///
-    /// # Cancel safety
-    /// Dropping the future closes the socket.
-    pub async fn open(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
-        let limit = config.connect_timeout;
-        match timeout(limit, Session::open_unlimited(config, heartbeat)).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                let message = format!("ETIMEDOUT: no session within {} ms", limit.as_millis());
-                Err(Error::new("ETIMEDOUT", message).at(&named_peer(&config.address)))
-            }
-        }
-    }
-
-    async fn open_unlimited(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
-        let (endpoint, socket) = connect::connect(&config.address).await?;
-        let peer = endpoint.peer();
-        let (client, ended, connection) = start(config, socket).await.map_err(|error| error.at(&peer))?;
-        let prepare = |text| client.prepare(text);
-        // One round trip for all of it: the requests are sent before the first answer is awaited.
-        let (pid, prepared) = tokio::join!(setup::set_up(&client, config, heartbeat), async {
-            tokio::try_join!(
-                prepare(sql::BATCH),
-                prepare(sql::SINGLE[0]),
-                prepare(sql::SINGLE[1]),
-                prepare(sql::SINGLE[2]),
-                prepare(sql::SINGLE[3]),
-                prepare(sql::wait(1)),
-                prepare(sql::wait(2)),
-            )
-        });
-        let pid = pid.map_err(|error| error.at(&peer))?;
-        let cancel = client.cancel_token();
-        if pooler::is_between(&cancel, pid).await && pooler::shares_sessions(&client, config, &endpoint, pid).await {
-            pooler::give_back(&client, pid).await;
-            return Err(Error::transaction_pooling().at(&peer));
-        }
-        let (batch, single0, single1, single2, single3, wait1, wait2) =
-            prepared.map_err(|error| pooler::recognize(Error::from(error)).at(&peer))?;
-        let single = [single0, single1, single2, single3];
-        Ok(Session { client, cancel, endpoint, pid, batch, single, wait: [wait1, wait2], ended, connection })
-    }
-
     /// Resolves when the connection has ended by itself, to the reason.
     ///
     /// # Cancel safety
@@ -373,13 +324,6 @@ impl Session {
         } else {
             Err(Fault::Lost(Error::transaction_pooling()))
         }
-    }
-}
-
-fn named_peer(address: &Address) -> Peer {
-    match address {
-        Address::Tcp { host, port } => Peer { address: host.clone(), port: Some(*port) },
-        Address::Unix { path } => Peer { address: path.display().to_string(), port: None },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::config::ConnectConfig;
 use super::connect::Socket;
+use super::passwords::Given;
 use crate::error::Error;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -20,31 +21,27 @@ impl Drop for Running {
 /// Starts the protocol on a connected socket and leaves the connection running.
 pub(super) async fn start(
     config: &ConnectConfig,
+    password: &Given,
     socket: Socket,
 ) -> Result<(Client, watch::Receiver<Option<Error>>, Running), Error> {
     let mut protocol = tokio_postgres::Config::new();
-    if let Some(user) = &config.user {
-        protocol.user(user);
-    }
-    if let Some(password) = &config.password {
+    protocol.user(&config.user).dbname(&config.database).application_name(&config.application_name);
+    if let Given::Password(password) = password {
         protocol.password(&password.0);
-    }
-    if let Some(database) = config.database.as_ref().or(config.user.as_ref()) {
-        protocol.dbname(database);
     }
     if let Some(options) = &config.options {
         protocol.options(options);
     }
-    protocol.application_name(&config.application_name);
     protocol.ssl_mode(tokio_postgres::config::SslMode::Disable);
     let (client, connection) = protocol.connect_raw(socket, NoTls).await.map_err(|error| {
-        let is_missing = config.password.is_none() && std::error::Error::source(&error).is_some();
-        match Error::from(error) {
+        let has_reason = std::error::Error::source(&error).is_some();
+        match (password, Error::from(error)) {
             // The client itself gives up where the server asks for what it has not got.
-            error if is_missing && error.code() == "08P01" => {
-                Error::new("28P01", "the server asks for a password, and none is given")
+            (Given::Nothing(why), error) if has_reason && error.code() == "08P01" => {
+                let why = why.as_ref().map_or(String::new(), |why| format!("; {why}"));
+                Error::new("28P01", format!("the server asks for a password, and none is given{why}"))
             }
-            error => error,
+            (_, error) => error,
         }
     })?;
     let (end, ended) = watch::channel(None);

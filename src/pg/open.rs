@@ -1,0 +1,106 @@
+//! How a session comes to be: the hosts of the config are tried in turn until one of them will do.
+
+use super::config::{ConnectConfig, Host, Server, Target};
+use super::connect::{self, part_of, Endpoint};
+use super::passwords;
+use super::pooler;
+use super::session::Session;
+use super::setup;
+use super::sql;
+use super::start::start;
+use crate::error::Error;
+use std::time::Duration;
+use tokio::time::{timeout_at, Instant};
+
+impl Session {
+    /// Connects to the first host that answers and will do, and sets the session up. Each host has its part of the time, so
+    /// that a silent one leaves the next its chance.
+    ///
+    /// # Errors
+    /// The system's code, a SQLSTATE, `ETIMEDOUT` after the config's limit, `ERR_TRANSACTION_POOLING` or
+    /// `ERR_UNSUPPORTED_SERVER`. Of several hosts, none of which can be reached, the code is that of the last.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket.
+    pub async fn open(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
+        if config.tls.is_some() {
+            return Err(Error::new("ERR_TLS_NOT_SUPPORTED", "TLS is asked for, which this version does not speak"));
+        }
+        let deadline = Instant::now() + config.connect_timeout;
+        let rounds = config.target.rounds();
+        let mut left = rounds.len() * config.hosts.len();
+        let mut reasons = Vec::new();
+        for &target in rounds {
+            for host in &config.hosts {
+                let limit = part_of(deadline, left);
+                left -= 1;
+                let attempt = Attempt { config, host, target, heartbeat, limit };
+                match attempt.open_in_time().await {
+                    Ok(session) => return Ok(session),
+                    Err(error) if error.leaves_other_hosts() => reasons.push(error),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Err(Error::of_all_hosts(reasons))
+    }
+}
+
+/// To open a session at one host.
+struct Attempt<'a> {
+    config: &'a ConnectConfig,
+    host: &'a Host,
+    target: Target,
+    heartbeat: Duration,
+    limit: Instant,
+}
+
+impl Attempt<'_> {
+    async fn open_in_time(&self) -> Result<Session, Error> {
+        let begin = Instant::now();
+        match timeout_at(self.limit, self.open()).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                let message = format!("ETIMEDOUT: no session within {} ms", (self.limit - begin).as_millis());
+                Err(Error::new("ETIMEDOUT", message).at(&self.host.peer()))
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Session, Error> {
+        let (endpoint, socket) = connect::connect(self.host, self.limit).await?;
+        let peer = endpoint.peer();
+        self.open_on(endpoint, socket).await.map_err(|error| error.at(&peer))
+    }
+
+    async fn open_on(&self, endpoint: Endpoint, socket: connect::Socket) -> Result<Session, Error> {
+        let Attempt { config, host, target, heartbeat, .. } = *self;
+        let password = passwords::of(config, host).await;
+        let (client, ended, connection) = start(config, &password, socket).await?;
+        let prepare = |text| client.prepare(text);
+        // One round trip for all of it: the requests are sent before the first answer is awaited.
+        let (found, prepared) = tokio::join!(setup::set_up(&client, config, heartbeat), async {
+            tokio::try_join!(
+                prepare(sql::BATCH),
+                prepare(sql::SINGLE[0]),
+                prepare(sql::SINGLE[1]),
+                prepare(sql::SINGLE[2]),
+                prepare(sql::SINGLE[3]),
+                prepare(sql::wait(1)),
+                prepare(sql::wait(2)),
+            )
+        });
+        let (pid, server): (i32, Server) = found?;
+        target.accept(server)?;
+        let cancel = client.cancel_token();
+        let asking = pooler::Probe { config, password: &password, endpoint: &endpoint };
+        if pooler::is_between(&cancel, pid).await && asking.shares_sessions(&client, pid).await {
+            pooler::give_back(&client, pid).await;
+            return Err(Error::transaction_pooling());
+        }
+        let (batch, single0, single1, single2, single3, wait1, wait2) =
+            prepared.map_err(|error| pooler::recognize(Error::from(error)))?;
+        let single = [single0, single1, single2, single3];
+        Ok(Session { client, cancel, endpoint, pid, batch, single, wait: [wait1, wait2], ended, connection })
+    }
+}
