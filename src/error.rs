@@ -106,6 +106,13 @@ impl Error {
         Error::build(code.clone(), message.clone(), Some(peer.clone()), server.clone(), cause.clone())
     }
 
+    /// The same error, which says what it is about.
+    #[must_use]
+    pub fn about(self, what: &str) -> Error {
+        let Inner { code, message, peer, server, cause } = &*self.0;
+        Error::build(code.clone(), format!("{what}: {message}"), peer.clone(), server.clone(), cause.clone())
+    }
+
     /// Whether another host may still do: this one cannot be reached, does not take sessions now, or is not of the kind that
     /// is looked for. Whoever has answered otherwise has answered for all.
     #[must_use]
@@ -206,6 +213,10 @@ impl From<tokio_postgres::Error> for Error {
         let mut source = std::error::Error::source(&error);
         while let Some(inner) = source {
             if let Some(io) = inner.downcast_ref::<io::Error>() {
+                // A failure of TLS comes through the socket.
+                if let Some(own) = io.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+                    return own.clone();
+                }
                 return Error::system(io, None);
             }
             source = inner.source();

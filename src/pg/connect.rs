@@ -1,6 +1,7 @@
-//! The way to the server: a socket, found by name or path.
+//! The way to the server: a socket, found by name or path, and encrypted where that is asked for.
 
 use super::config::Host;
+use super::tls::{Facts, Secure};
 use crate::error::{Error, Peer};
 use std::io;
 use std::net::SocketAddr;
@@ -12,17 +13,23 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::time::{timeout_at, Instant};
 
-/// Where a socket leads, after names were resolved: what a cancel request must reach again.
+/// The way to a server, after names were resolved: what a cancel request must go again.
 #[derive(Clone, Debug)]
-pub(super) enum Endpoint {
+pub(super) struct Route {
+    endpoint: Endpoint,
+    secure: Option<Secure>,
+}
+
+#[derive(Clone, Debug)]
+enum Endpoint {
     Tcp(SocketAddr),
     #[cfg(unix)]
     Unix(std::path::PathBuf),
 }
 
-impl Endpoint {
+impl Route {
     pub fn peer(&self) -> Peer {
-        match self {
+        match &self.endpoint {
             Endpoint::Tcp(address) => Peer { address: address.ip().to_string(), port: Some(address.port()) },
             #[cfg(unix)]
             Endpoint::Unix(path) => Peer { address: path.display().to_string(), port: None },
@@ -31,31 +38,49 @@ impl Endpoint {
 
     /// Connects.
     pub async fn connect(&self) -> Result<Socket, Error> {
-        let connected = match self {
+        let reached = self.reach().await?;
+        self.secure(reached).await
+    }
+
+    /// Connects, in plain text yet.
+    async fn reach(&self) -> Result<Box<dyn Wire>, Error> {
+        let reached: io::Result<Box<dyn Wire>> = match &self.endpoint {
             Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(|stream| {
                 stream.set_nodelay(true)?;
-                Ok(Socket::new(stream))
+                Ok(Box::new(stream) as Box<dyn Wire>)
             }),
             #[cfg(unix)]
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Socket::new),
+            Endpoint::Unix(path) => UnixStream::connect(path).await.map(|stream| Box::new(stream) as Box<dyn Wire>),
         };
-        connected.map_err(|error| Error::system(&error, Some(self.peer())))
+        reached.map_err(|error| Error::system(&error, Some(self.peer())))
+    }
+
+    async fn secure(&self, wire: Box<dyn Wire>) -> Result<Socket, Error> {
+        match &self.secure {
+            Some(secure) => secure.connect(wire).await.map_err(|error| error.at(&self.peer())),
+            None => Ok(Socket::new(wire)),
+        }
     }
 }
 
 /// Connects to the first address of the host that answers, and leaves each of them its part of the time.
 ///
 /// # Errors
-/// `ENOTFOUND` where the name has no address; otherwise the system's code for the address tried last.
-pub(super) async fn connect(host: &Host, deadline: Instant) -> Result<(Endpoint, Socket), Error> {
+/// `ENOTFOUND` where the name has no address; otherwise the system's code for the address tried last, or what is wrong with
+/// TLS.
+pub(super) async fn connect(host: &Host, secure: Option<Secure>, deadline: Instant) -> Result<(Route, Socket), Error> {
     let mut failure = None;
     let endpoints = resolve(host).await?;
     let count = endpoints.len();
     for (index, endpoint) in endpoints.into_iter().enumerate() {
-        match timeout_at(part_of(deadline, count - index), endpoint.connect()).await {
-            Ok(Ok(socket)) => return Ok((endpoint, socket)),
+        let route = Route { endpoint, secure: secure.clone() };
+        match timeout_at(part_of(deadline, count - index), route.reach()).await {
+            Ok(Ok(reached)) => {
+                let socket = route.secure(reached).await?;
+                return Ok((route, socket));
+            }
             Ok(Err(error)) => failure = Some(error),
-            Err(_) => failure = Some(Error::new("ETIMEDOUT", "ETIMEDOUT: no connection in time").at(&endpoint.peer())),
+            Err(_) => failure = Some(Error::new("ETIMEDOUT", "ETIMEDOUT: no connection in time").at(&route.peer())),
         }
     }
     Err(failure.unwrap_or_else(|| Error::new("ENOTFOUND", "the host name has no address")))
@@ -94,12 +119,22 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
 /// has done with the connection, be it a session whose locks are given up or a request to cancel.
 pub(super) struct Socket {
     wire: Box<dyn Wire>,
+    encryption: Option<Facts>,
     is_shut_down: bool,
 }
 
 impl Socket {
-    pub fn new(wire: impl Wire + 'static) -> Socket {
-        Socket { wire: Box::new(wire), is_shut_down: false }
+    pub fn new(wire: Box<dyn Wire>) -> Socket {
+        Socket { wire, encryption: None, is_shut_down: false }
+    }
+
+    pub fn encrypted(wire: Box<dyn Wire>, facts: Facts) -> Socket {
+        Socket { encryption: Some(facts), ..Socket::new(wire) }
+    }
+
+    /// How it is encrypted, if it is.
+    pub fn encryption(&self) -> Option<&Facts> {
+        self.encryption.as_ref()
     }
 }
 

@@ -12,6 +12,7 @@ mod session;
 mod setup;
 mod sql;
 mod start;
+mod tls;
 
 pub use config::ConnectConfig;
 pub use holder::Holder;

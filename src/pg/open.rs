@@ -1,13 +1,14 @@
 //! How a session comes to be: the hosts of the config are tried in turn until one of them will do.
 
 use super::config::{ConnectConfig, Host, Server, Target};
-use super::connect::{self, part_of, Endpoint};
+use super::connect::{self, part_of, Route, Socket};
 use super::passwords;
 use super::pooler;
 use super::session::Session;
 use super::setup;
 use super::sql;
 use super::start::start;
+use super::tls::Tls;
 use crate::error::Error;
 use std::time::Duration;
 use tokio::time::{timeout_at, Instant};
@@ -23,10 +24,11 @@ impl Session {
     /// # Cancel safety
     /// Dropping the future closes the socket.
     pub async fn open(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
-        if config.tls.is_some() {
-            return Err(Error::new("ERR_TLS_NOT_SUPPORTED", "TLS is asked for, which this version does not speak"));
-        }
         let deadline = Instant::now() + config.connect_timeout;
+        let tls = match &config.tls {
+            Some(policy) => Some(Tls::load(policy).await?),
+            None => None,
+        };
         let rounds = config.target.rounds();
         let mut left = rounds.len() * config.hosts.len();
         let mut reasons = Vec::new();
@@ -34,7 +36,7 @@ impl Session {
             for host in &config.hosts {
                 let limit = part_of(deadline, left);
                 left -= 1;
-                let attempt = Attempt { config, host, target, heartbeat, limit };
+                let attempt = Attempt { config, tls: tls.as_ref(), host, target, heartbeat, limit };
                 match attempt.open_in_time().await {
                     Ok(session) => return Ok(session),
                     Err(error) if error.leaves_other_hosts() => reasons.push(error),
@@ -49,6 +51,7 @@ impl Session {
 /// To open a session at one host.
 struct Attempt<'a> {
     config: &'a ConnectConfig,
+    tls: Option<&'a Tls>,
     host: &'a Host,
     target: Target,
     heartbeat: Duration,
@@ -68,12 +71,15 @@ impl Attempt<'_> {
     }
 
     async fn open(&self) -> Result<Session, Error> {
-        let (endpoint, socket) = connect::connect(self.host, self.limit).await?;
-        let peer = endpoint.peer();
-        self.open_on(endpoint, socket).await.map_err(|error| error.at(&peer))
+        // As in libpq: no TLS by a unix socket, which leads to the machine itself.
+        let tls = self.tls.filter(|_| self.host.socket().is_none());
+        let secure = tls.map(|tls| tls.toward(&self.host.name)).transpose()?;
+        let (route, socket) = connect::connect(self.host, secure, self.limit).await?;
+        let peer = route.peer();
+        self.open_on(route, socket).await.map_err(|error| error.at(&peer))
     }
 
-    async fn open_on(&self, endpoint: Endpoint, socket: connect::Socket) -> Result<Session, Error> {
+    async fn open_on(&self, route: Route, socket: Socket) -> Result<Session, Error> {
         let Attempt { config, host, target, heartbeat, .. } = *self;
         let password = passwords::of(config, host).await;
         let (client, ended, connection) = start(config, &password, socket).await?;
@@ -93,7 +99,7 @@ impl Attempt<'_> {
         let (pid, server): (i32, Server) = found?;
         target.accept(server)?;
         let cancel = client.cancel_token();
-        let asking = pooler::Probe { config, password: &password, endpoint: &endpoint };
+        let asking = pooler::Probe { config, password: &password, route: &route };
         if pooler::is_between(&cancel, pid).await && asking.shares_sessions(&client, pid).await {
             pooler::give_back(&client, pid).await;
             return Err(Error::transaction_pooling());
@@ -101,6 +107,6 @@ impl Attempt<'_> {
         let (batch, single0, single1, single2, single3, wait1, wait2) =
             prepared.map_err(|error| pooler::recognize(Error::from(error)))?;
         let single = [single0, single1, single2, single3];
-        Ok(Session { client, cancel, endpoint, pid, batch, single, wait: [wait1, wait2], ended, connection })
+        Ok(Session { client, cancel, route, pid, batch, single, wait: [wait1, wait2], ended, connection })
     }
 }

@@ -5,18 +5,19 @@
 //! it finds the mark of another ([`super::setup`]); or a later answer comes from another backend, which has done nothing then.
 
 use super::config::ConnectConfig;
-use super::connect::Endpoint;
+use super::connect::{Route, Socket};
 use super::passwords::Given;
 use super::setup::{setting_names, ANSWER_LIMIT};
 use super::sql;
 use super::start::start;
+use super::tls::Established;
 use crate::error::Error;
 use std::time::Duration;
 use tokio::io::{duplex, AsyncReadExt};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::{CancelToken, Client, NoTls};
+use tokio_postgres::{CancelToken, Client};
 
 /// A pooler that shares sessions has one at hand. One that does not may have none left, and lets us wait.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
@@ -29,15 +30,14 @@ const SEARCHES: u32 = 20;
 /// otherwise than in a request.
 pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
     let (mut near, far) = duplex(64);
-    if cancel.cancel_query_raw(far, NoTls).await.is_err() {
-        return false;
-    }
     // Length and code of the request, process id, secret (manual, section 55.7, "CancelRequest").
-    let mut request = [0; 12];
-    let [_, _, _, _, _, _, _, _, told @ ..] = match near.read_exact(&mut request).await {
-        Ok(_) => request,
-        Err(_) => return false,
+    let read = async move {
+        let mut request = [0; 12];
+        // What is written ends when this end is gone.
+        near.read_exact(&mut request).await.map(|_| request)
     };
+    let (sent, request) = tokio::join!(cancel.cancel_query_raw(Socket::new(Box::new(far)), Established), read);
+    let (Ok(()), Ok([_, _, _, _, _, _, _, _, told @ ..])) = (sent, request) else { return false };
     i32::from_be_bytes(told) != pid
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
 pub(super) struct Probe<'a> {
     pub config: &'a ConnectConfig,
     pub password: &'a Given,
-    pub endpoint: &'a Endpoint,
+    pub route: &'a Route,
 }
 
 impl Probe<'_> {
@@ -55,7 +55,7 @@ impl Probe<'_> {
     /// same one, unless somebody else comes between, which will not happen each time.
     pub async fn shares_sessions(&self, ours: &Client, pid: i32) -> bool {
         let probe = async {
-            let socket = self.endpoint.connect().await.ok()?;
+            let socket = self.route.connect().await.ok()?;
             let (other, _ended, _running) = start(self.config, self.password, socket).await.ok()?;
             let mut seen = None;
             for pause in PAUSES {

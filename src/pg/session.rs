@@ -3,12 +3,13 @@
 //! A session knows nothing of who wants its locks. Its one invariant: what it reports as taken is held by the backend
 //! that it began with; where it cannot tell any more it calls itself lost.
 
-use super::connect::Endpoint;
+use super::connect::Route;
 use super::holder::Holder;
 use super::pooler;
 use super::setup::ANSWER_LIMIT;
 use super::sql::{self, Action};
 use super::start::Running;
+use super::tls::Established;
 use crate::core::{Key, Mode};
 use crate::error::Error;
 use std::collections::HashSet;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
+use tokio_postgres::{CancelToken, Client, Row, Statement};
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Fault {
 pub struct Session {
     pub(super) client: Client,
     pub(super) cancel: CancelToken,
-    pub(super) endpoint: Endpoint,
+    pub(super) route: Route,
     pub(super) pid: i32,
     pub(super) batch: Statement,
     pub(super) single: [Statement; 4],
@@ -160,9 +161,9 @@ impl Session {
     /// later statement; a request that cannot be delivered is given up, as a turn ends by itself.
     pub async fn cancel(&self) {
         let deliver = async {
-            let mut socket = self.endpoint.connect().await.ok()?;
+            let socket = self.route.connect().await.ok()?;
             // Ends when the server closes this connection, which it does after it has signalled the backend.
-            self.cancel.cancel_query_raw(&mut socket, NoTls).await.ok()
+            self.cancel.cancel_query_raw(socket, Established).await.ok()
         };
         let _ = timeout(ANSWER_LIMIT, deliver).await;
     }
@@ -313,7 +314,7 @@ impl Session {
             }
             Err(_) => {
                 let message = format!("ETIMEDOUT: the server has not answered for {} ms", limit.as_millis());
-                Err(Fault::Lost(Error::new("ETIMEDOUT", message).at(&self.endpoint.peer())))
+                Err(Fault::Lost(Error::new("ETIMEDOUT", message).at(&self.route.peer())))
             }
         }
     }

@@ -18,7 +18,7 @@ mod url;
 
 pub(super) use host::Host;
 pub(super) use target::{Server, Target};
-use tls_policy::TlsPolicy;
+pub(super) use tls_policy::{TlsPolicy, Trust};
 
 use crate::error::Error;
 use environment::Environment;

@@ -1,7 +1,6 @@
 //! What each form of a connection string means. `__test__/strings.test.mjs` compares the same with `pg`.
 
-use crate::pg::config::tls_policy::Trust;
-use crate::pg::config::{ChannelBinding, ConnectConfig, Host, Password, Target};
+use crate::pg::config::{ChannelBinding, ConnectConfig, Host, Password, Target, Trust};
 use std::path::PathBuf;
 
 fn read(text: &str, variables: &[(&str, &str)]) -> ConnectConfig {
