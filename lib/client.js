@@ -6,6 +6,7 @@
 const native = require('./native.js')
 const { ByNumber } = require('./by-number.js')
 const { fromFailures } = require('./errors.js')
+const { isTracing, onNotice } = require('./notices.js')
 
 /** Flags of a call. */
 const SHARED = 1
@@ -114,7 +115,7 @@ function open(reply) {
   else if (reply & MAIL) deliver()
 }
 
-const client = new native.Client(deliver)
+const client = new native.Client(deliver, onNotice, isTracing)
 
 module.exports = {
   ALONE,

@@ -1,7 +1,7 @@
 //! The way to the server: a socket, found by name or path, and encrypted where that is asked for.
 
 use super::config::Host;
-use super::tls::{Facts, Secure};
+use super::tls::{Encrypted, Encryption, Secure};
 use crate::error::{Error, Peer};
 use std::io;
 use std::net::SocketAddr;
@@ -43,23 +43,29 @@ impl Route {
     }
 
     /// Connects, in plain text yet.
-    async fn reach(&self) -> Result<Box<dyn Wire>, Error> {
-        let reached: io::Result<Box<dyn Wire>> = match &self.endpoint {
+    async fn reach(&self) -> Result<Stream, Error> {
+        let reached = match &self.endpoint {
             Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(|stream| {
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream) as Box<dyn Wire>)
+                Ok(Stream::Tcp(stream))
             }),
             #[cfg(unix)]
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(|stream| Box::new(stream) as Box<dyn Wire>),
+            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
         };
         reached.map_err(|error| Error::system(&error, Some(self.peer())))
     }
 
-    async fn secure(&self, wire: Box<dyn Wire>) -> Result<Socket, Error> {
-        match &self.secure {
-            Some(secure) => secure.connect(wire).await.map_err(|error| error.at(&self.peer())),
-            None => Ok(Socket::new(wire)),
-        }
+    /// Encrypts what was reached, if it is to be.
+    async fn secure(&self, reached: Stream) -> Result<Socket, Error> {
+        let stream = match (reached, &self.secure) {
+            (Stream::Tcp(stream), Some(secure)) => {
+                let encrypted = secure.connect(stream).await.map_err(|error| error.at(&self.peer()))?;
+                Stream::Tls(Box::new(encrypted))
+            }
+            // As in libpq: no TLS by a unix socket, which leads to the machine itself.
+            (reached, _) => reached,
+        };
+        Ok(Socket::from(stream))
     }
 }
 
@@ -111,51 +117,65 @@ async fn resolve(host: &Host) -> Result<Vec<Endpoint>, Error> {
     }
 }
 
-/// What bytes go through.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
-
 /// A connected socket. To shut it down is to say goodbye and to wait until the server has closed its side: then the server
 /// has done with the connection, be it a session whose locks are given up or a request to cancel.
 pub(super) struct Socket {
-    wire: Box<dyn Wire>,
-    encryption: Option<Facts>,
+    stream: Stream,
     is_shut_down: bool,
 }
 
+enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<Encrypted>),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl From<Stream> for Socket {
+    fn from(stream: Stream) -> Socket {
+        Socket { stream, is_shut_down: false }
+    }
+}
+
 impl Socket {
-    pub fn new(wire: Box<dyn Wire>) -> Socket {
-        Socket { wire, encryption: None, is_shut_down: false }
-    }
-
-    pub fn encrypted(wire: Box<dyn Wire>, facts: Facts) -> Socket {
-        Socket { encryption: Some(facts), ..Socket::new(wire) }
-    }
-
     /// How it is encrypted, if it is.
-    pub fn encryption(&self) -> Option<&Facts> {
-        self.encryption.as_ref()
+    pub fn encryption(&self) -> Option<&Encryption> {
+        match &self.stream {
+            Stream::Tls(stream) => Some(stream.encryption()),
+            _ => None,
+        }
     }
+}
+
+macro_rules! delegate {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut $self.stream {
+            Stream::Tcp($stream) => $call,
+            Stream::Tls($stream) => $call,
+            #[cfg(unix)]
+            Stream::Unix($stream) => $call,
+        }
+    };
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_read(cx, buffer)
+        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write(cx, bytes)
+        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(cx)
+        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut_down {
-            ready!(Pin::new(&mut self.wire).poll_shutdown(cx))?;
+            ready!(delegate!(self, stream => Pin::new(stream).poll_shutdown(cx)))?;
             self.is_shut_down = true;
         }
         loop {

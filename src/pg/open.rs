@@ -9,7 +9,8 @@ use super::setup;
 use super::sql;
 use super::start::start;
 use super::tls::Tls;
-use crate::error::Error;
+use crate::error::{Error, Peer};
+use crate::notice;
 use std::time::Duration;
 use tokio::time::{timeout_at, Instant};
 
@@ -61,17 +62,19 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn open_in_time(&self) -> Result<Session, Error> {
         let begin = Instant::now();
-        match timeout_at(self.limit, self.open()).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                let message = format!("ETIMEDOUT: no session within {} ms", (self.limit - begin).as_millis());
-                Err(Error::new("ETIMEDOUT", message).at(&self.host.peer()))
-            }
+        let Host { name, port, .. } = self.host;
+        notice::trace(|| format!("connecting to {name}:{port} as {}", self.config.user));
+        let opened = timeout_at(self.limit, self.open()).await.unwrap_or_else(|_| {
+            let message = format!("ETIMEDOUT: no session within {} ms", (self.limit - begin).as_millis());
+            Err(Error::new("ETIMEDOUT", message).at(&self.host.peer()))
+        });
+        if let Err(error) = &opened {
+            notice::trace(|| format!("no session at {name}:{port}: {} ({})", error.message(), error.code()));
         }
+        opened
     }
 
     async fn open(&self) -> Result<Session, Error> {
-        // As in libpq: no TLS by a unix socket, which leads to the machine itself.
         let tls = self.tls.filter(|_| self.host.socket().is_none());
         let secure = tls.map(|tls| tls.toward(&self.host.name)).transpose()?;
         let (route, socket) = connect::connect(self.host, secure, self.limit).await?;
@@ -82,6 +85,7 @@ impl Attempt<'_> {
     async fn open_on(&self, route: Route, socket: Socket) -> Result<Session, Error> {
         let Attempt { config, host, target, heartbeat, .. } = *self;
         let password = passwords::of(config, host).await;
+        let encryption = socket.encryption().map_or("no TLS", |encryption| encryption.version);
         let (client, ended, connection) = start(config, &password, socket).await?;
         let prepare = |text| client.prepare(text);
         // One round trip for all of it: the requests are sent before the first answer is awaited.
@@ -97,7 +101,16 @@ impl Attempt<'_> {
             )
         });
         let (pid, server): (i32, Server) = found?;
+        notice::trace(|| {
+            let Peer { address, port } = route.peer();
+            let port = port.map_or(String::new(), |port| format!(":{port}"));
+            let kind = if server.is_standby { ", a standby" } else { "" };
+            format!("backend {pid}: connected to {address}{port} as {}, {encryption}{kind}", config.user)
+        });
         target.accept(server)?;
+        if server.is_standby && !target.wants_standby() {
+            warn_of_standby(host);
+        }
         let cancel = client.cancel_token();
         let asking = pooler::Probe { config, password: &password, route: &route };
         if pooler::is_between(&cancel, pid).await && asking.shares_sessions(&client, pid).await {
@@ -109,4 +122,14 @@ impl Attempt<'_> {
         let single = [single0, single1, single2, single3];
         Ok(Session { client, cancel, route, pid, batch, single, wait: [wait1, wait2], ended, connection })
     }
+}
+
+fn warn_of_standby(host: &Host) {
+    let Host { name, port, .. } = host;
+    notice::warn_once(&format!("{name}:{port}"), "ADVISORY_LOCK_STANDBY", || {
+        format!(
+            "the server {name}:{port} is a hot standby: a lock that is held there excludes those who use the same \
+             standby, and nobody on the primary or on another one"
+        )
+    });
 }

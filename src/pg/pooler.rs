@@ -5,7 +5,7 @@
 //! it finds the mark of another ([`super::setup`]); or a later answer comes from another backend, which has done nothing then.
 
 use super::config::ConnectConfig;
-use super::connect::{Route, Socket};
+use super::connect::Route;
 use super::passwords::Given;
 use super::setup::{setting_names, ANSWER_LIMIT};
 use super::sql;
@@ -30,14 +30,15 @@ const SEARCHES: u32 = 20;
 /// otherwise than in a request.
 pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
     let (mut near, far) = duplex(64);
+    if cancel.cancel_query_raw(far, Established::default()).await.is_err() {
+        return false;
+    }
     // Length and code of the request, process id, secret (manual, section 55.7, "CancelRequest").
-    let read = async move {
-        let mut request = [0; 12];
-        // What is written ends when this end is gone.
-        near.read_exact(&mut request).await.map(|_| request)
+    let mut request = [0; 12];
+    let [_, _, _, _, _, _, _, _, told @ ..] = match near.read_exact(&mut request).await {
+        Ok(_) => request,
+        Err(_) => return false,
     };
-    let (sent, request) = tokio::join!(cancel.cancel_query_raw(Socket::new(Box::new(far)), Established), read);
-    let (Ok(()), Ok([_, _, _, _, _, _, _, _, told @ ..])) = (sent, request) else { return false };
     i32::from_be_bytes(told) != pid
 }
 

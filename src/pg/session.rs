@@ -12,6 +12,7 @@ use super::start::Running;
 use super::tls::Established;
 use crate::core::{Key, Mode};
 use crate::error::Error;
+use crate::notice;
 use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
@@ -123,6 +124,7 @@ impl Session {
         for step in steps {
             push_rows(step, &mut rows);
         }
+        self.trace(|| describe(&rows));
         match self.run_rows(&rows).await {
             Ok(done) => {
                 let mut done = done.into_iter();
@@ -144,6 +146,7 @@ impl Session {
         let (high, low) = key.halves();
         let statement = &self.wait[usize::from(key.space() == 2)];
         let (exclusive, limit) = (mode == Mode::Exclusive, turn.as_millis().to_string());
+        self.trace(|| format!("wait for {key} {mode}"));
         let parameters: [&(dyn ToSql + Sync); 5] = [&high, &low, &exclusive, &limit, &self.pid];
         match self.answer(turn + ANSWER_LIMIT, self.client.query_one(statement, &parameters)).await {
             Ok(row) => self.verify_backend(&row).map(|()| true),
@@ -160,10 +163,11 @@ impl Session {
     /// Asks the server to end the statement under way. Resolves once the request is delivered, so that it cannot hit a
     /// later statement; a request that cannot be delivered is given up, as a turn ends by itself.
     pub async fn cancel(&self) {
+        self.trace(|| "cancel what it is doing".to_owned());
         let deliver = async {
-            let socket = self.route.connect().await.ok()?;
+            let mut socket = self.route.connect().await.ok()?;
             // Ends when the server closes this connection, which it does after it has signalled the backend.
-            self.cancel.cancel_query_raw(socket, Established).await.ok()
+            self.cancel.cancel_query_raw(&mut socket, Established::default()).await.ok()
         };
         let _ = timeout(ANSWER_LIMIT, deliver).await;
     }
@@ -173,6 +177,7 @@ impl Session {
     /// # Errors
     /// [`Fault`].
     pub async fn is_contended(&self, key: Key) -> Result<bool, Fault> {
+        self.trace(|| format!("ask whether anybody waits for {key}"));
         let rows = self.ask_about(sql::CONTENDED, key).await?;
         rows.first().map_or(Ok(false), |row| decode(row.try_get(0)))
     }
@@ -182,6 +187,7 @@ impl Session {
     /// # Errors
     /// [`Fault`].
     pub async fn holders(&self, key: Key) -> Result<Vec<Holder>, Fault> {
+        self.trace(|| format!("ask who holds {key}"));
         self.ask_about(sql::HOLDERS, key).await?.iter().map(|row| decode(Holder::read(row))).collect()
     }
 
@@ -190,16 +196,23 @@ impl Session {
     /// # Errors
     /// [`Fault::Lost`]: there was none in time.
     pub async fn heartbeat(&self) -> Result<(), Fault> {
+        self.trace(|| "heartbeat".to_owned());
         let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(sql::HEARTBEAT, &[])).await?;
         self.verify_backend(&row)
     }
 
     /// Takes leave of the server; the locks that are left are given up.
     pub async fn close(self) {
+        self.trace(|| "closed".to_owned());
         let Session { client, mut ended, connection, .. } = self;
         drop(client);
         let _ = timeout(ANSWER_LIMIT, ended.wait_for(Option::is_some)).await;
         drop(connection);
+    }
+
+    /// Tells whoever wants to know what this session is about to do.
+    pub fn trace(&self, what: impl FnOnce() -> String) {
+        notice::trace(|| format!("backend {}: {}", self.pid, what()));
     }
 
     /// After [`Error::transaction_pooling`]: gives back what was taken, as far as it can still be reached.
@@ -326,6 +339,12 @@ impl Session {
             Err(Fault::Lost(Error::transaction_pooling()))
         }
     }
+}
+
+/// A batch, to be read.
+fn describe(rows: &[(Action, Key)]) -> String {
+    let described: Vec<String> = rows.iter().map(|(action, key)| format!("{action} {key}")).collect();
+    described.join(", ")
 }
 
 fn push_rows(step: &Step, rows: &mut Vec<(Action, Key)>) {

@@ -1,6 +1,7 @@
 //! Every statement that is sent to the server.
 
 use crate::core::Mode;
+use std::fmt;
 
 /// What one row of [`BATCH`] does: `smallint` codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,18 @@ impl Action {
         } else {
             action
         }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Action::Try(Mode::Exclusive) => "try",
+            Action::Try(Mode::Shared) => "try shared",
+            Action::Unlock(Mode::Exclusive) => "unlock",
+            Action::Unlock(Mode::Shared) => "unlock shared",
+            Action::LockShared => "lock shared",
+        })
     }
 }
 

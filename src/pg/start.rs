@@ -41,7 +41,8 @@ pub(super) async fn start(
         ChannelBinding::Prefer => config::ChannelBinding::Prefer,
         ChannelBinding::Require => config::ChannelBinding::Require,
     });
-    let (client, connection) = protocol.connect_raw(socket, Established).await.map_err(|error| {
+    let end_point = socket.encryption().and_then(|encryption| encryption.end_point.clone());
+    let (client, connection) = protocol.connect_raw(socket, Established { end_point }).await.map_err(|error| {
         let has_reason = std::error::Error::source(&error).is_some();
         match (password, Error::from(error)) {
             // The client itself gives up where the server asks for what it has not got.

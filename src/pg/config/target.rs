@@ -37,6 +37,11 @@ impl Target {
         }
     }
 
+    /// Whether a standby is asked for, and not only put up with.
+    pub fn wants_standby(self) -> bool {
+        matches!(self, Target::ReadOnly | Target::Standby | Target::PreferStandby)
+    }
+
     /// Whether the server will do.
     ///
     /// # Errors

@@ -9,17 +9,16 @@ mod roots;
 mod stream;
 mod verifier;
 
-pub(super) use stream::{Established, Facts};
+pub(super) use stream::{Encrypted, Encryption, Established};
 
 use super::config::{TlsPolicy, Trust};
-use super::connect::{Socket, Wire};
 use crate::error::Error;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ProtocolVersion};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use stream::Encrypted;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use verifier::Verifier;
 
@@ -97,7 +96,7 @@ pub(super) struct Secure {
 }
 
 impl Secure {
-    /// Turns a connected socket into an encrypted one.
+    /// Encrypts a connection.
     ///
     /// # Errors
     /// `ERR_TLS_NOT_OFFERED`; Node's codes for what is wrong with the certificate; `ERR_SSL_…` for what the server has against
@@ -105,30 +104,29 @@ impl Secure {
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
-    pub async fn connect(&self, mut wire: Box<dyn Wire>) -> Result<Socket, Error> {
+    pub async fn connect(&self, mut plain: TcpStream) -> Result<Encrypted, Error> {
         if !self.tls.direct {
-            ask(&mut wire).await?;
+            ask(&mut plain).await?;
         }
         let connector = TlsConnector::from(Arc::clone(&self.tls.config));
-        let stream = connector.connect(self.name.clone(), wire).await.map_err(|error| failure::of_io(&error))?;
+        let stream = connector.connect(self.name.clone(), plain).await.map_err(|error| failure::of_io(&error))?;
         let session = stream.get_ref().1;
-        let facts = Facts {
+        let encryption = Encryption {
             version: match session.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
                 _ => "TLS 1.3",
             },
             end_point: session.peer_certificates().and_then(|chain| certificate::end_point(chain.first()?)),
         };
-        Ok(Socket::encrypted(Box::new(Encrypted(stream)), facts))
+        Ok(Encrypted::new(stream, encryption))
     }
 }
 
 /// Asks for TLS. What comes before the encryption may be anybody's, so nothing but the one byte is believed.
-async fn ask(wire: &mut Box<dyn Wire>) -> Result<(), Error> {
+async fn ask(plain: &mut TcpStream) -> Result<(), Error> {
     let answer = async {
-        wire.write_all(&REQUEST).await?;
-        wire.flush().await?;
-        wire.read_u8().await
+        plain.write_all(&REQUEST).await?;
+        plain.read_u8().await
     };
     match answer.await {
         Ok(b'S') => Ok(()),
