@@ -2,6 +2,8 @@
 
 // The native part, or an error that says what is missing and what to do about it.
 
+const { isTracing } = require('./notices.js')
+
 function load() {
   try {
     return require('../binding.js')
@@ -18,4 +20,5 @@ function load() {
   }
 }
 
-module.exports = load()
+// Nothing of a trace is in the way where nobody wants one.
+module.exports = isTracing ? require('./trace.js').traced(load()) : load()
