@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { meaningToPg, meanings } from './support/meaning.mjs'
+import { choices } from './support/random.mjs'
 
 const folder = mkdtempSync(join(tmpdir(), 'advisory-lock-strings-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -121,6 +122,31 @@ const strings = [
   'postgres://h/d?sslnegotiation=direct&sslmode=require',
 ]
 
+/** Strings of parts that each may have, put together at random; what the two read differently on purpose is not among them. */
+function* randomStrings(count) {
+  const { chance, pick, between } = choices(20_261_125)
+  const schemes = ['postgres://', 'postgresql://', 'pg://', 'Postgres://']
+  const users = ['', 'u', 'u%40x', 'é', 'U.x-y~z', "o'k"]
+  const passwords = ['', ':', ':p', ':p%3A%2F', ':p@ss', ':p:q', ':%E2%82%AC', ':!$&()*+,;=', ':a"b<c>`{|}^']
+  const hosts = ['h', 'Host.X', '127.0.0.1', '[::1]', '[2001:db8::1]', '%2Frun%2Fpg', 'h_x', 'h-1.', 'é.example']
+  const ports = ['', ':5433', ':', ':05433', ':65535', ':65536', ':x']
+  const paths = ['', '/', '/d', '/d%20e', '/d%2Fe', '/é', '/a/b', '/a/../b', '/./d', '/%2e%2e/d', '//d', '/d;e', "/d'\"<>`{}|^"]
+  const parameters = [
+    ...['host=', 'port=1', 'port=', 'user=q', 'user', 'password=w%2B+x', 'application_name=a+b', 'application_name=%C3%A9'],
+    ...['fallback_application_name=f', 'options=-c+a%3Db', 'statement_timeout=5', 'x', '=', '', 'a=b=c', 'db=y', 'encoding=x'],
+    ...['ssl=true', 'ssl=1', 'ssl=0', 'ssl=no-verify', 'sslmode=require', 'sslmode=no-verify', 'sslmode=disable', 'sslmode='],
+    ...['uselibpqcompat=true', 'sslnegotiation=direct'],
+  ]
+  for (let number = 0; number < count; number++) {
+    const host = pick(hosts)
+    // `pg` takes an encoded folder beside another host for a part of the path.
+    const mine = host.includes('%2F') ? parameters : [...parameters, 'host=/run', 'host=x', 'host=%2Frun']
+    const login = chance(70) ? `${pick(users)}${pick(passwords)}@` : ''
+    const query = Array.from({ length: between(0, 3) }, () => pick(mine)).join('&')
+    yield `${pick(schemes)}${login}${host}${pick(ports)}${pick(paths)}${chance(80) ? '?' : ''}${query}${chance(20) ? '#f' : ''}`
+  }
+}
+
 /** What neither of the two takes. */
 const refused = [
   'postgres://h:port/d',
@@ -186,6 +212,10 @@ const meant = [
   [`postgres://h/d?sslmode=require&sslkey=${key}`, { code: 'ERR_INVALID_CONNECTION_STRING' }, 'the same'],
   ['postgres://h/d?sslmode=verify-full&sslrootcert=system', { tls: { trust: 'name', roots: null } }, "libpq's word for the platform's roots; `pg` looks for a file of that name"],
   ['postgres://h?dbname=d', { database: 'd' }, "libpq's way to name the database, where the URL names none"],
+  ['postgres://h?database=d', { database: 'd' }, 'the same by another word'],
+  ['postgres://%2Frun%2Fpg/d?host=h', { hosts: [['h', 5432]], database: 'd' }, '`pg` takes the folder for a part of the database'],
+  ['postgres://h/d?password=%E2%82', { code: 'ERR_INVALID_URL' }, 'half a character is named; `pg` takes it for a question mark in a diamond'],
+  ['socket:/run/pg?sslmode=verify-full', { tls: { trust: 'name' } }, '`pg` looks for no mode in this form; neither of the two uses TLS by a unix socket'],
   ['postgres://h:1,i:2/d', { hosts: [['h', 1], ['i', 2]] }, "libpq's lists of hosts; no URL to `pg`"],
   ['postgres://:5433/d', { hosts: [['localhost', 5433]] }, 'a port of the default host, as libpq takes it; no URL to `pg`'],
   ['postgres://h/d?host=a,b&port=1,2', { hosts: [['a', 1], ['b', 2]] }, 'the same in parameters; `pg` looks for a host "a,b"'],
@@ -194,8 +224,10 @@ const meant = [
 
 const plain = (text) => ({ text, variables: { USER: 'system' } })
 const [same, unusable, different] = [[...strings.map(plain), ...sets], refused.map(plain), meant.map(([text]) => plain(text))]
-const answers = meanings([...same, ...unusable, ...different])
-const found = new Map([...same, ...unusable, ...different].map((one, index) => [one, answers[index]]))
+const random = [...randomStrings(3000)].map(plain)
+const every = [...same, ...unusable, ...different, ...random]
+const answers = meanings(every)
+const found = new Map(every.map((one, index) => [one, answers[index]]))
 
 const title = ({ text, variables }) => `${JSON.stringify(text.replaceAll(folder, '…'))} with ${JSON.stringify(variables)}`
 const contentOf = (path) => path && readFileSync(path, 'utf8')
@@ -224,6 +256,18 @@ for (const one of same) {
     assert.deepEqual(comparable(found.get(one)), expected)
   })
 }
+
+test('the same as to pg: strings put together at random', () => {
+  let taken = 0
+  for (const one of random) {
+    const { error, ...expected } = meaningToPg(one)
+    assert.equal(found.get(one).code !== undefined, error !== undefined, title(one))
+    if (error) continue
+    assert.deepEqual(comparable(found.get(one)), expected, title(one))
+    taken++
+  }
+  assert.ok(taken > 1000 && taken < random.length, `${taken} of ${random.length} were taken`)
+})
 
 for (const one of unusable) {
   test(`refused as by pg: ${title(one)}`, () => {

@@ -281,7 +281,7 @@ test('files are read anew for each connection', async () => {
   await createMutex.close()
 })
 
-test('files that cannot be used are named before anything is sent', async () => {
+test('files and words that cannot be used are named before anything is sent', async () => {
   const [[, client]] = clients
   const listener = await startAnswering()
   const encrypted = keyPem(client, 'pkcs8', { cipher: 'aes-256-cbc', passphrase: 'tell nobody' })
@@ -302,6 +302,15 @@ test('files that cannot be used are named before anything is sent', async () => 
     [{ sslcert: certificate }, 'ERR_INVALID_CONNECTION_STRING', /sslkey/],
     [{ sslmode: 'verify' }, 'ERR_INVALID_CONNECTION_STRING', /sslmode/],
     [{ sslmode: 'disable', channel_binding: 'require' }, 'ERR_INVALID_CONNECTION_STRING', /channel_binding/],
+    [{ channel_binding: 'perhaps' }, 'ERR_INVALID_CONNECTION_STRING', /channel_binding/],
+    [{ sslnegotiation: 'perhaps' }, 'ERR_INVALID_CONNECTION_STRING', /sslnegotiation/],
+    [{ target_session_attrs: 'perhaps' }, 'ERR_INVALID_CONNECTION_STRING', /target_session_attrs/],
+    [{ ssl: 'perhaps', sslmode: '', sslrootcert: '' }, 'ERR_INVALID_CONNECTION_STRING', /ssl/],
+    [{ port: 65_536 }, 'ERR_INVALID_CONNECTION_STRING', /port/],
+    [{ port: `${listener.port},1` }, 'ERR_INVALID_CONNECTION_STRING', /port/],
+    [{ connect_timeout: 'soon' }, 'ERR_INVALID_CONNECTION_STRING', /connect_timeout/],
+    [{ statement_timeout: '5s' }, 'ERR_INVALID_CONNECTION_STRING', /statement_timeout/],
+    [{ application_name: 'a\0b' }, 'ERR_INVALID_CONNECTION_STRING', /application_name/],
   ]) {
     const createMutex = advisoryLock(tls.string({ ...trusting, ...parameters }, { port: listener.port, secret: 'tell nobody' }))
     for (const method of ['lock', 'tryLock']) {

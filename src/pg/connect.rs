@@ -62,7 +62,6 @@ impl Route {
                 let encrypted = secure.connect(stream).await.map_err(|error| error.at(&self.peer()))?;
                 Stream::Tls(Box::new(encrypted))
             }
-            // As in libpq: no TLS by a unix socket, which leads to the machine itself.
             (reached, _) => reached,
         };
         Ok(Socket::from(stream))

@@ -26,10 +26,7 @@ impl Session {
     /// Dropping the future closes the socket.
     pub async fn open(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
         let deadline = Instant::now() + config.connect_timeout;
-        let tls = match &config.tls {
-            Some(policy) => Some(Tls::load(policy).await?),
-            None => None,
-        };
+        let tls = load_tls(config, deadline).await?;
         let rounds = config.target.rounds();
         let mut left = rounds.len() * config.hosts.len();
         let mut reasons = Vec::new();
@@ -46,6 +43,19 @@ impl Session {
             }
         }
         Err(Error::of_all_hosts(reasons))
+    }
+}
+
+/// What TLS needs, if it is used: as in libpq it is not by a unix socket, which leads to the machine itself.
+async fn load_tls(config: &ConnectConfig, deadline: Instant) -> Result<Option<Tls>, Error> {
+    let Some(policy) = &config.tls else { return Ok(None) };
+    if config.hosts.iter().all(|host| host.socket().is_some()) {
+        return Ok(None);
+    }
+    // A file may be a pipe to which nobody writes.
+    match timeout_at(deadline, Tls::load(policy)).await {
+        Ok(tls) => tls.map(Some),
+        Err(_) => Err(Error::new("ETIMEDOUT", "ETIMEDOUT: the files for TLS could not be read in time")),
     }
 }
 
