@@ -34,7 +34,8 @@ test('no layer knows one above it', () => {
   assert.deepEqual(above('pg/', 'manager', 'runtime', 'binding'), [])
   assert.deepEqual(above('manager/', 'binding'), [])
   assert.deepEqual(above('runtime.rs', 'core', 'pg', 'manager', 'binding'), [])
-  assert.deepEqual(above('error.rs', 'core', 'pg', 'manager', 'runtime', 'binding'), [])
+  assert.deepEqual(above('notice.rs', 'error', 'core', 'pg', 'manager', 'runtime', 'binding'), [])
+  assert.deepEqual(above('error.rs', 'notice', 'core', 'pg', 'manager', 'runtime', 'binding'), [])
 })
 
 test('the lock table reads no clock', () => {

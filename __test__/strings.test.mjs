@@ -219,12 +219,15 @@ const meant = [
   ['postgres://h:1,i:2/d', { hosts: [['h', 1], ['i', 2]] }, "libpq's lists of hosts; no URL to `pg`"],
   ['postgres://:5433/d', { hosts: [['localhost', 5433]] }, 'a port of the default host, as libpq takes it; no URL to `pg`'],
   ['postgres://h/d?host=a,b&port=1,2', { hosts: [['a', 1], ['b', 2]] }, 'the same in parameters; `pg` looks for a host "a,b"'],
+  ['', { tls: { trust: 'name', roots: ca } }, "libpq's variable counts, which `pg` passes over", { PGSSLMODE: 'require', PGSSLROOTCERT: ca }],
+  ['', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'a mistyped mode is an error in a variable as well', { PGSSLMODE: 'verify' }],
+  ['', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'and so is a port that is none', { PGPORT: 'x' }],
   ['host=h user=u dbname=d', { hosts: [['h', 5432]], user: 'u', database: 'd' }, "libpq's key=value form; `pg` takes it for a database"],
 ]
 
-const plain = (text) => ({ text, variables: { USER: 'system' } })
-const [same, unusable, different] = [[...strings.map(plain), ...sets], refused.map(plain), meant.map(([text]) => plain(text))]
-const random = [...randomStrings(3000)].map(plain)
+const plain = (text, variables) => ({ text, variables: { USER: 'system', ...variables } })
+const [same, unusable, different] = [[...strings.map((text) => plain(text)), ...sets], refused.map((text) => plain(text)), meant.map(([text, , , variables]) => plain(text, variables))]
+const random = Array.from(randomStrings(3000), (text) => plain(text))
 const every = [...same, ...unusable, ...different, ...random]
 const answers = meanings(every)
 const found = new Map(every.map((one, index) => [one, answers[index]]))

@@ -30,6 +30,10 @@ const ca = createCertificate('the right authority', { ca: true })
 const otherCa = createCertificate('another authority', { ca: true })
 const namesake = createCertificate('the right authority', { ca: true })
 const between = createCertificate('in between', { ca: true, issuer: ca })
+const unfit = createCertificate('may sign nobody', { issuer: ca })
+const unfitRoot = createCertificate('may sign nobody')
+const expiredCa = createCertificate('an expired authority', { ca: true, days: [-9, -2] })
+const oldCa = createCertificate('an old authority', { version: 1 })
 const good = createCertificate('server', { issuer: ca, names })
 const caFile = put('ca.pem', ca.pem)
 const otherCaFile = put('other-ca.pem', otherCa.pem)
@@ -59,6 +63,7 @@ async function encryption() {
   return rows
 }
 
+const oldOne = createCertificate('localhost', { version: 1 })
 const everybody = 'host all all all scram-sha-256'
 const OK = 'ok'
 const UNKNOWN = 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'
@@ -97,11 +102,17 @@ const cases = [
   ['an authority in between that is missing', { shown: createCertificate('server', { issuer: between, names }), roots: caFile }, [UNKNOWN, UNKNOWN]],
   ['a whole chain of somebody else', { shown: createCertificate('server', { issuer: between, names }), chain: [between, ca], roots: otherCaFile }, ['SELF_SIGNED_CERT_IN_CHAIN', 'SELF_SIGNED_CERT_IN_CHAIN']],
   ['half a chain of somebody else', { shown: createCertificate('server', { issuer: between, names }), chain: [between], roots: otherCaFile }, ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY']],
+  ['an authority in between that may sign nobody', { shown: createCertificate('server', { issuer: unfit, names }), chain: [unfit], roots: caFile }, ['INVALID_PURPOSE', 'INVALID_PURPOSE']],
+  ['a certificate of a trusted one that may sign nobody', { shown: createCertificate('server', { issuer: unfitRoot, names }), roots: put('unfit.pem', unfitRoot.pem) }, ['INVALID_PURPOSE', 'INVALID_PURPOSE']],
+  ['a certificate of an authority that has expired', { shown: createCertificate('server', { issuer: expiredCa, names }), roots: put('expired-ca.pem', expiredCa.pem) }, ['CERT_HAS_EXPIRED', 'CERT_HAS_EXPIRED']],
+  ['a certificate of an authority of version 1', { shown: createCertificate('server', { issuer: oldCa, names }), roots: put('old-ca.pem', oldCa.pem) }, [OK, OK]],
   ['an RSA key', { shown: createCertificate('server', { issuer: ca, names, kind: 'rsa' }), roots: caFile }, [OK, OK]],
   ['an Ed25519 key', { shown: createCertificate('server', { issuer: ca, names, kind: 'ed25519' }), roots: caFile }, [OK, OK]],
   // Where rustls takes less than OpenSSL.
   ['a name as common name alone', { shown: createCertificate('localhost', { issuer: ca }), roots: caFile, toPg: [OK, OK] }, [NAME, OK]],
   ['version 1 of X.509', { shown: createCertificate('localhost', { issuer: ca, version: 1 }), roots: caFile, toPg: [OK, OK] }, ['ERR_TLS_CERT_UNSUPPORTED', 'ERR_TLS_CERT_UNSUPPORTED']],
+  ['an authority in the place of a server', { shown: createCertificate('server', { issuer: ca, ca: true, names }), roots: caFile, toPg: [OK, OK] }, ['ERR_TLS_CERT_UNSUPPORTED', 'ERR_TLS_CERT_UNSUPPORTED']],
+  ['version 1 of X.509 that is itself trusted', { shown: oldOne, roots: put('old-one.pem', oldOne.pem), toPg: [OK, OK] }, [NAME, OK]],
   ['version 1 of X.509, signed by itself', { shown: createCertificate('localhost', { version: 1 }), roots: caFile }, ['DEPTH_ZERO_SELF_SIGNED_CERT', 'DEPTH_ZERO_SELF_SIGNED_CERT']],
 ]
 
@@ -186,6 +197,18 @@ test('direct TLS does not ask', async () => {
   }
 })
 
+test('versions of TLS', async (context) => {
+  await tls.rules(everybody)
+  await tls.show(good, keyPem(good))
+  const string = tls.string({ ...trusting, channel_binding: 'require' })
+  context.after(() => tls.set({ ssl_min_protocol_version: 'TLSv1.2', ssl_max_protocol_version: '' }))
+  for (const [most, expected] of [['TLSv1.2', OK], ['TLSv1.1', 'EPROTO']]) {
+    await tls.set({ ssl_min_protocol_version: 'TLSv1', ssl_max_protocol_version: most })
+    assert.equal(await outcome(string), expected)
+    assert.equal(await outcomeOfPg(string), expected)
+  }
+})
+
 test('a plain client where TLS is a must', async () => {
   await tls.rules('hostssl all all all scram-sha-256')
   for (const sslmode of ['disable', '']) {
@@ -215,12 +238,13 @@ test('a server without TLS is refused, and told nothing', async () => {
 
 for (const [title, answer, code] of [
   ['an error', 'EFATAL\0', '08P01'],
-  ['yes, and no TLS then', 'S', 'ERR_SSL_WRONG_VERSION_NUMBER'],
-  ['yes, and more behind it', 'SR\0\0\0\u0008\0\0\0\0', 'ERR_SSL_WRONG_VERSION_NUMBER'],
+  ['yes, and no TLS then', 'S', 'EPROTO'],
+  ['yes, and more behind it', 'SR\0\0\0\u0008\0\0\0\0', 'EPROTO'],
 ]) {
   test(`a server that answers the request for TLS by ${title}`, async () => {
     const server = await startAnswering(answer)
-    assert.equal(await outcome(tls.string(trusting, { port: server.port })), code)
+    const string = tls.string(trusting, { port: server.port })
+    assert.equal(await outcome(string), code)
     assert.ok(!Buffer.concat(server.packets).includes('user'), 'it is told nothing')
   })
 }
@@ -267,6 +291,10 @@ test('a client certificate is missing, is of another authority, or is of somebod
   const strange = tls.string(identity(stranger.pem, keyPem(stranger)))
   assert.equal(await outcome(strange), 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA')
   assert.equal(await outcomeOfPg(strange), 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA')
+  await tls.set({ ssl_max_protocol_version: 'TLSv1.2' })
+  assert.equal(await outcome(strange), 'EPROTO')
+  assert.equal(await outcomeOfPg(strange), 'EPROTO')
+  await tls.set({ ssl_max_protocol_version: '' })
 })
 
 test('files are read anew for each connection', async () => {

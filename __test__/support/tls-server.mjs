@@ -38,6 +38,10 @@ export async function startTlsServer(settings = {}) {
     await admin.query('SELECT pg_reload_conf()')
     await until(async () => (await loadedAt()) !== before, 'the settings are read again')
   }
+  const set = async (values) => {
+    for (const [name, value] of Object.entries(values)) await admin.query(`ALTER SYSTEM SET ${name} = '${value}'`)
+    await reload()
+  }
   const write = async (name, content) => {
     const path = join(folder, name)
     await writeFile(path, content, { mode: 0o600 })
@@ -64,20 +68,17 @@ export async function startTlsServer(settings = {}) {
      * @param {{ pem: string }} [clientCa] who signs clients; they are asked for a certificate then
      */
     async show(certificate, key, chain = [], clientCa) {
-      const files = {
+      await set({
         ssl: 'on',
         ssl_cert_file: await write('server.crt', [certificate, ...chain].map(({ pem }) => pem).join('')),
         ssl_key_file: await write('server.key', key),
         ssl_ca_file: clientCa ? await write('clients.crt', clientCa.pem) : '',
-      }
-      for (const [name, value] of Object.entries(files)) await admin.query(`ALTER SYSTEM SET ${name} = '${value}'`)
-      await reload()
+      })
     },
+    /** Changes settings of the server. */
+    set,
     /** Speaks no TLS from now on. */
-    async withoutTls() {
-      await admin.query('ALTER SYSTEM SET ssl = off')
-      await reload()
-    },
+    withoutTls: () => set({ ssl: 'off' }),
     /** Sets the rules for connections by TCP, as in pg_hba.conf. */
     async rules(...lines) {
       const file = await ask('SHOW hba_file')

@@ -7,11 +7,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio::time::{timeout_at, Instant};
+use tokio::time::{timeout, Instant};
 
 /// The way to a server, after names were resolved: what a cancel request must go again.
 #[derive(Clone, Debug)]
@@ -79,7 +80,7 @@ pub(super) async fn connect(host: &Host, secure: Option<Secure>, deadline: Insta
     let count = endpoints.len();
     for (index, endpoint) in endpoints.into_iter().enumerate() {
         let route = Route { endpoint, secure: secure.clone() };
-        match timeout_at(part_of(deadline, count - index), route.reach()).await {
+        match timeout(part_of(deadline, count - index), route.reach()).await {
             Ok(Ok(reached)) => {
                 let socket = route.secure(reached).await?;
                 return Ok((route, socket));
@@ -91,11 +92,10 @@ pub(super) async fn connect(host: &Host, secure: Option<Secure>, deadline: Insta
     Err(failure.unwrap_or_else(|| Error::new("ENOTFOUND", "the host name has no address")))
 }
 
-/// The end of the first of so many equal parts of the time that is left.
-pub(super) fn part_of(deadline: Instant, parts: usize) -> Instant {
-    let now = Instant::now();
-    let left = deadline.saturating_duration_since(now);
-    now + left / u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
+/// The first of so many equal parts of the time that is left.
+pub(super) fn part_of(deadline: Instant, parts: usize) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left / u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
 }
 
 async fn resolve(host: &Host) -> Result<Vec<Endpoint>, Error> {

@@ -32,10 +32,10 @@ impl Session {
         let mut reasons = Vec::new();
         for &target in rounds {
             for host in &config.hosts {
-                let limit = part_of(deadline, left);
+                let time = part_of(deadline, left);
                 left -= 1;
-                let attempt = Attempt { config, tls: tls.as_ref(), host, target, heartbeat, limit };
-                match attempt.open_in_time().await {
+                let attempt = Attempt { config, tls: tls.as_ref(), host, target, heartbeat };
+                match attempt.open_within(time).await {
                     Ok(session) => return Ok(session),
                     Err(error) if error.leaves_other_hosts() => reasons.push(error),
                     Err(error) => return Err(error),
@@ -66,16 +66,15 @@ struct Attempt<'a> {
     host: &'a Host,
     target: Target,
     heartbeat: Duration,
-    limit: Instant,
 }
 
 impl Attempt<'_> {
-    async fn open_in_time(&self) -> Result<Session, Error> {
-        let begin = Instant::now();
+    async fn open_within(&self, time: Duration) -> Result<Session, Error> {
         let Host { name, port, .. } = self.host;
         notice::trace(|| format!("connecting to {name}:{port} as {}", self.config.user));
-        let opened = timeout_at(self.limit, self.open()).await.unwrap_or_else(|_| {
-            let message = format!("ETIMEDOUT: no session within {} ms", (self.limit - begin).as_millis());
+        let deadline = Instant::now() + time;
+        let opened = timeout_at(deadline, self.open(deadline)).await.unwrap_or_else(|_| {
+            let message = format!("ETIMEDOUT: no session within {:.0} ms", time.as_secs_f64() * 1000.0);
             Err(Error::new("ETIMEDOUT", message).at(&self.host.peer()))
         });
         if let Err(error) = &opened {
@@ -84,10 +83,10 @@ impl Attempt<'_> {
         opened
     }
 
-    async fn open(&self) -> Result<Session, Error> {
+    async fn open(&self, deadline: Instant) -> Result<Session, Error> {
         let tls = self.tls.filter(|_| self.host.socket().is_none());
         let secure = tls.map(|tls| tls.toward(&self.host.name)).transpose()?;
-        let (route, socket) = connect::connect(self.host, secure, self.limit).await?;
+        let (route, socket) = connect::connect(self.host, secure, deadline).await?;
         let peer = route.peer();
         self.open_on(route, socket).await.map_err(|error| error.at(&peer))
     }

@@ -13,6 +13,8 @@ pub(super) struct Certificate<'a> {
     pub not_after: u64,
     /// Algorithm and bits of the public key, whole.
     pub public_key: &'a [u8],
+    /// Whether it may sign others: it says so, or is a root from before one could say.
+    pub may_sign: bool,
     /// How it is signed: object identifier and parameters.
     signature: Reader<'a>,
 }
@@ -34,13 +36,34 @@ impl<'a> Certificate<'a> {
         let (not_before, not_after) = (validity.time()?, validity.time()?);
         let subject = fields.content(SEQUENCE)?;
         let public_key = fields.whole(SEQUENCE)?;
-        Some(Certificate { version, issuer, subject, not_before, not_after, public_key, signature })
+        let may_sign = if version < 3 { issuer == subject } else { says_it_may_sign(fields) };
+        Some(Certificate { version, issuer, subject, not_before, not_after, public_key, may_sign, signature })
     }
 
     /// Whether its issuer is itself, by name.
     pub fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
+}
+
+/// Whether the extensions, the last of these fields, have the basic constraint of an authority.
+fn says_it_may_sign(mut fields: Reader) -> bool {
+    let mut extensions = loop {
+        match fields.next() {
+            Some((EXTENSIONS, _, content)) => break Reader(content),
+            Some(_) => {}
+            None => return false,
+        }
+    };
+    let Some(mut extensions) = extensions.inside(SEQUENCE) else { return false };
+    while let Some(mut extension) = extensions.inside(SEQUENCE) {
+        if extension.content(OBJECT_IDENTIFIER) == Some(BASIC_CONSTRAINTS) {
+            let _is_critical = extension.content(BOOLEAN);
+            let constraints = extension.inside(OCTET_STRING).and_then(|mut value| value.inside(SEQUENCE));
+            return constraints.and_then(|mut constraints| constraints.content(BOOLEAN)) == Some(&[0xff]);
+        }
+    }
+    false
 }
 
 /// What channel binding calls the certificate: its hash by the algorithm of its signature, but no weaker one than SHA-256
@@ -59,12 +82,17 @@ pub(super) fn end_point(der: &[u8]) -> Option<Vec<u8>> {
 }
 
 const SEQUENCE: u8 = 0x30;
+const BOOLEAN: u8 = 0x01;
+const OCTET_STRING: u8 = 0x04;
 const INTEGER: u8 = 0x02;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
 const PSS_HASH: u8 = 0xa0;
+/// 2.5.29.19
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 /// 1.2.840.113549.1.1.10
 const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10];
 

@@ -13,22 +13,21 @@ pub(super) fn of(error: &rustls::Error) -> Error {
     match error {
         rustls::Error::InvalidCertificate(reason) => of_certificate(reason),
         rustls::Error::AlertReceived(alert) => {
-            Error::new(alert_code(*alert), format!("the server ends the TLS handshake: {alert:?}"))
+            Error::new(alert_code(*alert), format!("the server ends the TLS connection: {alert:?}"))
         }
-        rustls::Error::InvalidMessage(_) => {
-            Error::new("ERR_SSL_WRONG_VERSION_NUMBER", "the server answers something else than TLS")
-        }
+        rustls::Error::InvalidMessage(_) => Error::new("EPROTO", "the server says something that is not TLS"),
         error => Error::new("EPROTO", format!("TLS: {error}")),
     }
 }
 
-/// A failure as the stream tells it: this crate's, of rustls, or of the system.
-pub(super) fn of_io(error: &io::Error) -> Error {
-    let inner = error.get_ref();
-    if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return of(error);
+/// A failure of the handshake, as the stream tells it: this crate's, of rustls, or of the system.
+pub(super) fn of_handshake(error: &io::Error) -> Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        // What the server says in the middle of a handshake has one code for all in Node.
+        Some(error @ rustls::Error::AlertReceived(_)) => Error::new("EPROTO", of(error).message()),
+        Some(error) => of(error),
+        None => Error::system(error, None),
     }
-    Error::system(error, None)
 }
 
 /// The same in the place of an I/O error, from which [`Error`] takes it out again.
@@ -94,15 +93,24 @@ pub(super) fn no_names() -> Error {
     )
 }
 
+pub(super) fn may_not_sign() -> Error {
+    about_certificate("INVALID_PURPOSE", "comes from an issuer that may not sign others")
+}
+
+/// rustls takes none for a server that may sign others, but a trusted one itself.
+pub(super) fn authority() -> Error {
+    about_certificate("ERR_TLS_CERT_UNSUPPORTED", "is that of an authority; it needs one that may not sign others")
+}
+
 fn expired() -> Error {
-    about_certificate("CERT_HAS_EXPIRED", "has expired")
+    about_certificate("CERT_HAS_EXPIRED", "or one that it comes from has expired")
 }
 
 fn not_valid_yet() -> Error {
-    about_certificate("CERT_NOT_YET_VALID", "is not valid yet")
+    about_certificate("CERT_NOT_YET_VALID", "or one that it comes from is not valid yet")
 }
 
-/// Whether it is the certificate's time.
+/// Whether it is the time of this certificate, the server's or its root's.
 pub(super) fn check_validity(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
     match now.as_secs() {
         now if now < certificate.not_before => Err(not_valid_yet()),
@@ -125,11 +133,10 @@ pub(super) fn issuer_missing(depth: usize) -> Error {
     about_certificate(code, "comes from an issuer that is neither trusted nor sent along")
 }
 
-/// The names that Node, by way of OpenSSL, gives to what a server says when it ends a handshake.
+/// The names that Node, by way of OpenSSL, gives to what a server says of a client certificate once the handshake is over,
+/// as it is for the client before the server has looked at that.
 fn alert_code(alert: Alert) -> &'static str {
     match alert {
-        Alert::UnexpectedMessage => "ERR_SSL_SSLV3_ALERT_UNEXPECTED_MESSAGE",
-        Alert::HandshakeFailure => "ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE",
         Alert::BadCertificate => "ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE",
         Alert::UnsupportedCertificate => "ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
         Alert::CertificateRevoked => "ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED",
@@ -138,10 +145,7 @@ fn alert_code(alert: Alert) -> &'static str {
         Alert::UnknownCA => "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA",
         Alert::AccessDenied => "ERR_SSL_TLSV1_ALERT_ACCESS_DENIED",
         Alert::DecryptError => "ERR_SSL_TLSV1_ALERT_DECRYPT_ERROR",
-        Alert::ProtocolVersion => "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION",
         Alert::InternalError => "ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR",
-        Alert::UnrecognisedName => "ERR_SSL_TLSV1_UNRECOGNIZED_NAME",
-        Alert::NoApplicationProtocol => "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL",
         Alert::CertificateRequired => "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
         _ => "EPROTO",
     }

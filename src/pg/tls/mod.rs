@@ -7,6 +7,8 @@ mod failure;
 mod files;
 mod roots;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 pub(super) use stream::{Encrypted, Encryption, Established};
@@ -109,7 +111,8 @@ impl Secure {
             ask(&mut plain).await?;
         }
         let connector = TlsConnector::from(Arc::clone(&self.tls.config));
-        let stream = connector.connect(self.name.clone(), plain).await.map_err(|error| failure::of_io(&error))?;
+        let stream =
+            connector.connect(self.name.clone(), plain).await.map_err(|error| failure::of_handshake(&error))?;
         let session = stream.get_ref().1;
         let encryption = Encryption {
             version: match session.protocol_version() {

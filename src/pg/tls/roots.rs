@@ -1,11 +1,12 @@
 //! Who is trusted to sign the certificates of servers.
 
-use super::files;
+use super::certificate::Certificate;
+use super::{failure, files};
 use crate::error::Error;
 use crate::pg::config::{TlsPolicy, Trust};
 use ring::digest;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::RootCertStore;
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,11 +18,13 @@ pub(super) struct Roots {
     pub store: RootCertStore,
     /// Hashes of their certificates: a server may show one of these itself.
     exact: HashSet<Vec<u8>>,
+    /// By name, those that cannot sign for others, and why.
+    unfit: Vec<(Vec<u8>, Error)>,
 }
 
 impl Roots {
-    fn none() -> Roots {
-        Roots { store: RootCertStore::empty(), exact: HashSet::new() }
+    pub fn none() -> Roots {
+        Roots { store: RootCertStore::empty(), exact: HashSet::new(), unfit: Vec::new() }
     }
 
     /// Whether this very certificate is among them.
@@ -34,15 +37,31 @@ impl Roots {
         self.store.roots.iter().any(|root| *root.subject == *name)
     }
 
-    /// Takes up what can be used; whether anything could.
-    fn add(&mut self, certificates: Vec<CertificateDer<'static>>) -> bool {
-        let before = self.exact.len();
-        for certificate in certificates {
-            // A server's own certificate may be none that another one could be signed with.
-            self.exact.insert(hash(&certificate));
-            let _ = self.store.add(certificate);
+    /// Why none of this name can sign, though one is there.
+    pub fn why_unfit(&self, name: &[u8]) -> Option<Error> {
+        self.unfit.iter().find(|(known, _)| known == name).map(|(_, why)| why.clone())
+    }
+
+    /// Takes them up; whether there were any. rustls would have each of them sign for whatever name, for ever.
+    pub fn add(&mut self, certificates: Vec<CertificateDer<'static>>) -> bool {
+        let now = UnixTime::now();
+        let has_some = !certificates.is_empty();
+        for der in certificates {
+            self.exact.insert(hash(&der));
+            let Some(certificate) = Certificate::read(&der) else { continue };
+            let fitness = if certificate.may_sign {
+                failure::check_validity(&certificate, now)
+            } else {
+                Err(failure::may_not_sign())
+            };
+            match fitness {
+                Ok(()) => {
+                    let _ = self.store.add(der);
+                }
+                Err(why) => self.unfit.push((certificate.subject.to_vec(), why)),
+            }
         }
-        self.exact.len() > before
+        has_some
     }
 }
 

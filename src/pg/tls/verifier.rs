@@ -53,7 +53,12 @@ impl Verifier {
             |error| match &error {
                 // The issuer is looked for behind other faults as well.
                 rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)) => {
-                    missing().unwrap_or_else(|| failure::of(&error))
+                    missing().unwrap_or_else(|| {
+                        if certificate.may_sign {
+                            return failure::authority();
+                        }
+                        failure::of(&error)
+                    })
                 }
                 error => failure::of(error),
             },
@@ -66,13 +71,17 @@ impl Verifier {
             intermediates.iter().take(MOST_INTERMEDIATES).filter_map(|der| Certificate::read(der)).collect();
         let mut last = shown;
         for depth in 0..=others.len() {
-            if self.roots.has_name(last.issuer) && !last.is_self_issued() {
-                return None;
-            }
             if last.is_self_issued() {
                 return Some(failure::self_signed(depth));
             }
+            if self.roots.has_name(last.issuer) {
+                return None;
+            }
+            if let Some(why) = self.roots.why_unfit(last.issuer) {
+                return Some(why);
+            }
             match others.iter().find(|other| other.subject == last.issuer) {
+                Some(issuer) if !issuer.may_sign => return Some(failure::may_not_sign()),
                 Some(issuer) => last = issuer,
                 None => return Some(failure::issuer_missing(depth)),
             }
