@@ -4,11 +4,10 @@
 
 const { EventEmitter } = require('node:events')
 const core = require('./lib/client.js')
-const { acquire } = require('./lib/acquire.js')
 const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
 const { toUnlockFunction } = require('./lib/hold.js')
-const { toCreateMutex, toLock, toWithLock } = require('./lib/mutex.js')
+const { Locks, toCreateMutex } = require('./lib/mutex.js')
 const { Owner } = require('./lib/owner.js')
 
 function advisoryLock(connectionString, options) {
@@ -16,51 +15,59 @@ function advisoryLock(connectionString, options) {
   const client = new Client(owner)
   const createMutex = toCreateMutex(
     owner,
-    (key, mode) => methods(owner, client, key, mode),
+    (key, mode) => new StackedLocks(owner, client, key, mode),
     () => client.end(),
   )
   createMutex.client = client
   return createMutex
 }
 
-/** The methods for one key and mode. */
-function methods(owner, client, key, mode) {
-  const name = `${key.high} ${key.low} ${key.flags | mode}`
-  const onLost = (error) => client.noteLoss(name, error)
+/** The locks of one mutex in one mode, whose holds stack. */
+class StackedLocks extends Locks {
+  #client
 
-  const toUnlock = (hold) =>
+  constructor(owner, client, key, mode) {
+    super(owner, key, mode)
+    this.#client = client
+  }
+
+  static toLocked = (locks, hold) =>
     toUnlockFunction(hold, () => {
       // Whoever asks for this very hold is told of its loss here, and not again by `unlock()`.
-      if (hold.error) client.takeLoss(name)
+      if (hold.error) locks.#client.takeLoss(locks.#name)
       return hold.release()
     })
-  const locking = { toValue: toUnlock, onLost }
-  const lock = toLock((limits) => acquire(owner, key, mode | core.PATIENT, limits, locking))
 
-  const trying = { toValue: (hold) => hold !== undefined, onLost }
-  const tryLock = () => acquire(owner, key, mode, undefined, trying)
+  static toTried = (_, hold) => hold !== undefined
 
-  const unlock = () =>
-    new Promise((resolve, reject) => {
+  unlock() {
+    return new Promise((resolve, reject) => {
       const ticket = core.newNumber()
       core.expect(ticket, (kind, request, error) => {
         if (kind === core.RELEASED) {
           core.holds.get(request)?.giveUp()
           resolve(true)
         } else if (kind === core.NOT_HELD) {
-          const loss = client.takeLoss(name)
+          const loss = this.#client.takeLoss(this.#name)
           if (loss) reject(loss)
           else resolve(false)
         } else {
           reject(error)
         }
       })
-      core.open(owner.native.releaseLatest(key.high, key.low, key.flags | mode, ticket))
+      const { high, low, flags } = this.key
+      core.open(this.owner.native.releaseLatest(high, low, flags | this.how, ticket))
     })
+  }
 
-  const withLock = toWithLock(owner, key, mode, (error) => client.tellLoss(error))
+  onLost(error, isScoped) {
+    if (isScoped) this.#client.tellLoss(error)
+    else this.#client.noteLoss(this.#name, error)
+  }
 
-  return { lock, unlock, tryLock, withLock }
+  get #name() {
+    return `${this.key.high} ${this.key.low} ${this.key.flags | this.how}`
+  }
 }
 
 /** In the place of the original's `pg.Client`. */

@@ -3,11 +3,10 @@
 // Contract 2: each lock, tryLock and withLock an owner of its own. The public face of v2.d.ts.
 
 const core = require('./lib/client.js')
-const { acquire } = require('./lib/acquire.js')
 const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
 const { toUnlockFunction } = require('./lib/hold.js')
-const { toCreateMutex, toLock, toWithLock } = require('./lib/mutex.js')
+const { Locks, toCreateMutex } = require('./lib/mutex.js')
 const { Owner } = require('./lib/owner.js')
 const { LatestHolds } = require('./lib/latest-holds.js')
 
@@ -18,34 +17,31 @@ function advisoryLock(connectionString, options) {
   const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
   return toCreateMutex(
     owner,
-    (key, mode) => methods(owner, key, mode),
+    (key, mode) => new SeparateLocks(owner, key, mode | core.ALONE | core.KEEP_ALIVE),
     () => owner.close(),
   )
 }
 
-/** The methods for one key and mode. */
-function methods(owner, key, mode) {
-  const how = mode | core.ALONE | core.KEEP_ALIVE
-  const taken = new LatestHolds()
-  const scoped = new LatestHolds()
+/** The locks of one mutex in one mode, each of them an owner's only one. */
+class SeparateLocks extends Locks {
+  #taken = new LatestHolds()
+  #scoped = new LatestHolds()
 
-  const toUnlock = (hold) => {
-    taken.add(hold)
+  static toLocked = (locks, hold) => {
+    locks.#taken.add(hold)
     return toUnlockFunction(hold, () => settled(hold))
   }
 
-  const locking = { toValue: toUnlock }
-  const lock = toLock((limits) => acquire(owner, key, how | core.PATIENT, limits, locking))
+  static toTried = (locks, hold) => hold && SeparateLocks.toLocked(locks, hold)
 
-  const trying = { toValue: (hold) => hold && toUnlock(hold) }
-  const tryLock = () => acquire(owner, key, how, undefined, trying)
+  onScoped(hold) {
+    this.#scoped.add(hold)
+  }
 
-  // The hold of a `withLock` only where there is no other, as that one ends by itself.
-  const unlock = async () => settled(taken.takeLatest() ?? scoped.takeLatest())
-
-  const withLock = toWithLock(owner, key, how, undefined, (hold) => scoped.add(hold))
-
-  return { lock, unlock, tryLock, withLock }
+  /** The hold of a `withLock` only where there is no other, as that one ends by itself. */
+  async unlock() {
+    await settled(this.#taken.takeLatest() ?? this.#scoped.takeLatest())
+  }
 }
 
 /** Releases a hold; resolves to nothing once it is given up. */

@@ -1,6 +1,7 @@
 // TLS: whom the client trusts, compared with `pg` at the same server, and whom the server trusts.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -177,6 +178,23 @@ test('connections are encrypted: the session, its twins that wait, and cancel re
     assert.ok(!bytes.includes('SELECT') && !bytes.includes('postgres') && !bytes.includes(Buffer.from([4, 210, 22, 46])))
     assert.ok(bytes.includes('localhost'), 'the server is told which name is meant')
   }
+})
+
+test('many locks at once, and their loss', async () => {
+  const createMutex = advisoryLock(tls.string(trusting))
+  const many = Array.from({ length: 3000 }, (_, index) => `many ${index}`)
+  for (let round = 0; round < 3; round++) {
+    const unlocks = await Promise.all(many.map((name) => createMutex(name).lock()))
+    assert.equal(await tls.ask(`SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory'`), many.length)
+    assert.ok((await Promise.all(unlocks.map((unlock) => unlock()))).every(Boolean))
+  }
+  const unlock = await createMutex('lost').lock()
+  const lost = once(unlock.signal, 'abort')
+  assert.equal(await tls.ask(`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`), true)
+  await lost
+  await assert.rejects(unlock(), (error) => error.code === 'ERR_LOCK_LOST' && error.cause.code === '57P01')
+  assert.equal(await createMutex('lost').withLock(() => 'works'), 'works')
+  await createMutex.close()
 })
 
 test('an address is no name to tell the server', async () => {

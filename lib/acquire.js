@@ -1,7 +1,6 @@
 'use strict'
 
 const core = require('./client.js')
-const { offAbort, onAbort } = require('./aborts.js')
 const { clientClosed, lockTimeout } = require('./errors.js')
 const { Hold } = require('./hold.js')
 
@@ -10,31 +9,31 @@ const LONGEST_TIMER = 2 ** 31 - 1
 /**
  * Asks for a lock.
  *
- * @param {import('./owner.js').Owner} owner whose hold it will be
- * @param {{ high: number, low: number, flags: number }} key
- * @param {number} how SHARED, PATIENT, SCOPED, ALONE, KEEP_ALIVE
- * @param {{ timeout: number, signal?: AbortSignal } | undefined} limits
- * @param {{ toValue: (hold: Hold | undefined) => T, onLost?: (error: Error) => void }} terms what it resolves to
- *   (`undefined`: taken, and the request does not wait), and who is told of the loss of the hold
- * @returns {Promise<T>}
  * @template T
+ * @param {import('./mutex.js').Locks} locks
+ * @param {number} manner PATIENT, SCOPED
+ * @param {{ timeout: number, signal?: AbortSignal } | undefined} limits
+ * @param {(locks: import('./mutex.js').Locks, hold?: Hold) => T} toValue what it resolves to; no hold: the lock is taken,
+ *   and the request does not wait
+ * @returns {Promise<T>}
  */
-function acquire(owner, key, how, limits, terms) {
+function acquire(locks, manner, limits, toValue) {
+  const { owner, key } = locks
+  let how = locks.how | manner
   const { timeout, signal } = limits ?? {}
   if (signal?.aborted) return Promise.reject(signal.reason)
   // No time to wait is not to wait: a timer would be over before the server could answer.
   if (timeout === 0) how &= ~core.PATIENT
   const request = core.newNumber()
   const reply = owner.native.acquire(key.high, key.low, key.flags | how, request)
-  const keepAlive = (how & core.KEEP_ALIVE) !== 0
   if (reply & core.YES) {
-    const hold = new Hold(owner, request, keepAlive, terms.onLost)
+    const hold = new Hold(locks, request, how)
     core.open(reply)
-    return Promise.resolve(terms.toValue(hold))
+    return Promise.resolve(toValue(locks, hold))
   }
   if (reply & core.NO) {
     core.open(reply)
-    return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(terms.toValue(undefined))
+    return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(toValue(locks))
   }
   return new Promise((resolve, reject) => {
     let limit
@@ -43,9 +42,9 @@ function acquire(owner, key, how, limits, terms) {
       if (kind === core.FAILED) reject(error)
       // Granted before the owner was closed, which has given it up.
       else if (kind === core.GRANTED && owner.isClosed) reject(clientClosed())
-      else if (kind === core.GRANTED) resolve(terms.toValue(new Hold(owner, request, keepAlive, terms.onLost)))
+      else if (kind === core.GRANTED) resolve(toValue(locks, new Hold(locks, request, how)))
       else if (timeout === 0) reject(lockTimeout(0))
-      else resolve(terms.toValue(undefined))
+      else resolve(toValue(locks))
     })
     // The time may be over by now, which takes back what is expected already.
     if (limits) limit = limitWait(owner, request, limits, reject)
@@ -56,6 +55,8 @@ function acquire(owner, key, how, limits, terms) {
 /** Takes the request back and rejects when the time is over or the signal fires, until the limit is lifted. */
 function limitWait(owner, request, { timeout, signal }, reject) {
   let timer
+  // Loaded when it is needed.
+  const { offAbort, onAbort } = signal ? require('./aborts.js') : {}
   const lift = () => {
     clearTimeout(timer)
     if (signal) offAbort(signal, abort)

@@ -1,6 +1,6 @@
 'use strict'
 
-const { createHash } = require('node:crypto')
+const native = require('./native.js')
 const { SINGLE } = require('./client.js')
 const { invalidType, outOfRange } = require('./errors.js')
 const { isTracing } = require('./notices.js')
@@ -9,8 +9,7 @@ const MAX_INT32 = 2 ** 31 - 1
 
 function strToKey(name) {
   if (typeof name !== 'string') throw invalidType('name', 'a string', name)
-  const digest = createHash('sha256').update(name).digest()
-  return [digest.readInt32LE(0), digest.readInt32LE(4)]
+  return native.keyOfName(name)
 }
 
 /** The key that a mutex's name stands for: two halves, and a flag for the key space of single keys. */

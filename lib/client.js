@@ -8,6 +8,9 @@ const { ByNumber } = require('./by-number.js')
 const { fromFailures } = require('./errors.js')
 const { isTracing, onNotice } = require('./notices.js')
 
+/** Only Node.js takes sockets by descriptor, and not on Windows. */
+const canRead = process.platform !== 'win32' && !process.versions.bun && !process.versions.deno
+
 /** Flags of a call. */
 const SHARED = 1
 const PATIENT = 2
@@ -17,13 +20,14 @@ const ALONE = 16
 /** The hold keeps the process alive: for this side only. */
 const KEEP_ALIVE = 32
 
-/** Replies to calls; MAIL is added where completions lie ready. */
+/** Replies to calls; MAIL is added where completions lie ready, UNSENT where something is to be sent. */
 const PENDING = 0
 const YES = 1
 const NO = 2
 const MAIL = 4
+const UNSENT = 8
 /** What lies above the flags is the number of a request that was granted. */
-const NUMBER = 8
+const NUMBER = 16
 
 /** Kinds of completions. */
 const GRANTED = 1
@@ -35,6 +39,8 @@ const RELEASE_FAILED = 6
 const LOST = 7
 const CLOSED = 8
 const HOLDERS = 9
+const MAY_READ = 10
+const STOP_READING = 11
 const WITH_FAILURE = new Set([FAILED, RELEASE_FAILED, LOST])
 
 /** What waits for a completion, by request: `(kind, hold, error, holders) => void`. */
@@ -104,18 +110,42 @@ function complete(request, kind, hold) {
     lost?.lose(error)
     return
   }
+  if (kind === MAY_READ) {
+    const reader = client.takeReader()
+    // Not before the first lock is with its caller.
+    setImmediate(() => require('./readers.js').begin(hold, reader, open))
+    return
+  }
+  if (kind === STOP_READING) return require('./readers.js').end(hold)
   const holders = kind === HOLDERS ? client.takeHolders() : undefined
   const settle = pending.get(request)
   if (forget(request)) settle(kind, hold, error, holders)
 }
 
-/** Sees to the mail that a reply announces or brings. */
+// As it was when the program began: who replaces it for a test does not mean our requests.
+const { nextTick } = process
+let sending = false
+
+/** Sends at the end of this turn what its calls have left to be sent: one statement for all of them. */
+function sendLater() {
+  if (sending) return
+  sending = true
+  nextTick(send)
+}
+
+function send() {
+  sending = false
+  client.send()
+}
+
+/** Sees to the mail that a reply announces or brings, and to what is to be sent. */
 function open(reply) {
+  if (reply & UNSENT) sendLater()
   if (reply >= NUMBER) complete(Math.floor(reply / NUMBER), GRANTED)
   else if (reply & MAIL) deliver()
 }
 
-const client = new native.Client(deliver, onNotice, isTracing)
+const client = new native.Client(deliver, canRead, onNotice, isTracing)
 
 module.exports = {
   ALONE,

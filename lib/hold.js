@@ -4,8 +4,9 @@ const core = require('./client.js')
 
 /** One granted acquire, from its grant until it is given up or lost. */
 class Hold {
+  #locks
   #request
-  #onLost
+  #how
   #keepsAlive
   #error
   #controller
@@ -16,18 +17,21 @@ class Hold {
   whileHeld
 
   /**
-   * @param {import('./owner.js').Owner} owner whose hold it is
+   * @param {import('./mutex.js').Locks} locks among which it is one
    * @param {number} request the number of the acquire
-   * @param {boolean} keepAlive whether the process stays alive as long as it is held
-   * @param {((error: Error) => void) | undefined} onLost is told of the loss of the hold, if it was not given up before
+   * @param {number} how its flags; with KEEP_ALIVE the process stays alive as long as it is held
    */
-  constructor(owner, request, keepAlive, onLost) {
-    this.owner = owner
+  constructor(locks, request, how) {
+    this.#locks = locks
     this.#request = request
-    this.#keepsAlive = keepAlive
-    this.#onLost = onLost
+    this.#how = how
+    this.#keepsAlive = (how & core.KEEP_ALIVE) !== 0
     core.holds.set(request, this)
-    if (keepAlive) core.keepAlive()
+    if (this.#keepsAlive) core.keepAlive()
+  }
+
+  get owner() {
+    return this.#locks.owner
   }
 
   /** Fires when the hold is lost. Made when first asked for: most callers never do. */
@@ -49,7 +53,7 @@ class Hold {
     if (this.#error) return Promise.reject(this.#error)
     if (this.#gone) return Promise.resolve(false)
     const ticket = core.newNumber()
-    const reply = this.owner.native.release(this.#request, ticket)
+    const reply = this.#locks.owner.native.release(this.#request, ticket)
     // Everything is in place before the mail is opened: it may tell of this hold.
     const confirmed = (reply & (core.YES | core.NO)) === core.PENDING && this.#confirmation(ticket)
     if (confirmed || reply & core.YES) this.giveUp()
@@ -85,7 +89,7 @@ class Hold {
     this.#error = error
     this.#letGo()
     this.#controller?.abort(error)
-    this.#onLost?.(error)
+    this.#locks.onLost(error, (this.#how & core.SCOPED) !== 0)
     this.whileHeld?.(error)
   }
 

@@ -85,6 +85,12 @@ impl Error {
         )
     }
 
+    /// What the server said.
+    #[must_use]
+    pub fn from_server(code: String, message: String, details: ServerDetails) -> Error {
+        Error::build(Cow::Owned(code), message, None, Some(details), None)
+    }
+
     /// An error of the operating system, with the name that Node gives it.
     #[must_use]
     pub fn system(error: &io::Error, peer: Option<Peer>) -> Error {
@@ -204,8 +210,7 @@ impl From<tokio_postgres::Error> for Error {
                 detail: said.detail().map(str::to_owned),
                 hint: said.hint().map(str::to_owned),
             };
-            let code = Cow::Owned(said.code().code().to_owned());
-            return Error::build(code, said.message().to_owned(), None, Some(details), None);
+            return Error::from_server(said.code().code().to_owned(), said.message().to_owned(), details);
         }
         if error.is_closed() {
             return Error::new("ECONNRESET", "the server closed the connection");

@@ -1,8 +1,10 @@
 //! One JavaScript thread: its mailbox, and how it is woken.
 
 use super::data::{failures, Failure, HolderData};
+use super::reader::Reader;
+use super::unsent::Unsent;
 use crate::error::Error;
-use crate::manager::{self, Answer, ClientId, Mailbox};
+use crate::manager::{self, Answer, ClientId, Mailbox, SessionReader};
 use crate::notice::{self, Notice};
 use crate::pg::Holder;
 use napi::bindgen_prelude::{Float64Array, FnArgs, Function};
@@ -24,6 +26,8 @@ enum Kind {
     Lost = 7,
     Closed = 8,
     Holders = 9,
+    MayRead = 10,
+    StopReading = 11,
 }
 
 /// Numbers that a completion takes up: request, kind, hold.
@@ -35,27 +39,42 @@ type OnNotice<'a> = Function<'a, FnArgs<(String, String)>, ()>;
 #[napi]
 pub struct Client {
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) unsent: Arc<Unsent>,
     taken: VecDeque<(u64, Answer)>,
     failures: VecDeque<Error>,
     holders: VecDeque<Vec<Holder>>,
+    readers: VecDeque<SessionReader>,
 }
 
 #[napi]
 impl Client {
     /// `on_mail` is called, without arguments, when the mailbox has become non-empty behind JavaScript's back; `on_notice`
     /// with code and text of a warning or, if `traces` are wanted, with an empty code and what happens. Neither keeps the
-    /// process alive.
+    /// process alive. `can_read`: this thread lives as long as the process, and can read sockets by descriptor.
     #[napi(constructor)]
-    pub fn new(env: Env, on_mail: Function<(), ()>, on_notice: OnNotice, traces: bool) -> napi::Result<Client> {
+    pub fn new(
+        env: Env,
+        on_mail: Function<(), ()>,
+        can_read: bool,
+        on_notice: OnNotice,
+        traces: bool,
+    ) -> napi::Result<Client> {
         let wake = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
         let id = ClientId::next();
         listen(env, &on_notice, traces)?;
         // A thread that is ending is not called any more: the status says so, and its locks are being given up.
-        let mailbox = Arc::new(Mailbox::new(id, move || {
+        let mailbox = Arc::new(Mailbox::new(id, can_read, move || {
             wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }));
         env.add_env_cleanup_hook(id, manager::close_client)?;
-        Ok(Client { mailbox, taken: VecDeque::new(), failures: VecDeque::new(), holders: VecDeque::new() })
+        Ok(Client {
+            mailbox,
+            unsent: Arc::default(),
+            taken: VecDeque::new(),
+            failures: VecDeque::new(),
+            holders: VecDeque::new(),
+            readers: VecDeque::new(),
+        })
     }
 
     /// Moves completions into `buffer`, three numbers each (request, kind, hold), and returns how many. Fewer than there
@@ -84,6 +103,12 @@ impl Client {
                     self.holders.push_back(holders);
                     (Kind::Holders, 0, None)
                 }
+                Answer::MayRead(reader) => {
+                    let session = reader.session().0;
+                    self.readers.push_back(reader);
+                    (Kind::MayRead, session, None)
+                }
+                Answer::StopReading(session) => (Kind::StopReading, session.0, None),
             };
             self.failures.extend(error);
             place[0] = exact(request);
@@ -92,6 +117,12 @@ impl Client {
             count += 1;
         }
         count
+    }
+
+    /// Sends what the calls of this turn have left to be sent.
+    #[napi]
+    pub fn send(&self) {
+        self.unsent.send();
     }
 
     /// The error of the next completion that has one, in their order: itself and its causes.
@@ -104,6 +135,13 @@ impl Client {
     #[napi]
     pub fn take_holders(&mut self) -> Vec<HolderData> {
         self.holders.pop_front().unwrap_or_default().into_iter().map(HolderData::from).collect()
+    }
+
+    /// The reader of the next completion that has one.
+    #[napi]
+    pub fn take_reader(&mut self) -> Option<Reader> {
+        let reader = self.readers.pop_front()?;
+        Some(Reader { reader, unsent: Arc::clone(&self.unsent) })
     }
 }
 

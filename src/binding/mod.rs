@@ -6,4 +6,7 @@
 
 mod client;
 mod data;
+mod name;
 mod owner;
+mod reader;
+mod unsent;

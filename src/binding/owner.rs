@@ -1,10 +1,11 @@
 //! The locks at one server, as one `advisoryLock(…)` call uses them.
 
 use super::client::{exact, Client};
+use super::unsent::{Unsent, MAIL};
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId};
 use crate::error::Error;
-use crate::manager::{manager_for, Answer, ClientId, Mailbox, Manager, Reply, Settings};
+use crate::manager::{manager_for, Answer, ClientId, Mailbox, Manager, Settings};
 use crate::pg::ConnectConfig;
 use napi_derive::napi;
 use std::sync::Arc;
@@ -19,13 +20,12 @@ const SINGLE: u32 = 8;
 /// The call shares its hold with no other call.
 const ALONE: u32 = 16;
 
-/// Replies to calls, to which [`MAIL`] is added; `lib/client.js` has the same table.
+/// Replies to calls, to which the flags of [`Unsent`] are added; `lib/client.js` has the same table.
 const PENDING: u32 = 0;
 const YES: u32 = 1;
 const NO: u32 = 2;
-const MAIL: u32 = 4;
 /// What lies above the flags.
-const NUMBER: f64 = 8.0;
+const NUMBER: f64 = 16.0;
 
 /// Options of `advisoryLock(connectionString, options)`, checked by JavaScript; times in milliseconds.
 #[napi(object)]
@@ -48,6 +48,7 @@ pub struct Owner {
     /// An unusable connection string is reported by each call.
     opened: Result<(Arc<Manager>, OwnerId), Error>,
     mailbox: Arc<Mailbox>,
+    unsent: Arc<Unsent>,
 }
 
 #[napi]
@@ -75,14 +76,14 @@ impl Owner {
             let id = manager.open_owner(&client.mailbox);
             (manager, id)
         });
-        Owner { opened, mailbox: Arc::clone(&client.mailbox) }
+        Owner { opened, mailbox: Arc::clone(&client.mailbox), unsent: Arc::clone(&client.unsent) }
     }
 
     /// Gives up every hold and ends every wait. `Closed` is reported to `ticket`.
     #[napi]
     pub fn close(&self, ticket: f64) -> u32 {
         match &self.opened {
-            Ok((manager, id)) => mail(manager.close_owner(*id, self.request(ticket))),
+            Ok((manager, id)) => self.unsent.flags(manager, &manager.close_owner(*id, self.request(ticket))),
             Err(_) => {
                 self.mailbox.put_own(self.request(ticket), Answer::Closed);
                 MAIL
@@ -110,16 +111,13 @@ impl Owner {
             patient: flags & PATIENT != 0,
             scoped: flags & SCOPED != 0,
         };
-        match manager.acquire(request) {
-            Reply { answer: Ok(admission), mail: more } => {
-                let answer = match admission {
-                    Admission::Granted => YES,
-                    Admission::Denied => NO,
-                    Admission::Pending | Admission::Deadlock => PENDING,
-                };
-                answer | mail(more)
-            }
-            Reply { answer: Err(error), .. } => failed(error),
+        let reply = manager.acquire(request);
+        let news = self.unsent.flags(manager, &reply);
+        match reply.answer {
+            Ok(Admission::Granted) => YES | news,
+            Ok(Admission::Denied) => NO | news,
+            Ok(Admission::Pending | Admission::Deadlock) => PENDING | news,
+            Err(error) => failed(error) | news,
         }
     }
 
@@ -134,10 +132,11 @@ impl Owner {
             Release::NotHeld => NO,
             Release::Pending => PENDING,
         };
+        let news = self.unsent.flags(manager, &reply);
         let granted = if reply.mail { self.mailbox.take_grant() } else { None };
         match granted {
-            Some(request) => f64::from(answer) + NUMBER * exact(ClientId::number_of(request)),
-            None => f64::from(answer | mail(reply.mail)),
+            Some(request) => f64::from(answer | (news & !MAIL)) + NUMBER * exact(ClientId::number_of(request)),
+            None => f64::from(answer | news),
         }
     }
 
@@ -145,26 +144,28 @@ impl Owner {
     #[napi]
     pub fn release_latest(&self, high: i32, low: i32, flags: u32, ticket: f64) -> u32 {
         let request = self.request(ticket);
-        let answer = match &self.opened {
-            Err(error) => Answer::Failed(error.clone()),
+        let (answer, news) = match &self.opened {
+            Err(error) => (Answer::Failed(error.clone()), 0),
             Ok((manager, owner)) => {
                 let reply = manager.release_latest(*owner, key(high, low, flags), mode(flags), request);
-                match reply.answer {
-                    Ok(Release::Pending) => return mail(reply.mail),
+                let news = self.unsent.flags(manager, &reply);
+                let answer = match reply.answer {
+                    Ok(Release::Pending) => return news,
                     Ok(Release::Done(hold)) => Answer::Released(hold),
                     Ok(Release::NotHeld) => Answer::NotHeld,
                     Err(error) => Answer::Failed(error),
-                }
+                };
+                (answer, news)
             }
         };
         self.mailbox.put_own(request, answer);
-        MAIL
+        MAIL | news
     }
 
     /// Takes a request back, waiting or granted; nothing more is reported of it.
     #[napi]
     pub fn cancel(&self, id: f64) -> u32 {
-        self.opened.as_ref().map_or(0, |(manager, _)| mail(manager.cancel(self.request(id))))
+        self.opened.as_ref().map_or(0, |(manager, _)| self.unsent.flags(manager, &manager.cancel(self.request(id))))
     }
 
     /// Asks who holds a key or waits for it on the server. The answer is reported to `ticket`.
@@ -175,7 +176,8 @@ impl Owner {
             Err(error) => Err(error.clone()),
             Ok((manager, owner)) => {
                 let reply = manager.holders(*owner, key(high, low, flags), request);
-                reply.answer.map(|()| mail(reply.mail))
+                let news = self.unsent.flags(manager, &reply);
+                reply.answer.map(|()| news)
             }
         };
         asked.unwrap_or_else(|error| {
@@ -194,14 +196,6 @@ impl Drop for Owner {
         if let Ok((manager, id)) = &self.opened {
             manager.abandon_owner(*id, self.mailbox.client);
         }
-    }
-}
-
-fn mail(more: bool) -> u32 {
-    if more {
-        MAIL
-    } else {
-        0
     }
 }
 

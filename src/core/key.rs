@@ -1,5 +1,6 @@
 //! The two key spaces of PostgreSQL's advisory locks.
 
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// What is locked. PostgreSQL keeps pairs and single keys apart: `Pair(0, 1)` and `Single(1)` never conflict
@@ -13,6 +14,15 @@ pub enum Key {
 }
 
 impl Key {
+    /// The key of a name, the same as that of the npm package `advisory-lock`: the first two words of its SHA-256, read as
+    /// little-endian integers.
+    #[must_use]
+    pub fn of_name(name: &str) -> Key {
+        let digest = Sha256::digest(name);
+        let word = |at: usize| i32::from_le_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]]);
+        Key::Pair(word(0), word(4))
+    }
+
     /// The single key with these halves.
     #[must_use]
     pub fn single(high: i32, low: i32) -> Key {
@@ -62,6 +72,13 @@ impl fmt::Display for Key {
 #[cfg(test)]
 mod tests {
     use super::Key;
+
+    #[test]
+    fn names_have_the_keys_of_the_original() {
+        assert_eq!(Key::of_name("test-lock"), Key::Pair(-107_789_403, -1_898_803_861));
+        // SHA-256 of nothing begins with e3b0c442 98fc1c14.
+        assert_eq!(Key::of_name("").halves(), (0x42c4_b0e3, 0x141c_fc98));
+    }
 
     #[test]
     fn halves_round_trip() {

@@ -4,6 +4,7 @@
 //! later through the caller's [`Mailbox`]. It knows nothing of Node.
 
 mod mailbox;
+mod reader;
 mod registry;
 mod retries;
 mod rings;
@@ -13,15 +14,16 @@ mod slot;
 mod state;
 
 pub use mailbox::{Answer, ClientId, Mailbox};
+pub use reader::SessionReader;
 pub use registry::{close_client, manager_for};
 
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
 use crate::error::Error;
-use crate::pg::{ConnectConfig, Inquiry};
+use crate::pg::{Answered, ConnectConfig, Inquiry, Lane, Role};
 use crate::runtime;
 use serve::Work;
-use slot::Job;
+use slot::{Job, Slot};
 use state::State;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -53,6 +55,8 @@ pub struct Reply<T> {
     pub answer: T,
     /// Whether the call has put something into the caller's empty mailbox, for which nobody wakes the caller.
     pub mail: bool,
+    /// Whether something is to be sent by [`Manager::send`], once the caller has made all the calls that it is about to make.
+    pub unsent: bool,
 }
 
 impl Manager {
@@ -76,8 +80,8 @@ impl Manager {
 
     /// Ends a group of owners: gives up their holds, ends their waits, and the sessions too where it was the last. Answers
     /// [`Answer::Closed`] to the ticket.
-    pub fn close_owner(&self, owner: OwnerId, ticket: RequestId) -> bool {
-        self.change(Some(ClientId::of(ticket)), |state| state.close_owner(owner, ticket)).mail
+    pub fn close_owner(&self, owner: OwnerId, ticket: RequestId) -> Reply<()> {
+        self.change(Some(ClientId::of(ticket)), |state| state.close_owner(owner, ticket))
     }
 
     /// Ends a group of owners that nobody can use any more, if it is still open.
@@ -144,11 +148,10 @@ impl Manager {
     }
 
     /// Takes a request back, whether it still waits or is granted already. Nothing more is answered to it.
-    pub fn cancel(&self, request: RequestId) -> bool {
+    pub fn cancel(&self, request: RequestId) -> Reply<()> {
         self.change(Some(ClientId::of(request)), |state| {
             state.event(None, |table, now| table.cancel(request, now));
         })
-        .mail
     }
 
     /// Asks the server who holds a key or waits for it. Followed by [`Answer::Holders`] or [`Answer::Failed`].
@@ -169,13 +172,33 @@ impl Manager {
         self.change(None, |state| state.post(request, answer));
     }
 
+    /// Sends what calls have left to be sent, as the caller's turn is over.
+    pub fn send(&self) {
+        let mut state = self.lock();
+        state.send(Slot::send_at_end_of_turn);
+        // What may not go yet goes with the next answer.
+        state.unsent.clear();
+    }
+
     /// Changes the state, hands out what follows from it, and wakes whom it concerns except the caller.
     fn change<T>(&self, caller: Option<ClientId>, change: impl FnOnce(&mut State) -> T) -> Reply<T> {
         let mut state = self.lock();
         let answer = change(&mut state);
         state.settle();
+        let unsent = match caller {
+            // It may have more to say.
+            Some(_) => {
+                state.send(Slot::send_early);
+                !state.unsent.is_empty()
+            }
+            None => {
+                state.send(Slot::send);
+                state.unsent.clear();
+                false
+            }
+        };
         if state.to_wake.is_empty() && state.to_open.is_empty() && !state.start_retrying && !state.start_watching {
-            return Reply { answer, mail: false };
+            return Reply { answer, mail: false, unsent };
         }
         let to_wake = std::mem::take(&mut state.to_wake);
         let to_open: Vec<_> = std::mem::take(&mut state.to_open)
@@ -204,20 +227,37 @@ impl Manager {
                 mailbox.wake();
             }
         }
-        Reply { answer, mail }
+        Reply { answer, mail, unsent }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn opened(&self, id: SessionId) {
+    fn role(&self, id: SessionId) -> Option<Role> {
+        self.lock().slots.get(&id).map(|slot| slot.role)
+    }
+
+    fn opened(&self, id: SessionId, lane: &Arc<Lane>) {
         self.change(None, |state| {
             if let Some(slot) = state.slots.get_mut(&id) {
-                slot.open = true;
-                slot.idle_since = Instant::now();
+                slot.lane = Some(Arc::clone(lane));
+                slot.heard = Instant::now();
+                slot.idle_since = slot.heard;
+                if slot.has_steps() {
+                    state.unsent.push(id);
+                }
             }
         });
+    }
+
+    /// What has become of batches; `reader` is who has read it.
+    fn answered(&self, id: SessionId, answered: Vec<Answered>, reader: Option<ClientId>) -> Reply<()> {
+        self.change(reader, |state| {
+            state.answered(id, answered);
+            // After that: whoever waits for the first answer is not to wait for this.
+            state.offer_reading(&self.this, id);
+        })
     }
 
     fn open_failed(&self, id: SessionId, cause: &Error) {
@@ -232,11 +272,23 @@ impl Manager {
         self.change(None, |state| loop {
             let is_retrying = state.main == Some(id) && !state.retries.is_empty();
             let has_links = state.rings.is_on(id);
-            let idle_timeout = if state.has_owners() { self.settings.idle_timeout } else { Duration::ZERO };
+            let has_owners = state.has_owners();
+            let idle_timeout = if has_owners { self.settings.idle_timeout } else { Duration::ZERO };
             let Some(slot) = state.slots.get_mut(&id) else { return Work::Leave };
-            if !slot.jobs.is_empty() {
+            // Before a wait may begin: a release may be among them.
+            slot.send();
+            if let Some(lane) = &slot.lane {
+                lane.push();
+            }
+            if let Some(failed) = slot.doom.take() {
+                return Work::GiveUp(failed);
+            }
+            if let Some(failed) = slot.failed.pop_front() {
+                return Work::Salvage(failed);
+            }
+            if let Some(job) = slot.questions.pop_front() {
                 slot.idle_since = Instant::now();
-                return Work::Jobs(std::mem::take(&mut slot.jobs));
+                return Work::Ask(job);
             }
             match slot.wait {
                 Some(wait) if wait.cancelled => {
@@ -244,18 +296,28 @@ impl Manager {
                     state.settle();
                     continue;
                 }
-                Some(wait) => return Work::Wait(wait),
-                None => {}
+                Some(wait) if !slot.has_steps() => {
+                    slot.is_waiting = true;
+                    return Work::Wait(wait);
+                }
+                _ => {}
+            }
+            if slot.is_overdue() {
+                return Work::Overdue;
+            }
+            if slot.is_busy() || (has_owners && slot.was_busy()) {
+                return Work::Rest(serve::WATCH);
             }
             if slot.held > 0 {
-                return Work::Rest { limit: self.settings.heartbeat, heartbeat: true };
+                let due = self.settings.heartbeat.saturating_sub(slot.heard.elapsed());
+                return if due.is_zero() { Work::Heartbeat } else { Work::Rest(due) };
             }
             let idle = slot.idle_since.elapsed();
             if is_retrying || has_links {
-                return Work::Rest { limit: self.settings.heartbeat, heartbeat: false };
+                return Work::Rest(self.settings.heartbeat);
             }
             if idle < idle_timeout {
-                return Work::Rest { limit: idle_timeout - idle, heartbeat: false };
+                return Work::Rest(idle_timeout - idle);
             }
             state.leave(id);
             return Work::Leave;
@@ -263,20 +325,34 @@ impl Manager {
         .answer
     }
 
-    fn jobs_done(&self, id: SessionId, report: impl FnOnce(&mut dyn FnMut(Job, Result<bool, Error>))) {
-        self.change(None, |state| report(&mut |job, result| state.job_done(id, job, result)));
+    fn jobs_done(&self, id: SessionId, results: impl IntoIterator<Item = (Job, Result<bool, Error>)>) {
+        self.change(None, |state| {
+            state.heard(id);
+            for (job, result) in results {
+                state.job_done(id, job, result);
+            }
+        });
+    }
+
+    /// The server has said something.
+    fn heard(&self, id: SessionId) {
+        self.lock().heard(id);
     }
 
     /// Whether a wait under way must be cut short.
     fn must_interrupt(&self, id: SessionId) -> bool {
         let state = self.lock();
-        state.slots.get(&id).is_some_and(|slot| !slot.jobs.is_empty() || slot.wait.is_some_and(|wait| wait.cancelled))
+        state.slots.get(&id).is_some_and(|slot| {
+            slot.has_steps() || !slot.questions.is_empty() || slot.wait.is_some_and(|wait| wait.cancelled)
+        })
     }
 
     fn turn_over(&self, id: SessionId, acquired: bool) {
         self.change(None, |state| {
+            state.heard(id);
             let Some(slot) = state.slots.get_mut(&id) else { return };
             slot.idle_since = Instant::now();
+            slot.is_waiting = false;
             if acquired {
                 if let Some(wait) = slot.wait.take() {
                     state.acquired(wait.key, id);
@@ -287,7 +363,10 @@ impl Manager {
 
     fn wait_failed(&self, id: SessionId, cause: &Error) {
         self.change(None, |state| {
-            if let Some(wait) = state.slots.get_mut(&id).and_then(|slot| slot.wait.take()) {
+            state.heard(id);
+            let Some(slot) = state.slots.get_mut(&id) else { return };
+            slot.is_waiting = false;
+            if let Some(wait) = slot.wait.take() {
                 state.wait_failed(wait, cause);
                 state.find_wait_for(id);
             }

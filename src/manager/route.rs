@@ -1,12 +1,12 @@
 //! Which session does what: from the lock table's operations to the sessions' work and back to the table's events.
 
 use super::mailbox::Answer;
-use super::slot::{Job, Wait};
+use super::slot::{Failed, Job, Slot, Wait};
 use super::state::State;
 use crate::core::lock_table::Operation;
 use crate::core::{Key, Mode, RequestId, SessionId};
 use crate::error::Error;
-use crate::pg::{Role, Step};
+use crate::pg::{Answered, Fault, Role, Step};
 use std::time::{Duration, Instant};
 
 /// A session that holds more keys than this slows down everybody on it, as PostgreSQL walks all locks of a session at
@@ -92,7 +92,7 @@ impl State {
             let wait = slot.wait.as_mut().filter(|wait| wait.key == key)?;
             wait.cancelled = true;
             slot.changed.notify_one();
-            Some((id, slot.open))
+            Some((id, slot.is_open()))
         });
         if let Some((session, false)) = waiting {
             self.end_cancelled_wait(session);
@@ -143,7 +143,7 @@ impl State {
 
     /// Gives a session without work the oldest wait that has none.
     pub(super) fn find_wait_for(&mut self, session: SessionId) {
-        if !self.slots.get(&session).is_some_and(super::slot::Slot::is_free_to_wait) {
+        if !self.slots.get(&session).is_some_and(Slot::is_free_to_wait) {
             return;
         }
         if let Some((key, mode)) = self.retries.take_oldest() {
@@ -161,10 +161,8 @@ impl State {
 
     /// Reports the result of a job that was done.
     pub(super) fn job_done(&mut self, session: SessionId, job: Job, result: Result<bool, Error>) {
-        if job.is_try() {
-            if let Some(slot) = self.slots.get_mut(&session) {
-                slot.tries -= 1;
-            }
+        if let Some(slot) = self.slots.get_mut(&session) {
+            slot.done(job);
         }
         let result = match result {
             Ok(result) => result,
@@ -230,8 +228,49 @@ impl State {
 
     pub(super) fn push_or_fail(&mut self, session: SessionId, job: Job) {
         match self.slots.get_mut(&session) {
-            Some(slot) => slot.push(job),
+            Some(slot) => {
+                if slot.push(job) && !self.unsent.contains(&session) {
+                    self.unsent.push(session);
+                }
+            }
             None => self.job_failed(job, &Error::new("ECONNRESET", "the session is gone")),
+        }
+    }
+
+    /// Has each session that has steps to send do so, and looked after; those that are left keep some.
+    pub(super) fn send(&mut self, send: impl Fn(&mut Slot)) {
+        let slots = &mut self.slots;
+        self.unsent.retain(|id| {
+            let Some(slot) = slots.get_mut(id) else { return false };
+            slot.watch();
+            send(slot);
+            slot.has_steps()
+        });
+    }
+
+    /// Reports what has become of batches.
+    pub(super) fn answered(&mut self, session: SessionId, answered: Vec<Answered>) {
+        for Answered { batch, answers } in answered {
+            let Some(slot) = self.slots.get_mut(&session) else { return };
+            let Some(jobs) = slot.take_batch(batch) else { continue };
+            match answers {
+                Ok(answers) => {
+                    for (job, answer) in jobs.into_iter().zip(answers) {
+                        self.job_done(session, job, Ok(answer));
+                    }
+                }
+                Err(Fault::Statement(cause)) => {
+                    slot.failed.push_back(Failed { jobs, cause });
+                    slot.changed.notify_one();
+                }
+                Err(Fault::Lost(cause)) => {
+                    slot.doom = Some(Failed { jobs, cause });
+                    slot.changed.notify_one();
+                }
+            }
+        }
+        if self.slots.get(&session).is_some_and(Slot::has_steps) && !self.unsent.contains(&session) {
+            self.unsent.push(session);
         }
     }
 
@@ -243,7 +282,7 @@ impl State {
 
     /// The session for new tries: one that is not too full, newly begun if need be.
     pub(super) fn main_session(&mut self) -> SessionId {
-        let load = |id: &SessionId| self.slots.get(id).map_or(usize::MAX, super::slot::Slot::load);
+        let load = |id: &SessionId| self.slots.get(id).map_or(usize::MAX, Slot::load);
         if let Some(main) = self.main.filter(|main| load(main) < MOST_KEYS_ON_A_SESSION) {
             return main;
         }
@@ -258,7 +297,7 @@ impl State {
     }
 
     fn can_wait(&self) -> bool {
-        self.slots.values().any(super::slot::Slot::is_free_to_wait) || self.may_open_wait_session()
+        self.slots.values().any(Slot::is_free_to_wait) || self.may_open_wait_session()
     }
 
     fn may_open_wait_session(&self) -> bool {

@@ -1,17 +1,16 @@
 //! The task that owns one session: opens it, does the work of its slot, keeps it alive while it holds, closes it.
 
 use super::rings;
-use super::slot::{Job, Wait};
+use super::slot::{Failed, Job, Wait};
 use super::state::State;
 use super::{Answer, Manager};
 use crate::core::SessionId;
 use crate::error::Error;
-use crate::pg::{Fault, Session};
-use std::collections::VecDeque;
+use crate::pg::{Fault, Session, ANSWER_LIMIT};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 
 /// How long a wait stays in the server's queue at a stretch. A wait holds a snapshot, which `VACUUM` and
 /// `CREATE INDEX CONCURRENTLY` must wait for, so it may not last; a little over `deadlock_timeout` (1 s by default), so
@@ -20,15 +19,24 @@ const TURN: Duration = Duration::from_millis(1200);
 /// How long a session for everybody may block for one.
 const BRIEF_TURN: Duration = Duration::from_millis(3);
 
+/// How soon a session that is being used is looked after again: batches that have queued up behind a JavaScript thread which
+/// has no time to send them, answers that are late.
+pub(super) const WATCH: Duration = Duration::from_millis(10);
+
 /// What a session is to do next.
 pub(super) enum Work {
-    Jobs(VecDeque<Job>),
+    /// Ask the server.
+    Ask(Job),
+    /// Find out what a failed batch has done.
+    Salvage(Failed),
     Wait(Wait),
-    /// Nothing until something changes, or this passes: with locks held it is time for a heartbeat then, else to look again.
-    Rest {
-        limit: Duration,
-        heartbeat: bool,
-    },
+    Heartbeat,
+    /// Nothing until something changes, or this has passed.
+    Rest(Duration),
+    /// The server has not answered a batch in time.
+    Overdue,
+    /// The session cannot be trusted any more.
+    GiveUp(Failed),
     /// Close: the slot is gone already.
     Leave,
 }
@@ -46,12 +54,17 @@ async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     let Some(session) = open(&manager, id, &changed).await else { return };
     let (unfinished, cause) = loop {
         let (unfinished, done) = match manager.next_work(id) {
-            Work::Jobs(mut jobs) => {
-                let done = work_off(&manager, id, &session, &mut jobs).await;
-                (jobs.into(), done)
+            Work::Ask(job) => (vec![job], ask(&manager, id, &session, job).await),
+            Work::Salvage(failed) => {
+                let done = salvage(&manager, id, &session, &failed).await;
+                (failed.jobs, done)
             }
             Work::Wait(wait) => (Vec::new(), wait_in_queue(&manager, id, &session, wait, &changed).await),
-            Work::Rest { limit, heartbeat } => (Vec::new(), rest(&session, &changed, limit, heartbeat).await),
+            Work::Heartbeat => (Vec::new(), heartbeat(&manager, id, &session).await),
+            Work::Rest(limit) => (Vec::new(), rest(&session, &changed, limit).await),
+            Work::Overdue if session.lane().has_unread() => (Vec::new(), rest(&session, &changed, WATCH).await),
+            Work::Overdue => (Vec::new(), Err(session.silent(ANSWER_LIMIT))),
+            Work::GiveUp(Failed { jobs, cause }) => (jobs, Err(cause)),
             Work::Leave => {
                 session.close().await;
                 return manager.left();
@@ -68,8 +81,8 @@ async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     }
 }
 
-async fn open(manager: &Manager, id: SessionId, changed: &Notify) -> Option<Session> {
-    let opening = Session::open(&manager.config, manager.settings.heartbeat);
+async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<Session> {
+    let opening = Session::open(&manager.config, manager.role(id)?, manager.settings.heartbeat);
     tokio::pin!(opening);
     let opened = loop {
         tokio::select! {
@@ -83,7 +96,13 @@ async fn open(manager: &Manager, id: SessionId, changed: &Notify) -> Option<Sess
     };
     match opened {
         Ok(session) => {
-            manager.opened(id);
+            let this = Arc::downgrade(manager);
+            session.lane().on_answer(move |answered| {
+                if let Some(manager) = this.upgrade() {
+                    manager.answered(id, answered, None);
+                }
+            });
+            manager.opened(id, session.lane());
             Some(session)
         }
         Err(cause) => {
@@ -93,44 +112,31 @@ async fn open(manager: &Manager, id: SessionId, changed: &Notify) -> Option<Sess
     }
 }
 
-/// Works off the jobs; those that are left when it fails have not been reported.
-async fn work_off(manager: &Manager, id: SessionId, session: &Session, jobs: &mut VecDeque<Job>) -> Result<(), Error> {
-    let steps: Vec<_> = jobs.iter().filter_map(|job| job.step()).collect();
-    if !steps.is_empty() {
-        let mut results = match session.run(&steps).await {
-            Ok(results) => results.into_iter(),
-            Err(Fault::Statement(error) | Fault::Lost(error)) => return Err(error),
-        };
-        manager.jobs_done(id, |done| {
-            jobs.retain(|&job| {
-                if job.step().is_none() {
-                    return true;
-                }
-                done(job, results.next().expect("BUG: a step without a result"));
-                false
-            });
-        });
-    }
-    while let Some(&job) = jobs.front() {
-        let result = match job {
-            Job::Holders { key, ticket } => session.holders(key).await.map(|holders| {
-                manager.answer(ticket, Answer::Holders(holders));
-                true
-            }),
-            Job::Probe { key } => session.is_contended(key).await,
-            Job::Inquire => inquire(manager, id, session).await,
-            Job::BriefWait { key, mode } => session.wait_turn(key, mode, BRIEF_TURN).await,
-            Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } => {
-                unreachable!("BUG: a step was left after the batch")
-            }
-        };
-        let result = match result {
-            Ok(answer) => Ok(answer),
-            Err(Fault::Statement(error)) => Err(error),
-            Err(Fault::Lost(cause)) => return Err(cause),
-        };
-        jobs.pop_front();
-        manager.jobs_done(id, |done| done(job, result));
+async fn ask(manager: &Manager, id: SessionId, session: &Session, job: Job) -> Result<(), Error> {
+    let result = match job {
+        Job::Holders { key, ticket } => session.holders(key).await.map(|holders| {
+            manager.answer(ticket, Answer::Holders(holders));
+            true
+        }),
+        Job::Probe { key } => session.is_contended(key).await,
+        Job::Inquire => inquire(manager, id, session).await,
+        Job::BriefWait { key, mode } => session.wait_turn(key, mode, BRIEF_TURN).await,
+        Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } => unreachable!("BUG: a step is no question"),
+    };
+    let result = match result {
+        Ok(answer) => Ok(answer),
+        Err(Fault::Statement(error)) => Err(error),
+        Err(Fault::Lost(cause)) => return Err(cause),
+    };
+    manager.jobs_done(id, [(job, result)]);
+    Ok(())
+}
+
+async fn salvage(manager: &Manager, id: SessionId, session: &Session, failed: &Failed) -> Result<(), Error> {
+    let steps: Vec<_> = failed.jobs.iter().filter_map(|job| job.step()).collect();
+    match session.salvage(&steps, &failed.cause).await {
+        Ok(results) => manager.jobs_done(id, failed.jobs.iter().copied().zip(results)),
+        Err(Fault::Statement(error) | Fault::Lost(error)) => return Err(error),
     }
     Ok(())
 }
@@ -170,18 +176,20 @@ async fn wait_in_queue(
     Ok(())
 }
 
-async fn rest(session: &Session, changed: &Notify, limit: Duration, heartbeat: bool) -> Result<(), Error> {
-    let wake = sleep_until((Instant::now() + limit).into());
+async fn rest(session: &Session, changed: &Notify, limit: Duration) -> Result<(), Error> {
     tokio::select! {
-        () = changed.notified() => return Ok(()),
-        cause = session.lost() => return Err(cause),
-        () = wake => {}
+        () = changed.notified() => Ok(()),
+        cause = session.lost() => Err(cause),
+        () = sleep(limit) => Ok(()),
     }
-    if !heartbeat {
-        return Ok(());
-    }
+}
+
+async fn heartbeat(manager: &Manager, id: SessionId, session: &Session) -> Result<(), Error> {
     match session.heartbeat().await {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            manager.heard(id);
+            Ok(())
+        }
         Err(Fault::Statement(cause) | Fault::Lost(cause)) => Err(cause),
     }
 }

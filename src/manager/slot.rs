@@ -1,11 +1,22 @@
 //! What the manager knows of one session: the work that waits for it and the locks that are on it.
 
+use super::ClientId;
 use crate::core::{Key, Mode, RequestId};
-use crate::pg::{Role, Step};
+use crate::error::Error;
+use crate::pg::{BatchId, Lane, Role, Step, ANSWER_LIMIT};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
+
+/// So many batches may be under way at a time: while the server works at one, the next is on its way.
+const MOST_BATCHES: usize = 3;
+/// A larger one would hold up what comes after it.
+const MOST_STEPS: usize = 1024;
+/// What comes within a turn of a caller's event loop goes out in this many batches or so, so that the server begins before the
+/// caller has come to its end; in batches of these sizes, as small ones cost the server more than they gain.
+const BATCHES_OF_A_TURN: usize = 3;
+const EARLY_BATCH: std::ops::RangeInclusive<usize> = 16..=256;
 
 /// Work for a session that ends soon.
 #[derive(Clone, Copy, Debug)]
@@ -34,18 +45,54 @@ pub(super) struct Wait {
     pub cancelled: bool,
 }
 
-/// A session as the manager sees it, from the decision to open it to its end.
+/// Steps that went out as one statement.
 #[derive(Debug)]
+struct Batch {
+    id: BatchId,
+    jobs: Vec<Job>,
+    sent: Instant,
+}
+
+/// Steps that may have been done, and why nobody knows.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub jobs: Vec<Job>,
+    pub cause: Error,
+}
+
+/// A session as the manager sees it, from the decision to open it to its end.
 pub(super) struct Slot {
     pub role: Role,
-    pub open: bool,
-    pub jobs: VecDeque<Job>,
+    /// The way to send batches, once the session is open.
+    pub lane: Option<Arc<Lane>>,
+    /// Who reads what the server says, unless it is the I/O thread.
+    pub reader: Option<ClientId>,
+    pub reading_is_offered: bool,
+    /// Steps that are to go out.
+    steps: VecDeque<Job>,
+    /// How many have come in the caller's current turn, and with how many a batch goes out before its end.
+    steps_of_turn: usize,
+    early_batch: usize,
+    batches: VecDeque<Batch>,
+    /// Other work, for which the session's task asks the server.
+    pub questions: VecDeque<Job>,
+    /// Batches of which the session's task has to find out what was done.
+    pub failed: VecDeque<Failed>,
+    /// An answer after which the session cannot be trusted.
+    pub doom: Option<Failed>,
     pub wait: Option<Wait>,
+    /// The wait is in the server's queue, and the session answers nothing else meanwhile.
+    pub is_waiting: bool,
     /// Keys that are locked on the session.
     pub held: usize,
     /// Tries that are queued or under way.
-    pub tries: usize,
+    tries: usize,
     pub idle_since: Instant,
+    /// When the server last said something.
+    pub heard: Instant,
+    /// Whether the session's task looks after it at short intervals, and whether there was something to look after.
+    is_watched: bool,
+    was_used: bool,
     pub changed: Arc<Notify>,
 }
 
@@ -53,24 +100,133 @@ impl Slot {
     pub fn new(role: Role, now: Instant) -> Slot {
         Slot {
             role,
-            open: false,
-            jobs: VecDeque::new(),
+            lane: None,
+            reader: None,
+            reading_is_offered: false,
+            steps: VecDeque::new(),
+            steps_of_turn: 0,
+            early_batch: *EARLY_BATCH.start(),
+            batches: VecDeque::new(),
+            questions: VecDeque::new(),
+            failed: VecDeque::new(),
+            doom: None,
             wait: None,
+            is_waiting: false,
             held: 0,
             tries: 0,
             idle_since: now,
+            heard: now,
+            is_watched: false,
+            was_used: false,
             changed: Arc::new(Notify::new()),
         }
     }
 
-    pub fn push(&mut self, job: Job) {
+    pub fn is_open(&self) -> bool {
+        self.lane.is_some()
+    }
+
+    /// Queues work; whether it is a step, which somebody has to send.
+    pub fn push(&mut self, job: Job) -> bool {
         if job.is_try() {
             self.tries += 1;
         }
-        self.jobs.push_back(job);
-        if self.jobs.len() == 1 {
+        if job.step().is_some() {
+            self.steps.push_back(job);
+            self.steps_of_turn += 1;
+            return true;
+        }
+        self.questions.push_back(job);
+        self.changed.notify_one();
+        false
+    }
+
+    /// Whether steps can go out now: not while the session waits in the server's queue, where it must be fetched from first.
+    fn can_send(&self) -> bool {
+        self.is_open() && !self.is_waiting && self.batches.len() < MOST_BATCHES
+    }
+
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// Sends the queued steps where that is better than to wait for the end of the caller's turn: at once where the server has
+    /// nothing to do, as the turn may be long.
+    pub fn send_early(&mut self) {
+        if self.batches.is_empty() || self.steps.len() >= self.early_batch {
+            self.send();
+        }
+    }
+
+    /// Sends the queued steps, as the caller's turn is over.
+    pub fn send_at_end_of_turn(&mut self) {
+        let even = self.steps_of_turn / BATCHES_OF_A_TURN;
+        self.early_batch = even.clamp(*EARLY_BATCH.start(), *EARLY_BATCH.end());
+        self.steps_of_turn = 0;
+        self.send();
+    }
+
+    /// Sends the queued steps, as far as it may.
+    pub fn send(&mut self) {
+        while self.has_steps() && self.can_send() {
+            let Some(lane) = &self.lane else { return };
+            let count = self.steps.len().min(MOST_STEPS);
+            let jobs: Vec<Job> = self.steps.drain(..count).collect();
+            let id = lane.send(jobs.iter().filter_map(|job| job.step()).collect());
+            let sent = Instant::now();
+            self.batches.push_back(Batch { id, jobs, sent });
+            self.idle_since = sent;
+        }
+        if self.has_steps() && self.is_waiting {
             self.changed.notify_one();
         }
+    }
+
+    /// Has the session's task look after it from now on: what is sent must be answered in time, what is queued be sent.
+    pub fn watch(&mut self) {
+        self.was_used = true;
+        if !self.is_watched {
+            self.is_watched = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether something is under way for which the session's task must look again soon.
+    pub fn is_busy(&self) -> bool {
+        self.has_steps() || !self.batches.is_empty()
+    }
+
+    /// Whether there has been something of the kind since it was asked last; if not, nobody looks again unless told to.
+    pub fn was_busy(&mut self) -> bool {
+        self.is_watched = std::mem::take(&mut self.was_used);
+        self.is_watched
+    }
+
+    /// The jobs of a batch that is answered.
+    pub fn take_batch(&mut self, id: BatchId) -> Option<Vec<Job>> {
+        let place = self.batches.iter().position(|batch| batch.id == id)?;
+        self.heard = Instant::now();
+        self.idle_since = self.heard;
+        self.batches.remove(place).map(|batch| batch.jobs)
+    }
+
+    /// Whether a batch should have been answered by now.
+    pub fn is_overdue(&self) -> bool {
+        self.batches.front().is_some_and(|batch| batch.sent.elapsed() >= ANSWER_LIMIT)
+    }
+
+    /// A job has an answer.
+    pub fn done(&mut self, job: Job) {
+        if job.is_try() {
+            self.tries -= 1;
+        }
+    }
+
+    /// All work that has not been reported.
+    pub fn into_jobs(self) -> impl Iterator<Item = Job> {
+        let failed = self.failed.into_iter().chain(self.doom).flat_map(|failed| failed.jobs);
+        let batches = self.batches.into_iter().flat_map(|batch| batch.jobs);
+        failed.chain(batches).chain(self.steps).chain(self.questions)
     }
 
     /// Locks on the session, now or soon.
@@ -85,7 +241,7 @@ impl Slot {
 }
 
 impl Job {
-    pub fn is_try(self) -> bool {
+    fn is_try(self) -> bool {
         matches!(self, Job::Retry { .. } | Job::Step(Step::Try { .. } | Step::Cycle { .. }))
     }
 

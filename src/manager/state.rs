@@ -13,6 +13,7 @@ use crate::core::{Key, OwnerId, RequestId, SessionId};
 use crate::error::Error;
 use crate::pg::Role;
 use foldhash::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(super) struct State {
     pub contended: HashMap<Key, Instant>,
     /// Until then no wait session is opened, as one could not be.
     pub wait_sessions_paused: Option<Instant>,
+    /// Sessions that have steps to send.
+    pub unsent: Vec<SessionId>,
     /// Sessions to be started once the state is unlocked.
     pub to_open: Vec<SessionId>,
     pub start_retrying: bool,
@@ -45,7 +48,6 @@ pub(super) struct State {
     awaiting_silence: Vec<RequestId>,
     /// Sessions that are taking leave of the server.
     leaving: usize,
-    sessions_begun: u64,
     epoch: Instant,
 }
 
@@ -59,6 +61,7 @@ impl State {
             retries: Retries::default(),
             contended: HashMap::default(),
             wait_sessions_paused: None,
+            unsent: Vec::new(),
             to_open: Vec::new(),
             start_retrying: false,
             rings: Rings::default(),
@@ -69,7 +72,6 @@ impl State {
             closing: HashMap::default(),
             awaiting_silence: Vec::new(),
             leaving: 0,
-            sessions_begun: 0,
             epoch: Instant::now(),
         }
     }
@@ -155,11 +157,27 @@ impl State {
     }
 
     pub fn open_owner(&mut self, owner: OwnerId, mailbox: &Arc<Mailbox>) {
-        self.mailboxes.entry(mailbox.client).or_insert_with(|| Arc::clone(mailbox));
+        if !self.mailboxes.contains_key(&mailbox.client) {
+            self.stop_reading();
+            self.mailboxes.insert(mailbox.client, Arc::clone(mailbox));
+        }
         self.owners.insert(owner, mailbox.client);
         for ticket in std::mem::take(&mut self.awaiting_silence) {
             self.post(ticket, Answer::Closed);
         }
+    }
+
+    pub fn mailbox(&self, client: ClientId) -> Option<&Arc<Mailbox>> {
+        self.mailboxes.get(&client)
+    }
+
+    /// The mailbox of the one client there is.
+    pub fn only_mailbox(&self) -> Option<&Arc<Mailbox>> {
+        self.mailboxes.values().next().filter(|_| self.mailboxes.len() == 1)
+    }
+
+    pub fn is_only_client(&self, client: ClientId) -> bool {
+        self.only_mailbox().is_some_and(|mailbox| mailbox.client == client)
     }
 
     /// Whether some owner may still call.
@@ -214,10 +232,18 @@ impl State {
         self.tell_silence();
     }
 
+    /// The server has said something on this session.
+    pub fn heard(&mut self, id: SessionId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.heard = Instant::now();
+        }
+    }
+
     /// Makes room for a new session.
     pub fn begin_session(&mut self, role: Role) -> SessionId {
-        self.sessions_begun += 1;
-        let id = SessionId(self.sessions_begun);
+        // Clients name sessions of all managers.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
         self.slots.insert(id, Slot::new(role, Instant::now()));
         self.to_open.push(id);
         id
@@ -254,10 +280,11 @@ impl State {
     pub fn lost(&mut self, id: SessionId, unfinished: Vec<Job>, cause: &Error) {
         let Some(slot) = self.drop_session(id) else { return };
         self.event(Some(cause), |table, now| table.session_lost(id, now));
-        for job in unfinished.into_iter().chain(slot.jobs) {
+        let wait = slot.wait;
+        for job in unfinished.into_iter().chain(slot.into_jobs()) {
             self.job_failed(job, cause);
         }
-        if let Some(wait) = slot.wait {
+        if let Some(wait) = wait {
             self.wait_failed(wait, cause);
         }
         self.tell_silence();
@@ -269,7 +296,7 @@ impl State {
         let other_main = self
             .slots
             .iter()
-            .filter(|(_, slot)| slot.role == Role::Main && slot.open)
+            .filter(|(_, slot)| slot.role == Role::Main && slot.is_open())
             .min_by_key(|(_, slot)| slot.load())
             .map(|(&id, _)| id);
         match other_main {
@@ -278,10 +305,9 @@ impl State {
                 if self.main.is_none() {
                     self.main = Some(other);
                 }
-                if let Some(other) = self.slots.get_mut(&other) {
-                    slot.jobs.into_iter().for_each(|job| other.push(job));
-                }
-                if let Some(wait) = slot.wait {
+                let wait = slot.wait;
+                slot.into_jobs().for_each(|job| self.push_or_fail(other, job));
+                if let Some(wait) = wait {
                     let now = Instant::now();
                     self.wait_sessions_paused = Some(now + Duration::from_secs(1));
                     self.retry_later(wait.key, wait.mode, None);
@@ -291,10 +317,11 @@ impl State {
                 }
             }
             None => {
-                for job in slot.jobs {
+                let wait = slot.wait;
+                for job in slot.into_jobs() {
                     self.job_failed(job, cause);
                 }
-                if let Some(wait) = slot.wait {
+                if let Some(wait) = wait {
                     self.wait_failed(wait, cause);
                 }
             }

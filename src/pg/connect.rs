@@ -1,14 +1,11 @@
 //! The way to the server: a socket, found by name or path, and encrypted where that is asked for.
 
 use super::config::Host;
-use super::tls::{Encrypted, Encryption, Secure};
+use super::socket::Socket;
+use super::tls::Secure;
 use crate::error::{Error, Peer};
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{ready, Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -44,29 +41,35 @@ impl Route {
     }
 
     /// Connects, in plain text yet.
-    async fn reach(&self) -> Result<Stream, Error> {
+    async fn reach(&self) -> Result<Reached, Error> {
         let reached = match &self.endpoint {
             Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(|stream| {
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Ok(Reached::Tcp(stream))
             }),
             #[cfg(unix)]
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Reached::Unix),
         };
         reached.map_err(|error| Error::system(&error, Some(self.peer())))
     }
 
     /// Encrypts what was reached, if it is to be.
-    async fn secure(&self, reached: Stream) -> Result<Socket, Error> {
-        let stream = match (reached, &self.secure) {
-            (Stream::Tcp(stream), Some(secure)) => {
-                let encrypted = secure.connect(stream).await.map_err(|error| error.at(&self.peer()))?;
-                Stream::Tls(Box::new(encrypted))
+    async fn secure(&self, reached: Reached) -> Result<Socket, Error> {
+        match (reached, &self.secure) {
+            (Reached::Tcp(stream), Some(secure)) => {
+                secure.connect(stream).await.map(Socket::from).map_err(|error| error.at(&self.peer()))
             }
-            (reached, _) => reached,
-        };
-        Ok(Socket::from(stream))
+            (Reached::Tcp(stream), None) => Ok(Socket::from(stream)),
+            #[cfg(unix)]
+            (Reached::Unix(stream), _) => Ok(Socket::from(stream)),
+        }
     }
+}
+
+enum Reached {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
 }
 
 /// Connects to the first address of the host that answers, and leaves each of them its part of the time.
@@ -113,79 +116,5 @@ async fn resolve(host: &Host) -> Result<Vec<Endpoint>, Error> {
     match tokio::net::lookup_host((host.name.as_str(), host.port)).await {
         Ok(found) => Ok(found.map(Endpoint::Tcp).collect()),
         Err(error) => Err(Error::new("ENOTFOUND", format!("ENOTFOUND {}: {error}", host.name)).at(&host.peer())),
-    }
-}
-
-/// A connected socket. To shut it down is to say goodbye and to wait until the server has closed its side: then the server
-/// has done with the connection, be it a session whose locks are given up or a request to cancel.
-pub(super) struct Socket {
-    stream: Stream,
-    is_shut_down: bool,
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Tls(Box<Encrypted>),
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
-impl From<Stream> for Socket {
-    fn from(stream: Stream) -> Socket {
-        Socket { stream, is_shut_down: false }
-    }
-}
-
-impl Socket {
-    /// How it is encrypted, if it is.
-    pub fn encryption(&self) -> Option<&Encryption> {
-        match &self.stream {
-            Stream::Tls(stream) => Some(stream.encryption()),
-            _ => None,
-        }
-    }
-}
-
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.stream {
-            Stream::Tcp($stream) => $call,
-            Stream::Tls($stream) => $call,
-            #[cfg(unix)]
-            Stream::Unix($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_shut_down {
-            ready!(delegate!(self, stream => Pin::new(stream).poll_shutdown(cx)))?;
-            self.is_shut_down = true;
-        }
-        loop {
-            let mut rest = [0; 256];
-            let mut rest = ReadBuf::new(&mut rest);
-            match ready!(self.as_mut().poll_read(cx, &mut rest)) {
-                // A reset is an end as well.
-                Ok(()) if rest.filled().is_empty() => return Poll::Ready(Ok(())),
-                Err(_) => return Poll::Ready(Ok(())),
-                Ok(()) => {}
-            }
-        }
     }
 }

@@ -1,14 +1,16 @@
 //! How a session comes to be: the hosts of the config are tried in turn until one of them will do.
 
 use super::config::{ConnectConfig, Host, Server, Target};
-use super::connect::{self, part_of, Route, Socket};
+use super::connect::{self, part_of, Route};
+use super::lane::Lane;
 use super::passwords;
 use super::pooler;
-use super::session::Session;
+use super::session::{Role, Session};
 use super::setup;
+use super::socket::Socket;
 use super::sql;
 use super::start::start;
-use super::tls::Tls;
+use super::tls::{Established, Tls};
 use crate::error::{Error, Peer};
 use crate::notice;
 use std::time::Duration;
@@ -24,7 +26,7 @@ impl Session {
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
-    pub async fn open(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
+    pub async fn open(config: &ConnectConfig, role: Role, heartbeat: Duration) -> Result<Session, Error> {
         let deadline = Instant::now() + config.connect_timeout;
         let tls = load_tls(config, deadline).await?;
         let rounds = config.target.rounds();
@@ -34,7 +36,7 @@ impl Session {
             for host in &config.hosts {
                 let time = part_of(deadline, left);
                 left -= 1;
-                let attempt = Attempt { config, tls: tls.as_ref(), host, target, heartbeat };
+                let attempt = Attempt { config, tls: tls.as_ref(), host, target, role, heartbeat };
                 match attempt.open_within(time).await {
                     Ok(session) => return Ok(session),
                     Err(error) if error.leaves_other_hosts() => reasons.push(error),
@@ -65,6 +67,7 @@ struct Attempt<'a> {
     tls: Option<&'a Tls>,
     host: &'a Host,
     target: Target,
+    role: Role,
     heartbeat: Duration,
 }
 
@@ -92,29 +95,27 @@ impl Attempt<'_> {
     }
 
     async fn open_on(&self, route: Route, socket: Socket) -> Result<Session, Error> {
-        let Attempt { config, host, target, heartbeat, .. } = *self;
+        let Attempt { config, host, target, role, heartbeat, .. } = *self;
         let password = passwords::of(config, host).await;
-        let encryption = socket.encryption().map_or("no TLS", |encryption| encryption.version);
-        let (client, ended, connection) = start(config, &password, socket).await?;
-        let prepare = |text| client.prepare(text);
+        let encryption = socket.encryption().cloned();
+        let (lane, socket) = Lane::new(socket);
+        let (client, ended, connection) =
+            start(config, &password, socket, Established::by(encryption.as_ref())).await?;
         // One round trip for all of it: the requests are sent before the first answer is awaited.
-        let (found, prepared) = tokio::join!(setup::set_up(&client, config, heartbeat), async {
-            tokio::try_join!(
-                prepare(sql::BATCH),
-                prepare(sql::SINGLE[0]),
-                prepare(sql::SINGLE[1]),
-                prepare(sql::SINGLE[2]),
-                prepare(sql::SINGLE[3]),
-                prepare(sql::wait(1)),
-                prepare(sql::wait(2)),
-            )
+        let (found, wait) = tokio::join!(setup::set_up(&client, config, heartbeat), async {
+            if role == Role::Main {
+                return Ok(None);
+            }
+            let (single, pair) = tokio::try_join!(client.prepare(sql::wait(1)), client.prepare(sql::wait(2)))?;
+            Ok(Some([single, pair]))
         });
         let (pid, server): (i32, Server) = found?;
         notice::trace(|| {
             let Peer { address, port } = route.peer();
             let port = port.map_or(String::new(), |port| format!(":{port}"));
             let kind = if server.is_standby { ", a standby" } else { "" };
-            format!("backend {pid}: connected to {address}{port} as {}, {encryption}{kind}", config.user)
+            let version = encryption.as_ref().map_or("no TLS", |encryption| encryption.version);
+            format!("backend {pid}: connected to {address}{port} as {}, {version}{kind}", config.user)
         });
         target.accept(server)?;
         if server.is_standby && !target.wants_standby() {
@@ -126,10 +127,9 @@ impl Attempt<'_> {
             pooler::give_back(&client, pid).await;
             return Err(Error::transaction_pooling());
         }
-        let (batch, single0, single1, single2, single3, wait1, wait2) =
-            prepared.map_err(|error| pooler::recognize(Error::from(error)))?;
-        let single = [single0, single1, single2, single3];
-        Ok(Session { client, cancel, route, pid, batch, single, wait: [wait1, wait2], ended, connection })
+        let wait = wait.map_err(|error: tokio_postgres::Error| pooler::recognize(Error::from(error)))?;
+        lane.open(pid);
+        Ok(Session { client, cancel, route, pid, lane, wait, ended, connection })
     }
 }
 

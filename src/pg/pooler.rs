@@ -57,7 +57,8 @@ impl Probe<'_> {
     pub async fn shares_sessions(&self, ours: &Client, pid: i32) -> bool {
         let probe = async {
             let socket = self.route.connect().await.ok()?;
-            let (other, _ended, _running) = start(self.config, self.password, socket).await.ok()?;
+            let established = Established::by(socket.encryption());
+            let (other, _ended, _running) = start(self.config, self.password, socket, established).await.ok()?;
             let mut seen = None;
             for pause in PAUSES {
                 sleep(Duration::from_millis(pause)).await;

@@ -1,20 +1,23 @@
-//! One connection that holds locks: work off batches, wait for a lock, be cancelled, be lost.
+//! One connection that holds locks: wait for a lock, be cancelled, be lost. Batches have a way of their own ([`Lane`]).
 //!
 //! A session knows nothing of who wants its locks. Its one invariant: what it reports as taken is held by the backend
 //! that it began with; where it cannot tell any more it calls itself lost.
 
 use super::connect::Route;
 use super::holder::Holder;
+use super::lane::Lane;
 use super::pooler;
 use super::setup::ANSWER_LIMIT;
 use super::sql::{self, Action};
 use super::start::Running;
+use super::steps::Step;
 use super::tls::Established;
 use crate::core::{Key, Mode};
 use crate::error::Error;
 use crate::notice;
 use std::collections::HashSet;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -29,45 +32,6 @@ pub enum Role {
     Main,
     /// Waits in the server's queue for one key, then is its home.
     Wait,
-}
-
-/// A unit of work that never blocks. Keys within one batch do not repeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Take the key if it is free. Answer: whether it was.
-    Try {
-        /// The key.
-        key: Key,
-        /// The mode to take it in.
-        mode: Mode,
-    },
-    /// Give the key up. Answer: whether it was held.
-    Release {
-        /// The key.
-        key: Key,
-        /// Held exclusively.
-        exclusive: bool,
-        /// Held shared.
-        shared: bool,
-    },
-    /// Give the key up and try for it again. Answer: whether it was free.
-    Cycle {
-        /// The key.
-        key: Key,
-        /// Held exclusively.
-        exclusive: bool,
-        /// Held shared.
-        shared: bool,
-        /// The mode to try for.
-        mode: Mode,
-    },
-    /// Keep the key shared only. Answer: `true`.
-    Downgrade {
-        /// The key, held exclusively.
-        key: Key,
-        /// Whether it is not held shared yet.
-        take_shared: bool,
-    },
 }
 
 /// How work on a session fails.
@@ -94,14 +58,20 @@ pub struct Session {
     pub(super) cancel: CancelToken,
     pub(super) route: Route,
     pub(super) pid: i32,
-    pub(super) batch: Statement,
-    pub(super) single: [Statement; 4],
-    pub(super) wait: [Statement; 2],
+    pub(super) lane: Arc<Lane>,
+    /// The statements that wait, of a session that does so again and again.
+    pub(super) wait: Option<[Statement; 2]>,
     pub(super) ended: watch::Receiver<Option<Error>>,
     pub(super) connection: Running,
 }
 
 impl Session {
+    /// The way to send batches.
+    #[must_use]
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
     /// Resolves when the connection has ended by itself, to the reason.
     ///
     /// # Cancel safety
@@ -110,29 +80,6 @@ impl Session {
         let mut ended = self.ended.clone();
         let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
         reason.unwrap_or_else(|| Error::new("ECONNRESET", "the connection has ended"))
-    }
-
-    /// Works off a batch in one round trip; one answer a step, in their order.
-    ///
-    /// # Errors
-    /// Of a step: the server's, where that step was not done. [`Fault::Lost`]: nothing is known of any of them.
-    ///
-    /// # Cancel safety
-    /// None: a dropped batch may have taken locks.
-    pub async fn run(&self, steps: &[Step]) -> Result<Vec<Result<bool, Error>>, Fault> {
-        let mut rows = Vec::with_capacity(steps.len());
-        for step in steps {
-            push_rows(step, &mut rows);
-        }
-        self.trace(|| describe(&rows));
-        match self.run_rows(&rows).await {
-            Ok(done) => {
-                let mut done = done.into_iter();
-                Ok(steps.iter().map(|step| Ok(step_answer(step, &mut done))).collect())
-            }
-            Err(Fault::Statement(error)) => self.salvage(steps, &error).await,
-            Err(lost) => Err(lost),
-        }
     }
 
     /// One turn of waiting for a lock in the server's queue: whether it was granted within `turn`.
@@ -144,11 +91,23 @@ impl Session {
     /// None: call [`Session::cancel`] and await the turn; it may have been granted.
     pub async fn wait_turn(&self, key: Key, mode: Mode, turn: Duration) -> Result<bool, Fault> {
         let (high, low) = key.halves();
-        let statement = &self.wait[usize::from(key.space() == 2)];
         let (exclusive, limit) = (mode == Mode::Exclusive, turn.as_millis().to_string());
         self.trace(|| format!("wait for {key} {mode}"));
-        let parameters: [&(dyn ToSql + Sync); 5] = [&high, &low, &exclusive, &limit, &self.pid];
-        match self.answer(turn + ANSWER_LIMIT, self.client.query_one(statement, &parameters)).await {
+        let asked = async {
+            if let Some(statements) = &self.wait {
+                let parameters: [&(dyn ToSql + Sync); 5] = [&high, &low, &exclusive, &limit, &self.pid];
+                return self.client.query_one(&statements[usize::from(key.space() == 2)], &parameters).await;
+            }
+            let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+                (&high, Type::INT4),
+                (&low, Type::INT4),
+                (&exclusive, Type::BOOL),
+                (&limit, Type::TEXT),
+                (&self.pid, Type::INT4),
+            ];
+            self.client.query_typed_one(sql::wait(key.space()), &parameters).await
+        };
+        match self.answer(turn + ANSWER_LIMIT, asked).await {
             Ok(row) => self.verify_backend(&row).map(|()| true),
             // Out of time or cancelled, but perhaps in the very moment of the grant: session locks outlive the statement.
             Err(Fault::Statement(error))
@@ -228,39 +187,15 @@ impl Session {
         self.answer(ANSWER_LIMIT, self.client.query_typed(statement, &parameters)).await
     }
 
-    async fn run_rows(&self, rows: &[(Action, Key)]) -> Result<Vec<bool>, Fault> {
-        if let [(action, key @ Key::Pair(..))] = rows {
-            if let Some(statement) = self.single.get(usize::from(action.code(key.space()).unsigned_abs())) {
-                let (high, low) = key.halves();
-                let row =
-                    self.answer(ANSWER_LIMIT, self.client.query_one(statement, &[&high, &low, &self.pid])).await?;
-                self.verify_backend(&row)?;
-                return Ok(vec![decode(row.try_get(1))?]);
-            }
-        }
-        let mut actions = Vec::with_capacity(rows.len());
-        let mut highs = Vec::with_capacity(rows.len());
-        let mut lows = Vec::with_capacity(rows.len());
-        for (action, key) in rows {
-            let (high, low) = key.halves();
-            actions.push(action.code(key.space()));
-            highs.push(high);
-            lows.push(low);
-        }
-        let parameters: [&(dyn ToSql + Sync); 4] = [&actions, &highs, &lows, &self.pid];
-        let row = self.answer(ANSWER_LIMIT, self.client.query_one(&self.batch, &parameters)).await?;
-        self.verify_backend(&row)?;
-        let done: Vec<bool> = decode(row.try_get(1))?;
-        if done.len() == rows.len() {
-            Ok(done)
-        } else {
-            Err(Fault::Lost(Error::new("08P01", "the server answered another number of steps than it was asked")))
-        }
-    }
-
     /// A failed batch may have done some of its steps, as session locks survive the failed statement: finds out which,
-    /// and does the releases that are left.
-    async fn salvage(&self, steps: &[Step], error: &Error) -> Result<Vec<Result<bool, Error>>, Fault> {
+    /// and does the releases that are left. One answer a step, in their order; `error` is that of the statement.
+    ///
+    /// # Errors
+    /// Of a step: the statement's, where that step was not done. [`Fault::Lost`]: nothing is known of any of them.
+    ///
+    /// # Cancel safety
+    /// None: some of the releases may be done.
+    pub async fn salvage(&self, steps: &[Step], error: &Error) -> Result<Vec<Result<bool, Error>>, Fault> {
         let held = self.held().await?;
         let mut rest = Vec::new();
         let answers = steps
@@ -271,7 +206,7 @@ impl Session {
                 Step::Cycle { key, exclusive, shared, .. } | Step::Release { key, exclusive, shared } => {
                     let left = |mode, taken| taken && held.contains(&(key, mode));
                     let (exclusive, shared) = (left(Mode::Exclusive, exclusive), left(Mode::Shared, shared));
-                    push_rows(&Step::Release { key, exclusive, shared }, &mut rest);
+                    Step::Release { key, exclusive, shared }.push_rows(&mut rest);
                     if matches!(step, Step::Release { .. }) {
                         Ok(true)
                     } else {
@@ -282,7 +217,7 @@ impl Session {
                     let (exclusive, shared) =
                         (held.contains(&(key, Mode::Exclusive)), held.contains(&(key, Mode::Shared)));
                     if exclusive && shared {
-                        push_rows(&Step::Release { key, exclusive, shared: false }, &mut rest);
+                        Step::Release { key, exclusive, shared: false }.push_rows(&mut rest);
                     }
                     if shared {
                         Ok(true)
@@ -294,9 +229,25 @@ impl Session {
             .collect();
         if !rest.is_empty() {
             // A lock that cannot be given back goes with its session.
-            self.run_rows(&rest).await.map_err(Fault::into_loss)?;
+            self.run(&rest).await.map_err(Fault::into_loss)?;
         }
         Ok(answers)
+    }
+
+    async fn run(&self, rows: &[(Action, Key)]) -> Result<(), Fault> {
+        let actions: Vec<i16> = rows.iter().map(|(action, key)| action.code(key.space())).collect();
+        let (highs, lows): (Vec<i32>, Vec<i32>) = rows.iter().map(|(_, key)| key.halves()).unzip();
+        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&actions, Type::INT2_ARRAY),
+            (&highs, Type::INT4_ARRAY),
+            (&lows, Type::INT4_ARRAY),
+            (&self.pid, Type::INT4),
+        ];
+        let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(sql::BATCH, &parameters)).await?;
+        match decode::<Option<Vec<bool>>>(row.try_get(0))? {
+            Some(_) => Ok(()),
+            None => Err(Fault::Lost(Error::transaction_pooling())),
+        }
     }
 
     async fn held(&self) -> Result<HashSet<(Key, Mode)>, Fault> {
@@ -315,21 +266,33 @@ impl Session {
         limit: Duration,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Fault> {
-        match timeout(limit, work).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if error.is_closed() => Err(Fault::Lost(self.lost().await)),
-            Ok(Err(error)) => {
+        tokio::pin!(work);
+        let answer = loop {
+            match timeout(limit, &mut work).await {
+                Ok(answer) => break answer,
+                // It has answered, and whoever reads for us is late.
+                Err(_) if self.lane.has_unread() => {}
+                Err(_) => return Err(Fault::Lost(self.silent(limit))),
+            }
+        };
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(error) if error.is_closed() => Err(Fault::Lost(self.lost().await)),
+            Err(error) => {
                 let error = pooler::recognize(Error::from(error));
                 match error.server() {
                     Some(server) if server.severity == "ERROR" => Err(Fault::Statement(error)),
                     _ => Err(Fault::Lost(error)),
                 }
             }
-            Err(_) => {
-                let message = format!("ETIMEDOUT: the server has not answered for {} ms", limit.as_millis());
-                Err(Fault::Lost(Error::new("ETIMEDOUT", message).at(&self.route.peer())))
-            }
         }
+    }
+
+    /// Why a session is given up that has not answered for so long.
+    #[must_use]
+    pub fn silent(&self, limit: Duration) -> Error {
+        let message = format!("ETIMEDOUT: the server has not answered for {} ms", limit.as_millis());
+        Error::new("ETIMEDOUT", message).at(&self.route.peer())
     }
 
     pub(super) fn verify_backend(&self, row: &Row) -> Result<(), Fault> {
@@ -337,60 +300,6 @@ impl Session {
             Ok(())
         } else {
             Err(Fault::Lost(Error::transaction_pooling()))
-        }
-    }
-}
-
-/// A batch, to be read.
-fn describe(rows: &[(Action, Key)]) -> String {
-    let described: Vec<String> = rows.iter().map(|(action, key)| format!("{action} {key}")).collect();
-    described.join(", ")
-}
-
-fn push_rows(step: &Step, rows: &mut Vec<(Action, Key)>) {
-    let mut push_release = |key, exclusive, shared| {
-        if exclusive {
-            rows.push((Action::Unlock(Mode::Exclusive), key));
-        }
-        if shared {
-            rows.push((Action::Unlock(Mode::Shared), key));
-        }
-    };
-    match *step {
-        Step::Try { key, mode } => rows.push((Action::Try(mode), key)),
-        Step::Release { key, exclusive, shared } => push_release(key, exclusive, shared),
-        Step::Cycle { key, exclusive, shared, mode } => {
-            push_release(key, exclusive, shared);
-            rows.push((Action::Try(mode), key));
-        }
-        Step::Downgrade { key, take_shared } => {
-            if take_shared {
-                rows.push((Action::LockShared, key));
-            }
-            rows.push((Action::Unlock(Mode::Exclusive), key));
-        }
-    }
-}
-
-fn step_answer(step: &Step, done: &mut impl Iterator<Item = bool>) -> bool {
-    let mut next = || done.next().expect("BUG: a step without a row");
-    match *step {
-        Step::Try { .. } => next(),
-        Step::Release { exclusive, shared, .. } => {
-            let exclusive = !exclusive || next();
-            let shared = !shared || next();
-            exclusive && shared
-        }
-        Step::Cycle { exclusive, shared, .. } => {
-            for _ in 0..usize::from(exclusive) + usize::from(shared) {
-                next();
-            }
-            next()
-        }
-        Step::Downgrade { take_shared, .. } => {
-            let taken = !take_shared || next();
-            let given_up = next();
-            taken && given_up
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 /// The server must not give a lock of a silent client to the next before that client has told its holder. The client
 /// takes a heartbeat and this to do so.
-pub(super) const ANSWER_LIMIT: Duration = Duration::from_millis(4800);
+pub const ANSWER_LIMIT: Duration = Duration::from_millis(4800);
 
 /// Sets the session up; the process id of its backend, and what kind of server that is.
 ///

@@ -30,6 +30,13 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Where [`SINGLE`] has a statement for this action alone.
+    pub fn single(self, space: i16) -> Option<usize> {
+        usize::try_from(self.code(space)).ok().filter(|&code| code < SINGLE.len())
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -43,10 +50,10 @@ impl fmt::Display for Action {
 }
 
 /// Any number of actions in one round trip: `$1` codes, `$2` and `$3` the halves of the keys. Rows are worked off in
-/// order. The backend's process id shows whether the session still has the backend that it began with; nothing is done in
-/// any other than `$4`.
+/// order. The session must still have the backend that it began with, `$4`: in any other nothing is done, and the answer
+/// is null.
 pub(super) const BATCH: &str = "\
-SELECT pg_backend_pid(), array_agg(CASE action \
+SELECT array_agg(CASE action \
  WHEN 0 THEN pg_try_advisory_lock(high, low) \
  WHEN 1 THEN pg_try_advisory_lock_shared(high, low) \
  WHEN 2 THEN pg_advisory_unlock(high, low) \
@@ -59,12 +66,12 @@ SELECT pg_backend_pid(), array_agg(CASE action \
  WHEN 12 THEN pg_advisory_lock_shared((high::int8 << 32) | (low::int8 & 4294967295)) IS NOT NULL \
  END) FROM unnest($1::int2[], $2::int4[], $3::int4[]) AS steps(action, high, low) WHERE pg_backend_pid() = $4::int4";
 
-/// Single actions on a pair, in the order of the codes 0 to 3: cheaper than a batch of one.
+/// Single actions on a pair, in the order of the codes 0 to 3: cheaper than a batch of one. In backend `$3` only.
 pub(super) const SINGLE: [&str; 4] = [
-    "SELECT pg_backend_pid(), CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock($1::int4, $2::int4) END",
-    "SELECT pg_backend_pid(), CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock_shared($1::int4, $2::int4) END",
-    "SELECT pg_backend_pid(), CASE WHEN pg_backend_pid() = $3 THEN pg_advisory_unlock($1::int4, $2::int4) END",
-    "SELECT pg_backend_pid(), CASE WHEN pg_backend_pid() = $3 THEN pg_advisory_unlock_shared($1::int4, $2::int4) END",
+    "SELECT CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock($1::int4, $2::int4) END",
+    "SELECT CASE WHEN pg_backend_pid() = $3 THEN pg_try_advisory_lock_shared($1::int4, $2::int4) END",
+    "SELECT CASE WHEN pg_backend_pid() = $3 THEN pg_advisory_unlock($1::int4, $2::int4) END",
+    "SELECT CASE WHEN pg_backend_pid() = $3 THEN pg_advisory_unlock_shared($1::int4, $2::int4) END",
 ];
 
 /// Takes a lock however long it takes, within `lock_timeout` (`$4`, for this statement only). `$1` and `$2` are the halves

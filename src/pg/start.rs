@@ -1,10 +1,10 @@
 //! The start of the protocol on a connected socket.
 
 use super::config::{ChannelBinding, ConnectConfig};
-use super::connect::Socket;
 use super::passwords::Given;
 use super::tls::Established;
 use crate::error::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::{self, SslMode, SslNegotiation};
@@ -20,11 +20,12 @@ impl Drop for Running {
     }
 }
 
-/// Starts the protocol on a connected socket and leaves the connection running.
+/// Starts the protocol on a connected socket and leaves the connection running. `established`: what of TLS is there.
 pub(super) async fn start(
     config: &ConnectConfig,
     password: &Given,
-    socket: Socket,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    established: Established,
 ) -> Result<(Client, watch::Receiver<Option<Error>>, Running), Error> {
     let mut protocol = tokio_postgres::Config::new();
     protocol.user(&config.user).dbname(&config.database).application_name(&config.application_name);
@@ -41,8 +42,7 @@ pub(super) async fn start(
         ChannelBinding::Prefer => config::ChannelBinding::Prefer,
         ChannelBinding::Require => config::ChannelBinding::Require,
     });
-    let end_point = socket.encryption().and_then(|encryption| encryption.end_point.clone());
-    let (client, connection) = protocol.connect_raw(socket, Established { end_point }).await.map_err(|error| {
+    let (client, connection) = protocol.connect_raw(socket, established).await.map_err(|error| {
         let has_reason = std::error::Error::source(&error).is_some();
         match (password, Error::from(error)) {
             // The client itself gives up where the server asks for what it has not got.

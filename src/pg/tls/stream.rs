@@ -63,8 +63,14 @@ impl AsyncWrite for Encrypted {
 /// Tells `tokio_postgres` that nothing of TLS is left to be done: the stream is encrypted already, or is not to be.
 #[derive(Default)]
 pub(in crate::pg) struct Established {
-    /// See [`Encryption::end_point`].
-    pub end_point: Option<Vec<u8>>,
+    end_point: Option<Vec<u8>>,
+}
+
+impl Established {
+    /// Of a stream that is encrypted so.
+    pub fn by(encryption: Option<&Encryption>) -> Established {
+        Established { end_point: encryption.and_then(|encryption| encryption.end_point.clone()) }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Established {
