@@ -3,6 +3,7 @@
 // Contract 1: one owner per advisoryLock(connectionString), whose holds stack. The public face of index.d.ts.
 
 const { EventEmitter } = require('node:events')
+const { Call } = require('./lib/call.js')
 const core = require('./lib/client.js')
 const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
@@ -31,33 +32,23 @@ class StackedLocks extends Locks {
     this.#client = client
   }
 
-  static toLocked = (locks, hold) =>
-    toUnlockFunction(hold, () => {
-      // Whoever asks for this very hold is told of its loss here, and not again by `unlock()`.
-      if (hold.error) locks.#client.takeLoss(locks.#name)
-      return hold.release()
-    })
+  static toLocked = (_, hold) => toUnlockFunction(hold)
 
   static toTried = (_, hold) => hold !== undefined
 
   unlock() {
-    return new Promise((resolve, reject) => {
-      const ticket = core.newNumber()
-      core.expect(ticket, (kind, request, error) => {
-        if (kind === core.RELEASED) {
-          core.holds.get(request)?.giveUp()
-          resolve(true)
-        } else if (kind === core.NOT_HELD) {
-          const loss = this.#client.takeLoss(this.#name)
-          if (loss) reject(loss)
-          else resolve(false)
-        } else {
-          reject(error)
-        }
-      })
-      const { high, low, flags } = this.key
-      core.open(this.owner.native.releaseLatest(high, low, flags | this.how, ticket))
-    })
+    const unlocking = new Unlocking(this)
+    const ticket = core.newNumber()
+    core.expect(ticket, unlocking)
+    const { high, low, flags } = this.key
+    core.open(this.owner.native.releaseLatest(high, low, flags | this.how, ticket))
+    return unlocking.promise
+  }
+
+  release(hold) {
+    // Whoever asks for this very hold is told of its loss here, and not again by `unlock()`.
+    if (hold.error) this.takeLoss()
+    return hold.release()
   }
 
   onLost(error, isScoped) {
@@ -65,8 +56,34 @@ class StackedLocks extends Locks {
     else this.#client.noteLoss(this.#name, error)
   }
 
+  /** A loss that no `unlock()` has told yet. */
+  takeLoss() {
+    return this.#client.takeLoss(this.#name)
+  }
+
   get #name() {
     return `${this.key.high} ${this.key.low} ${this.key.flags | this.how}`
+  }
+}
+
+/** An `unlock()` that has not been answered yet. */
+class Unlocking extends Call {
+  constructor(locks) {
+    super()
+    this.locks = locks
+  }
+
+  settle(kind, request, error) {
+    if (kind === core.RELEASED) {
+      core.holds.get(request)?.giveUp()
+      this.resolve(true)
+    } else if (kind === core.NOT_HELD) {
+      const loss = this.locks.takeLoss()
+      if (loss) this.reject(loss)
+      else this.resolve(false)
+    } else {
+      this.reject(error)
+    }
   }
 }
 

@@ -29,10 +29,14 @@ class SeparateLocks extends Locks {
 
   static toLocked = (locks, hold) => {
     locks.#taken.add(hold)
-    return toUnlockFunction(hold, () => settled(hold))
+    return toUnlockFunction(hold)
   }
 
   static toTried = (locks, hold) => hold && SeparateLocks.toLocked(locks, hold)
+
+  async release(hold) {
+    await hold.release()
+  }
 
   onScoped(hold) {
     this.#scoped.add(hold)
@@ -40,13 +44,9 @@ class SeparateLocks extends Locks {
 
   /** The hold of a `withLock` only where there is no other, as that one ends by itself. */
   async unlock() {
-    await settled(this.#taken.takeLatest() ?? this.#scoped.takeLatest())
+    const latest = this.#taken.takeLatest() ?? this.#scoped.takeLatest()
+    await latest?.release()
   }
-}
-
-/** Releases a hold; resolves to nothing once it is given up. */
-async function settled(hold) {
-  await hold?.release()
 }
 
 module.exports = advisoryLock

@@ -4,6 +4,7 @@
 //
 // Ratios within one run say something; figures of one machine do not, still less of a busy one.
 
+import { readdirSync, statSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -39,10 +40,11 @@ async function main() {
     console.log(`${repetitions} repetitions of ${milliseconds} ms, in turn; medians, and quartiles in brackets`)
     const results = []
     for (const { id, title, show, units, measure, goals } of chosen) {
-      const figures = await measure({ server, pgbench, repetitions, milliseconds })
+      const begin = performance.now()
+      const figures = await measure({ server, pgbench, repetitions, milliseconds, quick: values.quick })
       const result = { id, title, show, units, figures, goals: goals(figures) }
       results.push(result)
-      console.log(`\n${describe(result)}`)
+      console.log(`\n${describe(result)}\n(${Math.round((performance.now() - begin) / 1000)} s)`)
     }
     console.log(`\n${describeGoals(results)}`)
     const report = { date: new Date().toISOString().slice(0, 10), ...environment, repetitions, milliseconds, results }
@@ -63,8 +65,14 @@ function describeEnvironment(server, pgbench) {
       `Node.js ${process.versions.node}`,
       ...new Set(Object.keys(peers).map(versionOf)),
       pgbench?.version ?? 'no pgbench',
+      `a binary of ${(binarySize() / 2 ** 20).toFixed(1)} MiB`,
     ],
   }
+}
+
+function binarySize() {
+  const root = new URL('..', import.meta.url)
+  return Math.max(...readdirSync(root).filter((name) => name.endsWith('.node')).map((name) => statSync(new URL(name, root)).size))
 }
 
 main().catch((error) => {

@@ -50,9 +50,9 @@ function distinct(id, count, transport, names, goals) {
         }
         const contestants = Object.fromEntries(names.map((name) => [name, run(name)]))
         if (pgbench) {
-          const clients = count === 1 ? 1 : await bestClients(pgbench, server[transport])
+          const clients = count === 1 ? 1 : await bestClients(pgbench, server[transport], milliseconds)
           contestants.pgbench = async () => {
-            const rate = await pgbench.run(server[transport], clients, Math.max(1, Math.round(milliseconds / 1000)))
+            const rate = await pgbench.run(server[transport], clients, milliseconds)
             return { rate, time: (clients * 1e6) / rate, connections: clients }
           }
         }
@@ -74,10 +74,10 @@ function figuresOf({ pairs, seconds, p99, cpu, rss }, connections) {
 }
 
 const best = new Map()
-async function bestClients(pgbench, connectionString) {
+async function bestClients(pgbench, connectionString, milliseconds) {
   if (!best.has(connectionString)) {
     const rates = []
-    for (const clients of [1, 2, 4, 8, 16, 32, 64]) rates.push({ clients, rate: await pgbench.run(connectionString, clients, 1) })
+    for (const clients of [1, 2, 4, 8, 16, 32, 64]) rates.push({ clients, rate: await pgbench.run(connectionString, clients, milliseconds) })
     best.set(connectionString, rates.sort((a, b) => b.rate - a.rate)[0].clients)
   }
   return best.get(connectionString)
@@ -175,7 +175,7 @@ const holds = {
     goal('times the time of a fresh pair in an empty process', ours.fresh.median, 1.3),
     goal('times that with 1,000 waits as well', ours.beside.median, 1.3),
   ],
-  async measure({ server, repetitions, milliseconds }) {
+  async measure({ server, repetitions, milliseconds, quick }) {
     const waited = Array.from({ length: 1000 }, (_, index) => `waited ${index}`)
     const elsewhere = await startWorker('pgPipeline', server.tcp, 'bench elsewhere')
     await elsewhere.ask('hold', { names: 1000, prefix: 'waited' })
@@ -200,7 +200,7 @@ const holds = {
       }
     }
     try {
-      return await contest({ ours: run('ours'), pgPipeline: run('pgPipeline') }, Math.min(repetitions, 7))
+      return await contest({ ours: run('ours'), pgPipeline: run('pgPipeline') }, quick ? 1 : repetitions)
     } finally {
       await elsewhere.stop()
     }
@@ -216,7 +216,7 @@ function waiters(count, contestants, goals) {
     show: 'drain',
     units: { drain: 'ms until all are served', each: 'ms until one is served, median', connections: '' },
     goals,
-    measure: ({ server, repetitions }) =>
+    measure: ({ server, repetitions, quick }) =>
       withWorkers(contestants, server.tcp, async (workers) => {
         const run = (name) => async () => {
           const worker = workers[name]
@@ -237,7 +237,7 @@ function waiters(count, contestants, goals) {
           await holder.close()
           return { drain: at - begin, each: median(times), connections }
         }
-        return contest(Object.fromEntries(contestants.map((name) => [name, run(name)])), Math.min(repetitions, 7))
+        return contest(Object.fromEntries(contestants.map((name) => [name, run(name)])), quick ? 1 : repetitions)
       }),
   }
 }
@@ -270,17 +270,19 @@ const start = {
 }
 
 /** How the rate grows with the number of names that are asked for at once. */
+const COUNTS = [1, 10, 100, 1000, 10_000]
 const curve = {
   id: 'curve',
   title: 'as many callers as names',
   show: 'rate1000',
-  units: Object.fromEntries([1, 10, 100, 1000, 10_000].map((count) => [`rate${count}`, `pairs/s of ${count}`])),
+  units: Object.fromEntries(COUNTS.map((count) => [`rate${count}`, `pairs/s of ${count}`])),
   goals: () => [],
-  measure: ({ server, repetitions, milliseconds }) =>
+  measure: ({ server, repetitions, milliseconds, quick }) =>
     withWorkers(['ours', 'pgPipeline', 'postgres'], server.tcp, async (workers) => {
       const run = (name) => async () => {
         const figures = {}
-        for (const count of [1, 10, 100, 1000, 10_000]) {
+        // Ten thousand take the others some seconds.
+        for (const count of quick ? COUNTS.slice(0, -1) : COUNTS) {
           const { pairs, seconds } = await workers[name].ask('pairs', { count, milliseconds })
           figures[`rate${count}`] = pairs / seconds
         }

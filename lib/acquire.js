@@ -1,10 +1,37 @@
 'use strict'
 
+const { Call } = require('./call.js')
 const core = require('./client.js')
 const { clientClosed, lockTimeout } = require('./errors.js')
 const { Hold } = require('./hold.js')
+const native = require('./native.js')
 
 const LONGEST_TIMER = 2 ** 31 - 1
+
+/** An acquire that has not been answered yet. */
+class Acquiring extends Call {
+  limit
+
+  constructor(locks, request, how, timeout, toValue) {
+    super()
+    this.locks = locks
+    this.request = request
+    this.how = how
+    this.timeout = timeout
+    this.toValue = toValue
+  }
+
+  settle(kind, _, error) {
+    const { locks, request, how, timeout, toValue } = this
+    this.limit?.lift()
+    if (kind === core.FAILED) this.reject(error)
+    // Granted before the owner was closed, which has given it up.
+    else if (kind === core.GRANTED && locks.owner.isClosed) this.reject(clientClosed())
+    else if (kind === core.GRANTED) this.resolve(toValue(locks, new Hold(locks, request, how)))
+    else if (timeout === 0) this.reject(lockTimeout(0))
+    else this.resolve(toValue(locks))
+  }
+}
 
 /**
  * Asks for a lock.
@@ -20,12 +47,12 @@ const LONGEST_TIMER = 2 ** 31 - 1
 function acquire(locks, manner, limits, toValue) {
   const { owner, key } = locks
   let how = locks.how | manner
-  const { timeout, signal } = limits ?? {}
-  if (signal?.aborted) return Promise.reject(signal.reason)
+  const timeout = limits?.timeout
+  if (limits?.signal?.aborted) return Promise.reject(limits.signal.reason)
   // No time to wait is not to wait: a timer would be over before the server could answer.
   if (timeout === 0) how &= ~core.PATIENT
   const request = core.newNumber()
-  const reply = owner.native.acquire(key.high, key.low, key.flags | how, request)
+  const reply = native.acquire(owner.number, key.high, key.low, key.flags | how, request)
   if (reply & core.YES) {
     const hold = new Hold(locks, request, how)
     core.open(reply)
@@ -35,21 +62,12 @@ function acquire(locks, manner, limits, toValue) {
     core.open(reply)
     return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(toValue(locks))
   }
-  return new Promise((resolve, reject) => {
-    let limit
-    core.expect(request, (kind, _, error) => {
-      limit?.lift()
-      if (kind === core.FAILED) reject(error)
-      // Granted before the owner was closed, which has given it up.
-      else if (kind === core.GRANTED && owner.isClosed) reject(clientClosed())
-      else if (kind === core.GRANTED) resolve(toValue(locks, new Hold(locks, request, how)))
-      else if (timeout === 0) reject(lockTimeout(0))
-      else resolve(toValue(locks))
-    })
-    // The time may be over by now, which takes back what is expected already.
-    if (limits) limit = limitWait(owner, request, limits, reject)
-    core.open(reply)
-  })
+  const acquiring = new Acquiring(locks, request, how, timeout, toValue)
+  core.expect(request, acquiring)
+  // The time may be over by now, which takes back what is expected already.
+  if (limits) acquiring.limit = limitWait(owner, request, limits, acquiring.reject)
+  core.open(reply)
+  return acquiring.promise
 }
 
 /** Takes the request back and rejects when the time is over or the signal fires, until the limit is lifted. */

@@ -43,7 +43,7 @@ const MAY_READ = 10
 const STOP_READING = 11
 const WITH_FAILURE = new Set([FAILED, RELEASE_FAILED, LOST])
 
-/** What waits for a completion, by request: `(kind, hold, error, holders) => void`. */
+/** What waits for a completion, by request: `{ settle(kind, hold, error, holders) }`. */
 const pending = new ByNumber()
 /** Holds by the request that they came from. */
 const holds = new ByNumber()
@@ -63,9 +63,9 @@ function letGo() {
   if (--references === 0) aliveness.unref()
 }
 
-/** Calls `settle` with the completion of `request`; the process stays alive until then. */
-function expect(request, settle) {
-  pending.set(request, settle)
+/** Settles `call` by the completion of `request`; the process stays alive until then. */
+function expect(request, call) {
+  pending.set(request, call)
   keepAlive()
 }
 
@@ -118,8 +118,8 @@ function complete(request, kind, hold) {
   }
   if (kind === STOP_READING) return require('./readers.js').end(hold)
   const holders = kind === HOLDERS ? client.takeHolders() : undefined
-  const settle = pending.get(request)
-  if (forget(request)) settle(kind, hold, error, holders)
+  const call = pending.get(request)
+  if (forget(request)) call.settle(kind, hold, error, holders)
 }
 
 // As it was when the program began: who replaces it for a test does not mean our requests.

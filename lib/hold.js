@@ -1,20 +1,25 @@
 'use strict'
 
+const { Call } = require('./call.js')
 const core = require('./client.js')
+const native = require('./native.js')
+
+/** A release that the server has not confirmed yet. */
+class Releasing extends Call {
+  settle(kind, _, error) {
+    if (kind === core.RELEASE_FAILED) this.reject(error)
+    else this.resolve(true)
+  }
+}
 
 /** One granted acquire, from its grant until it is given up or lost. */
 class Hold {
-  #locks
-  #request
-  #how
-  #keepsAlive
+  /** Is told of the loss as well, by whoever runs something under the hold. */
+  whileHeld
   #error
   #controller
   #released
   #gone = false
-
-  /** Is told of the loss as well, by whoever runs something under the hold. */
-  whileHeld
 
   /**
    * @param {import('./mutex.js').Locks} locks among which it is one
@@ -22,16 +27,15 @@ class Hold {
    * @param {number} how its flags; with KEEP_ALIVE the process stays alive as long as it is held
    */
   constructor(locks, request, how) {
-    this.#locks = locks
-    this.#request = request
-    this.#how = how
-    this.#keepsAlive = (how & core.KEEP_ALIVE) !== 0
+    this.locks = locks
+    this.request = request
+    this.how = how
     core.holds.set(request, this)
-    if (this.#keepsAlive) core.keepAlive()
+    if (how & core.KEEP_ALIVE) core.keepAlive()
   }
 
   get owner() {
-    return this.#locks.owner
+    return this.locks.owner
   }
 
   /** Fires when the hold is lost. Made when first asked for: most callers never do. */
@@ -53,12 +57,13 @@ class Hold {
     if (this.#error) return Promise.reject(this.#error)
     if (this.#gone) return Promise.resolve(false)
     const ticket = core.newNumber()
-    const reply = this.#locks.owner.native.release(this.#request, ticket)
+    const reply = native.release(this.locks.owner.number, this.request, ticket)
     // Everything is in place before the mail is opened: it may tell of this hold.
-    const confirmed = (reply & (core.YES | core.NO)) === core.PENDING && this.#confirmation(ticket)
-    if (confirmed || reply & core.YES) this.giveUp()
+    const releasing = (reply & (core.YES | core.NO)) === core.PENDING ? new Releasing() : undefined
+    if (releasing) core.expect(ticket, releasing)
+    if (releasing || reply & core.YES) this.giveUp()
     core.open(reply)
-    if (confirmed) return confirmed
+    if (releasing) return releasing.promise
     if (this.#gone) return Promise.resolve(true)
     return this.#findOut()
   }
@@ -71,16 +76,10 @@ class Hold {
     return Promise.resolve(false)
   }
 
-  #confirmation(ticket) {
-    return new Promise((resolve, reject) => {
-      core.expect(ticket, (kind, _, error) => (kind === core.RELEASE_FAILED ? reject(error) : resolve(true)))
-    })
-  }
-
   /** The hold was given up: here, by `unlock()`, or with its owner. */
   giveUp() {
     this.#gone = true
-    core.holds.delete(this.#request)
+    core.holds.delete(this.request)
     this.#letGo()
   }
 
@@ -89,13 +88,13 @@ class Hold {
     this.#error = error
     this.#letGo()
     this.#controller?.abort(error)
-    this.#locks.onLost(error, (this.#how & core.SCOPED) !== 0)
+    this.locks.onLost(error, (this.how & core.SCOPED) !== 0)
     this.whileHeld?.(error)
   }
 
   #letGo() {
-    if (!this.#keepsAlive) return
-    this.#keepsAlive = false
+    if (!(this.how & core.KEEP_ALIVE)) return
+    this.how &= ~core.KEEP_ALIVE
     core.letGo()
   }
 
@@ -144,9 +143,9 @@ Object.defineProperties(unlockFunction, {
   },
 })
 
-/** The function that releases `hold`; `release` is what it does. */
-function toUnlockFunction(hold, release) {
-  const unlock = () => release()
+/** The function that releases `hold` as its contract has it. */
+function toUnlockFunction(hold) {
+  const unlock = () => hold.locks.release(hold)
   Object.setPrototypeOf(unlock, unlockFunction)
   new HeldBy(unlock, hold)
   return unlock

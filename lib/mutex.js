@@ -15,26 +15,63 @@ const { asyncDispose } = require('./hold.js')
  * @param {() => Promise<void>} close
  */
 function toCreateMutex(owner, toLocks, close) {
-  const createMutex = (name) => {
-    const key = toKey(name)
-    const exclusive = toLocks(key, 0)
-    let made
-    const shared = () => (made ??= toLocks(key, core.SHARED))
-    return {
-      lock: (options) => exclusive.lock(options),
-      unlock: () => exclusive.unlock(),
-      tryLock: () => exclusive.tryLock(),
-      withLock: (fn, options) => exclusive.withLock(fn, options),
-      lockShared: (options) => shared().lock(options),
-      unlockShared: () => shared().unlock(),
-      tryLockShared: () => shared().tryLock(),
-      withLockShared: (fn, options) => shared().withLock(fn, options),
-      holders: () => owner.holders(key),
-    }
-  }
+  const createMutex = (name) => new Mutex(owner, toKey(name), toLocks)
   createMutex.close = close
   createMutex[asyncDispose] = close
   return createMutex
+}
+
+/** The methods for one mode, which need no `this`. */
+class Methods {
+  constructor(locks) {
+    this.lock = (options) => locks.lock(options)
+    this.unlock = () => locks.unlock()
+    this.tryLock = () => locks.tryLock()
+    this.withLock = (fn, options) => locks.withLock(fn, options)
+  }
+}
+
+/**
+ * What users get for a name. The methods of the original are its own; the others are made when they are asked for, as ten
+ * thousand names have ten thousand mutexes.
+ */
+class Mutex extends Methods {
+  #owner
+  #key
+  #toLocks
+  #shared
+  #holders
+
+  constructor(owner, key, toLocks) {
+    super(toLocks(key, 0))
+    this.#owner = owner
+    this.#key = key
+    this.#toLocks = toLocks
+  }
+
+  get #inSharedMode() {
+    return (this.#shared ??= new Methods(this.#toLocks(this.#key, core.SHARED)))
+  }
+
+  get lockShared() {
+    return this.#inSharedMode.lock
+  }
+
+  get unlockShared() {
+    return this.#inSharedMode.unlock
+  }
+
+  get tryLockShared() {
+    return this.#inSharedMode.tryLock
+  }
+
+  get withLockShared() {
+    return this.#inSharedMode.withLock
+  }
+
+  get holders() {
+    return (this.#holders ??= () => this.#owner.holders(this.#key))
+  }
 }
 
 const toItself = (_, hold) => hold
@@ -85,6 +122,11 @@ class Locks {
 
   /** What `tryLock()` resolves to; no hold: the lock is taken. @param {Locks} locks @param {import('./hold.js').Hold} [hold] @abstract */
   static toTried
+
+  /** What an unlock function does. @param {import('./hold.js').Hold} hold */
+  release(hold) {
+    return hold.release()
+  }
 
   /** Is told of the hold of a `withLock()`. */
   onScoped() {}

@@ -1,6 +1,20 @@
 'use strict'
 
+const { Call } = require('./call.js')
 const core = require('./client.js')
+
+class Closing extends Call {
+  settle() {
+    this.resolve()
+  }
+}
+
+class Asking extends Call {
+  settle(_kind, _hold, error, holders) {
+    if (error) this.reject(error)
+    else this.resolve(holders.map(toHolder))
+  }
+}
 
 /**
  * What one `advisoryLock(…)` call stands for. It is kept by its mutexes, its holds and its pending calls; when nothing
@@ -12,6 +26,7 @@ class Owner {
   /** @param {string} connectionString @param {object} options complete */
   constructor(connectionString, options) {
     this.native = core.openOwner(connectionString, options)
+    this.number = this.native.number
   }
 
   get isClosed() {
@@ -24,21 +39,21 @@ class Owner {
   }
 
   #close() {
-    return new Promise((resolve) => {
-      const ticket = core.newNumber()
-      core.expect(ticket, () => resolve())
-      core.open(this.native.close(ticket))
-      for (const hold of core.holds.values()) if (hold.owner === this) hold.giveUp()
-    })
+    const closing = new Closing()
+    const ticket = core.newNumber()
+    core.expect(ticket, closing)
+    core.open(this.native.close(ticket))
+    for (const hold of core.holds.values()) if (hold.owner === this) hold.giveUp()
+    return closing.promise
   }
 
   /** Who holds the key or waits for it on the server. */
   holders({ high, low, flags }) {
-    return new Promise((resolve, reject) => {
-      const ticket = core.newNumber()
-      core.expect(ticket, (kind, _, error, holders) => (error ? reject(error) : resolve(holders.map(toHolder))))
-      core.open(this.native.holders(high, low, flags, ticket))
-    })
+    const asking = new Asking()
+    const ticket = core.newNumber()
+    core.expect(ticket, asking)
+    core.open(this.native.holders(high, low, flags, ticket))
+    return asking.promise
   }
 }
 

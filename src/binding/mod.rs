@@ -4,8 +4,12 @@
 //! for which JavaScript is called once per batch, or which a call's reply announces. See `lib/client.js` for the other
 //! side.
 
+// A test program exports nothing, so nothing uses them there.
+#[cfg_attr(test, allow(dead_code))]
+mod calls;
 mod client;
 mod data;
+#[cfg_attr(test, allow(dead_code))]
 mod name;
 mod owner;
 mod reader;

@@ -1,31 +1,16 @@
 //! The locks at one server, as one `advisoryLock(…)` call uses them.
 
-use super::client::{exact, Client};
+use super::calls::{self, key, mode, number};
+use super::client::Client;
 use super::unsent::{Unsent, MAIL};
-use crate::core::lock_table::{Admission, Release, Request};
-use crate::core::{Key, Mode, OwnerId, RequestId};
+use crate::core::lock_table::Release;
+use crate::core::{OwnerId, RequestId};
 use crate::error::Error;
-use crate::manager::{manager_for, Answer, ClientId, Mailbox, Manager, Settings};
+use crate::manager::{manager_for, Answer, Mailbox, Manager, Settings};
 use crate::pg::ConnectConfig;
 use napi_derive::napi;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Flags of calls; `lib/client.js` has the same table.
-const SHARED: u32 = 1;
-const PATIENT: u32 = 2;
-const SCOPED: u32 = 4;
-/// The halves are of a single 64-bit key.
-const SINGLE: u32 = 8;
-/// The call shares its hold with no other call.
-const ALONE: u32 = 16;
-
-/// Replies to calls, to which the flags of [`Unsent`] are added; `lib/client.js` has the same table.
-const PENDING: u32 = 0;
-const YES: u32 = 1;
-const NO: u32 = 2;
-/// What lies above the flags.
-const NUMBER: f64 = 16.0;
 
 /// Options of `advisoryLock(connectionString, options)`, checked by JavaScript; times in milliseconds.
 #[napi(object)]
@@ -49,6 +34,7 @@ pub struct Owner {
     opened: Result<(Arc<Manager>, OwnerId), Error>,
     mailbox: Arc<Mailbox>,
     unsent: Arc<Unsent>,
+    number: u32,
 }
 
 #[napi]
@@ -76,7 +62,15 @@ impl Owner {
             let id = manager.open_owner(&client.mailbox);
             (manager, id)
         });
-        Owner { opened, mailbox: Arc::clone(&client.mailbox), unsent: Arc::clone(&client.unsent) }
+        let (mailbox, unsent) = (Arc::clone(&client.mailbox), Arc::clone(&client.unsent));
+        let number = calls::register(opened.clone(), Arc::clone(&mailbox), Arc::clone(&unsent));
+        Owner { opened, mailbox, unsent, number }
+    }
+
+    /// By which the functions of [`calls`] know it, on this thread.
+    #[napi(getter)]
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// Gives up every hold and ends every wait. `Closed` is reported to `ticket`.
@@ -88,55 +82,6 @@ impl Owner {
                 self.mailbox.put_own(self.request(ticket), Answer::Closed);
                 MAIL
             }
-        }
-    }
-
-    /// Asks for a lock; `id` names the request and its hold. Replies granted, denied or pending.
-    #[napi]
-    pub fn acquire(&self, high: i32, low: i32, flags: u32, id: f64) -> u32 {
-        let failed = |error: Error| {
-            self.mailbox.put_own(self.request(id), Answer::Failed(error));
-            PENDING | MAIL
-        };
-        let (manager, owner) = match &self.opened {
-            Ok((manager, owner)) => (manager, *owner),
-            Err(error) => return failed(error.clone()),
-        };
-        let id = self.request(id);
-        let request = Request {
-            id,
-            owner: if flags & ALONE == 0 { owner } else { owner.of_call(id) },
-            key: key(high, low, flags),
-            mode: mode(flags),
-            patient: flags & PATIENT != 0,
-            scoped: flags & SCOPED != 0,
-        };
-        let reply = manager.acquire(request);
-        let news = self.unsent.flags(manager, &reply);
-        match reply.answer {
-            Ok(Admission::Granted) => YES | news,
-            Ok(Admission::Denied) => NO | news,
-            Ok(Admission::Pending | Admission::Deadlock) => PENDING | news,
-            Err(error) => failed(error) | news,
-        }
-    }
-
-    /// Gives up the hold with this number. Replies done, not held or pending; and, times [`NUMBER`], the number of the
-    /// request that was granted by it, where that is all the mail there is: handing on within a thread is then one call.
-    #[napi]
-    pub fn release(&self, hold: f64, ticket: f64) -> f64 {
-        let Ok((manager, _)) = &self.opened else { return f64::from(NO) };
-        let reply = manager.release(self.request(hold), self.request(ticket));
-        let answer = match reply.answer {
-            Release::Done(_) => YES,
-            Release::NotHeld => NO,
-            Release::Pending => PENDING,
-        };
-        let news = self.unsent.flags(manager, &reply);
-        let granted = if reply.mail { self.mailbox.take_grant() } else { None };
-        match granted {
-            Some(request) => f64::from(answer | (news & !MAIL)) + NUMBER * exact(ClientId::number_of(request)),
-            None => f64::from(answer | news),
         }
     }
 
@@ -193,31 +138,9 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        calls::forget(self.number);
         if let Ok((manager, id)) = &self.opened {
             manager.abandon_owner(*id, self.mailbox.client);
         }
     }
-}
-
-fn mode(flags: u32) -> Mode {
-    if flags & SHARED == 0 {
-        Mode::Exclusive
-    } else {
-        Mode::Shared
-    }
-}
-
-fn key(high: i32, low: i32, flags: u32) -> Key {
-    if flags & SINGLE == 0 {
-        Key::Pair(high, low)
-    } else {
-        Key::single(high, low)
-    }
-}
-
-/// A number that JavaScript counted.
-// `as` maps what is no such number to 0 or the largest, and neither names anything.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn number(number: f64) -> u64 {
-    number as u64
 }

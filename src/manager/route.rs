@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 /// A session that holds more keys than this slows down everybody on it, as PostgreSQL walks all locks of a session at
 /// each transaction end: new tries go to another one.
 const MOST_KEYS_ON_A_SESSION: usize = 640;
+/// But keys that are asked for all at once cost little more on one session than on several, and less than to open these.
+const MOST_KEYS_AT_ONCE: usize = 2560;
 /// Beyond so many sessions for tries and holds, the least loaded one takes more.
 const MOST_MAIN_SESSIONS: usize = 20;
 /// How long a key that was found taken elsewhere goes to a wait session directly, as its first try would fail.
@@ -282,8 +284,10 @@ impl State {
 
     /// The session for new tries: one that is not too full, newly begun if need be.
     pub(super) fn main_session(&mut self) -> SessionId {
-        let load = |id: &SessionId| self.slots.get(id).map_or(usize::MAX, Slot::load);
-        if let Some(main) = self.main.filter(|main| load(main) < MOST_KEYS_ON_A_SESSION) {
+        let has_room = |id: &SessionId| {
+            self.slots.get(id).is_some_and(|slot| slot.held < MOST_KEYS_ON_A_SESSION && slot.load() < MOST_KEYS_AT_ONCE)
+        };
+        if let Some(main) = self.main.filter(has_room) {
             return main;
         }
         let mains = self.slots.iter().filter(|(_, slot)| slot.role == Role::Main);

@@ -1,0 +1,161 @@
+//! The two calls that everybody makes again and again. Functions rather than methods of [`super::owner::Owner`], as napi would
+//! spend more time on finding the object than they do: the owner is known by a number, on its thread.
+
+use super::client::exact;
+use super::unsent::{Unsent, MAIL};
+use crate::core::lock_table::{Admission, Release, Request};
+use crate::core::{Key, Mode, OwnerId, RequestId};
+use crate::error::Error;
+use crate::manager::{Answer, ClientId, Mailbox, Manager};
+use foldhash::HashMap;
+use napi_derive::napi;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// Flags of calls; `lib/client.js` has the same table.
+const SHARED: u32 = 1;
+const PATIENT: u32 = 2;
+const SCOPED: u32 = 4;
+/// The halves are of a single 64-bit key.
+const SINGLE: u32 = 8;
+/// The call shares its hold with no other call.
+const ALONE: u32 = 16;
+
+/// Replies to calls, to which the flags of [`Unsent`] are added; `lib/client.js` has the same table.
+const PENDING: u32 = 0;
+const YES: u32 = 1;
+const NO: u32 = 2;
+/// What lies above the flags.
+const NUMBER: f64 = 16.0;
+
+/// What a call needs of its owner.
+struct Caller {
+    opened: Result<(Arc<Manager>, OwnerId), Error>,
+    mailbox: Arc<Mailbox>,
+    unsent: Arc<Unsent>,
+}
+
+#[derive(Default)]
+struct Callers {
+    by_number: HashMap<u32, Caller>,
+    registered: u32,
+}
+
+thread_local! {
+    static CALLERS: RefCell<Callers> = RefCell::default();
+}
+
+/// Makes an owner known to the calls of this thread, by the number that is returned.
+pub(super) fn register(
+    opened: Result<(Arc<Manager>, OwnerId), Error>,
+    mailbox: Arc<Mailbox>,
+    unsent: Arc<Unsent>,
+) -> u32 {
+    CALLERS.with_borrow_mut(|callers| loop {
+        callers.registered = callers.registered.wrapping_add(1);
+        if let std::collections::hash_map::Entry::Vacant(place) = callers.by_number.entry(callers.registered) {
+            place.insert(Caller { opened, mailbox, unsent });
+            return callers.registered;
+        }
+    })
+}
+
+/// The owner makes no calls any more.
+pub(super) fn forget(number: u32) {
+    // At the end of a thread the table may be gone first.
+    let _ = CALLERS.try_with(|callers| callers.borrow_mut().by_number.remove(&number));
+}
+
+/// Asks for a lock; `id` names the request and its hold. Replies granted, denied or pending.
+#[napi]
+#[must_use]
+pub fn acquire(owner: u32, high: i32, low: i32, flags: u32, id: f64) -> u32 {
+    CALLERS.with_borrow(|callers| match callers.by_number.get(&owner) {
+        Some(caller) => caller.acquire(high, low, flags, id),
+        None => NO,
+    })
+}
+
+/// Gives up the hold with this number. Replies done, not held or pending; and, times [`NUMBER`], the number of the
+/// request that was granted by it, where that is all the mail there is: handing on within a thread is then one call.
+#[napi]
+#[must_use]
+pub fn release(owner: u32, hold: f64, ticket: f64) -> f64 {
+    CALLERS.with_borrow(|callers| match callers.by_number.get(&owner) {
+        Some(caller) => caller.release(hold, ticket),
+        None => f64::from(NO),
+    })
+}
+
+impl Caller {
+    fn acquire(&self, high: i32, low: i32, flags: u32, id: f64) -> u32 {
+        let failed = |error: Error| {
+            self.mailbox.put_own(self.request(id), Answer::Failed(error));
+            PENDING | MAIL
+        };
+        let (manager, owner) = match &self.opened {
+            Ok((manager, owner)) => (manager, *owner),
+            Err(error) => return failed(error.clone()),
+        };
+        let id = self.request(id);
+        let request = Request {
+            id,
+            owner: if flags & ALONE == 0 { owner } else { owner.of_call(id) },
+            key: key(high, low, flags),
+            mode: mode(flags),
+            patient: flags & PATIENT != 0,
+            scoped: flags & SCOPED != 0,
+        };
+        let reply = manager.acquire(request);
+        let news = self.unsent.flags(manager, &reply);
+        match reply.answer {
+            Ok(Admission::Granted) => YES | news,
+            Ok(Admission::Denied) => NO | news,
+            Ok(Admission::Pending | Admission::Deadlock) => PENDING | news,
+            Err(error) => failed(error) | news,
+        }
+    }
+
+    fn release(&self, hold: f64, ticket: f64) -> f64 {
+        let Ok((manager, _)) = &self.opened else { return f64::from(NO) };
+        let reply = manager.release(self.request(hold), self.request(ticket));
+        let answer = match reply.answer {
+            Release::Done(_) => YES,
+            Release::NotHeld => NO,
+            Release::Pending => PENDING,
+        };
+        let news = self.unsent.flags(manager, &reply);
+        let granted = if reply.mail { self.mailbox.take_grant() } else { None };
+        match granted {
+            Some(request) => f64::from(answer | (news & !MAIL)) + NUMBER * exact(ClientId::number_of(request)),
+            None => f64::from(answer | news),
+        }
+    }
+
+    fn request(&self, id: f64) -> RequestId {
+        self.mailbox.client.request(number(id))
+    }
+}
+
+pub(super) fn mode(flags: u32) -> Mode {
+    if flags & SHARED == 0 {
+        Mode::Exclusive
+    } else {
+        Mode::Shared
+    }
+}
+
+pub(super) fn key(high: i32, low: i32, flags: u32) -> Key {
+    if flags & SINGLE == 0 {
+        Key::Pair(high, low)
+    } else {
+        Key::single(high, low)
+    }
+}
+
+/// A number that JavaScript counted.
+// `as` maps what is no such number to 0 or the largest, and neither names anything.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(super) fn number(number: f64) -> u64 {
+    number as u64
+}
