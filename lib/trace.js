@@ -1,7 +1,7 @@
 'use strict'
 
 // With NODE_DEBUG=advisory-lock: what is asked of the core and what comes of it, by name and key. The core itself tells of
-// connections and statements. This file is loaded only then, and stands in the place of the core's classes.
+// connections and statements. This file is loaded only then, and stands in the place of the core's classes and functions.
 
 const { names, trace } = require('./notices.js')
 
@@ -25,34 +25,36 @@ function say(request, what) {
   trace(`request ${request}: ${what} ${asked.get(request) ?? ''}`.trimEnd())
 }
 
-/** The core's classes, which tell what they are asked. */
+/** The core's classes and functions, which tell what they are asked. */
 function traced(native) {
-  return { ...native, Client: tracedClient(native.Client), Owner: tracedOwner(native.Owner) }
+  return { ...native, ...tracedCalls(native), Client: tracedClient(native.Client), Owner: tracedOwner(native.Owner) }
 }
+
+const tracedCalls = (native) => ({
+  acquire(owner, high, low, flags, request) {
+    const { NO, PATIENT, YES } = core()
+    asked.set(request, describe(high, low, flags))
+    say(request, flags & PATIENT ? 'lock' : 'try')
+    const reply = native.acquire(owner, high, low, flags, request)
+    if (reply & YES) say(request, 'granted at once')
+    if (reply & NO) say(request, 'taken')
+    return reply
+  },
+
+  release(owner, hold, ticket) {
+    const { MAIL, NUMBER } = core()
+    say(hold, 'unlock')
+    asked.set(ticket, asked.get(hold))
+    asked.delete(hold)
+    const reply = native.release(owner, hold, ticket)
+    if (reply >= NUMBER) say(Math.floor(reply / NUMBER), 'handed over')
+    else isHandingOver = (reply & MAIL) !== 0
+    return reply
+  },
+})
 
 const tracedOwner = (Owner) =>
   class extends Owner {
-    acquire(high, low, flags, request) {
-      const { NO, PATIENT, YES } = core()
-      asked.set(request, describe(high, low, flags))
-      say(request, flags & PATIENT ? 'lock' : 'try')
-      const reply = super.acquire(high, low, flags, request)
-      if (reply & YES) say(request, 'granted at once')
-      if (reply & NO) say(request, 'taken')
-      return reply
-    }
-
-    release(hold, ticket) {
-      const { MAIL, NUMBER } = core()
-      say(hold, 'unlock')
-      asked.set(ticket, asked.get(hold))
-      asked.delete(hold)
-      const reply = super.release(hold, ticket)
-      if (reply >= NUMBER) say(Math.floor(reply / NUMBER), 'handed over')
-      else isHandingOver = (reply & MAIL) !== 0
-      return reply
-    }
-
     releaseLatest(high, low, flags, ticket) {
       asked.set(ticket, describe(high, low, flags))
       say(ticket, 'unlock the latest')

@@ -6,8 +6,6 @@ use napi_derive::napi;
 /// The two halves of a name's key.
 #[napi]
 #[must_use]
-// Only the addon registers it.
-#[cfg_attr(test, allow(dead_code))]
 pub fn key_of_name(name: String) -> Vec<i32> {
     let (high, low) = Key::of_name(&name).halves();
     vec![high, low]
