@@ -11,9 +11,10 @@ import { EventEmitter } from 'node:events'
  * Connecting is left to the first call that needs the server; every owner of a process with the same connection string
  * and options shares its connections.
  *
- * @param connectionString where to connect, in the form that `pg` takes (`postgres://user:password@host:port/database`);
- *   what it leaves out comes from the `PG*` environment variables. It is read at this call, and an unusable one is
- *   reported by each call that would connect (see {@link advisoryLock.AdvisoryLockError}).
+ * @param connectionString where to connect, in a form that `pg` takes (`postgres://user:password@host:port/database`) or
+ *   libpq (`host=… user=…`, several hosts); what it leaves out comes from the `PG*` environment variables, the password at
+ *   last from `~/.pgpass`. It is read at this call, and an unusable one is reported by each call that would connect (see
+ *   {@link advisoryLock.AdvisoryLockError}); files that it names are read for each connection.
  * @param options see {@link advisoryLock.AdvisoryLockOptions}.
  * @returns a function that makes a {@link advisoryLock.Mutex} for a name.
  * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: the connection string is no string, an option is of the wrong type or unknown.
@@ -71,7 +72,7 @@ declare namespace advisoryLock {
     maxWaitConnections?: number
     /** Milliseconds after which a connection that holds and awaits nothing is closed, 0 … 2³¹−1. Default 10 000; 500 in `/v2`. */
     idleTimeout?: number
-    /** Milliseconds a connection attempt may take, 1 … 2³¹−1. Default: `connect_timeout` of the connection string, else 10 000. */
+    /** Milliseconds a connection attempt may take, over all hosts, 1 … 2³¹−1. Default: `connect_timeout` of the connection string, else 10 000. */
     connectTimeout?: number
     /** `application_name` of the connections, as `pg_stat_activity` shows it. Default: the connection string's, else `PGAPPNAME`, else `advisory-lock-native`. */
     applicationName?: string
@@ -208,7 +209,14 @@ declare namespace advisoryLock {
    * - `ERR_LOCK_LOST`: the connection that held the lock is gone; `cause` is the reason;
    * - `ERR_LOCK_TIMEOUT`: the time limit of the call passed;
    * - `ERR_CLIENT_CLOSED`: `client.end()` was called;
-   * - `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`, `ERR_TLS_NOT_SUPPORTED`: the connection string cannot be used;
+   * - `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`: the connection string, or a file that it names, cannot be used;
+   * - `ERR_TLS_NOT_OFFERED`: the server offers no TLS, and it is asked for;
+   * - what Node calls a bad certificate (`SELF_SIGNED_CERT_IN_CHAIN`, `DEPTH_ZERO_SELF_SIGNED_CERT`, `CERT_HAS_EXPIRED`,
+   *   `UNABLE_TO_VERIFY_LEAF_SIGNATURE`, `ERR_TLS_CERT_ALTNAME_INVALID` …), and `ERR_TLS_CERT_UNSUPPORTED` for one of a kind that is not
+   *   read;
+   * - `ERR_SSL_…`, `EPROTO`: the TLS handshake failed otherwise;
+   * - `ERR_CHANNEL_BINDING`: `channel_binding=require` cannot be met;
+   * - `25006`: the server cannot be written to, and one that can is asked for, as several hosts do;
    * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
    * - `40P01`: a deadlock, as PostgreSQL calls it;

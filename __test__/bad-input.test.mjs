@@ -89,7 +89,9 @@ for (const [what, connectionString, expected] of [
   ['another scheme', `mysql://u:${secret}@h/x`, { code: 'ERR_INVALID_URL' }],
   ['no URL', secret, { code: 'ERR_INVALID_URL' }],
   ['a NUL in it', `postgres://u:${secret}@${url.host}/a%00b`, { code: 'ERR_INVALID_CONNECTION_STRING' }],
-  ['TLS', `postgres://u:${secret}@h/x?sslmode=require`, { code: 'ERR_TLS_NOT_SUPPORTED' }],
+  ['a bad escape', `postgres://u:${secret}%zz@h/x`, { code: 'ERR_INVALID_URL' }],
+  ['an unknown mode of TLS', `postgres://u:${secret}@h/x?sslmode=verify`, { code: 'ERR_INVALID_CONNECTION_STRING' }],
+  ['a name without a value', `host=h password='${secret}' user`, { code: 'ERR_INVALID_CONNECTION_STRING' }],
 ]) {
   test(`a connection string with ${what}: each call rejects, and gives no secret away`, async () => {
     const saved = process.env.PGPASSWORD

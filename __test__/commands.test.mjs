@@ -52,6 +52,14 @@ for (const program of ['withlock', 'pgmutex']) {
   const line = commandLine[program]
   const is = (promise) => `${program}: ${promise}`
 
+  test(is('no password is in the list of processes'), { skip: process.platform !== 'linux' }, async () => {
+    const script = `process.stdout.write(require('node:fs').readFileSync('/proc/' + process.ppid + '/cmdline'))`
+    const { status, stdout } = await run(program, line('listed', [], script))
+    assert.equal(status, 0)
+    const { password } = new URL(connectionString)
+    assert.ok(stdout.includes('listed') && !stdout.includes(password) && !stdout.includes(decodeURIComponent(password)))
+  })
+
   test(is('the exit status is that of the command, and nothing is added to its output'), async () => {
     for (const status of [0, 1, 7, 255]) {
       const result = await run(program, line('status', [], `console.log('out'); console.error('err'); process.exit(${status})`))

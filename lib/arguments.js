@@ -3,6 +3,7 @@
 const native = require('./native.js')
 const { SINGLE } = require('./client.js')
 const { invalidType, outOfRange } = require('./errors.js')
+const { isTracing } = require('./notices.js')
 
 const MAX_INT32 = 2 ** 31 - 1
 
@@ -90,4 +91,11 @@ function toCallback(fn) {
   return fn ?? undefined
 }
 
-module.exports = { strToKey, toAcquireOptions, toCallback, toConnectionString, toKey, toLocksOptions }
+module.exports = {
+  strToKey,
+  toAcquireOptions,
+  toCallback,
+  toConnectionString,
+  toKey: isTracing ? require('./trace.js').remembering(toKey) : toKey,
+  toLocksOptions,
+}

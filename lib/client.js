@@ -6,6 +6,7 @@
 const native = require('./native.js')
 const { ByNumber } = require('./by-number.js')
 const { fromFailures } = require('./errors.js')
+const { isTracing, onNotice } = require('./notices.js')
 
 /** Only Node.js takes sockets by descriptor, and not on Windows. */
 const canRead = process.platform !== 'win32' && !process.versions.bun && !process.versions.deno
@@ -144,7 +145,7 @@ function open(reply) {
   else if (reply & MAIL) deliver()
 }
 
-const client = new native.Client(deliver, canRead)
+const client = new native.Client(deliver, canRead, onNotice, isTracing)
 
 module.exports = {
   ALONE,
@@ -154,8 +155,11 @@ module.exports = {
   GRANTED,
   HOLDERS,
   KEEP_ALIVE,
+  LOST,
+  MAIL,
   NO,
   NOT_HELD,
+  NUMBER,
   PATIENT,
   PENDING,
   RELEASED,

@@ -2,6 +2,8 @@
 
 // The native part, or an error that says what is missing and what to do about it.
 
+const { isTracing } = require('./notices.js')
+
 /** Where it can be expected; the generated loader, which weighs every platform there is, takes as long as all the rest. */
 const binaries = {
   'linux x64': ['linux-x64-gnu', 'linux-x64-musl'],
@@ -25,7 +27,8 @@ function load() {
 }
 
 try {
-  module.exports = load()
+  // Nothing of a trace is in the way where nobody wants one.
+  module.exports = isTracing ? require('./trace.js').traced(load()) : load()
 } catch (cause) {
   const error = new Error(
     `advisory-lock-native has no binary for ${process.platform} ${process.arch} here. The binaries are optional ` +

@@ -8,10 +8,10 @@
 
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFile, chown, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, chmod, chown, cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -26,6 +26,7 @@ export const password = 'correct horse'
  * Starts a server on a free port of 127.0.0.1. It does not keep the calling process alive and does not outlive it.
  *
  * @param {Record<string, string | number | boolean>} [settings] as in postgresql.conf: `{ max_connections: 300 }`
+ * @param {{ port: number, socketDirectory: string }} [primary] a server started here, of which it becomes a hot standby
  * @returns {Promise<{
  *   connectionString(database?: string): string,
  *   port: number,
@@ -38,8 +39,9 @@ export const password = 'correct horse'
  *   `stop()` ends all connections, stops the server and removes its files
  * @throws {Error} with the server's own words if it does not start
  */
-export async function startServer(settings = {}) {
-  const keeper = spawn(process.execPath, [SELF, JSON.stringify(settings)], { detached: true })
+export async function startServer(settings = {}, primary = undefined) {
+  const origin = primary && { port: primary.port, data: join(primary.socketDirectory, 'data') }
+  const keeper = spawn(process.execPath, [SELF, JSON.stringify({ settings, origin })], { detached: true })
   const gone = once(keeper, 'close')
   let complaints = ''
   keeper.stderr.setEncoding('utf8').on('data', (text) => (complaints += text))
@@ -76,7 +78,7 @@ export async function startServer(settings = {}) {
 }
 
 /** The keeper's whole life. */
-async function keep(settings) {
+async function keep({ settings, origin }) {
   const orders = createInterface({ input: process.stdin })
   const callerGone = new Promise((tell) => {
     orders.on('close', tell)
@@ -89,7 +91,9 @@ async function keep(settings) {
     if (account) await chown(folder, account.uid, account.gid)
     const run = await programs(folder, account)
     const data = join(folder, 'data')
-    await createCluster(run, folder, data, settings)
+    if (origin) await copyCluster(origin, data, account)
+    else await createCluster(run, data)
+    await configure(folder, data, origin ? { ...settings, primary_conninfo: conninfo(origin.port) } : settings)
     const port = await start(run, folder, data)
     orders.on('line', async (line) => {
       const [what, mode] = JSON.parse(line)
@@ -136,8 +140,8 @@ async function programs(folder, account) {
   return (program, ...args) => promisify(execFile)(join(bin, program), args, { ...account, cwd: folder, env })
 }
 
-async function createCluster(run, folder, data, settings) {
-  const passwordFile = join(folder, 'password')
+async function createCluster(run, data) {
+  const passwordFile = join(dirname(data), 'password')
   await writeFile(passwordFile, password)
   await run(
     'initdb',
@@ -149,9 +153,33 @@ async function createCluster(run, folder, data, settings) {
     '--locale=C',
     '--no-sync',
   )
+}
+
+async function configure(folder, data, settings) {
   // Nothing in it has to survive a crash of the machine.
   const all = { listen_addresses: '127.0.0.1', unix_socket_directories: folder, fsync: 'off', max_connections: 200, ...settings }
   await appendFile(join(data, 'postgresql.conf'), Object.entries(all).map(toSetting).join(''))
+}
+
+const conninfo = (port) => `host=127.0.0.1 port=${port} user=${user} password='${password}'`
+
+/** Makes a base backup of a running server, which will follow that one. */
+async function copyCluster(origin, data, account) {
+  const { default: pg } = await import('pg')
+  const client = new pg.Client({ host: '127.0.0.1', port: origin.port, user, password, database: 'postgres' })
+  await client.connect()
+  await client.query(`SELECT pg_backup_start('standby', true)`)
+  // Of the log the standby gets from the server what it needs; the rest is of the running server alone.
+  const left = ['pg_wal/', 'postmaster.', 'pg_replslot/', 'pg_stat_tmp/', 'pg_subtrans/']
+  const isWanted = (path) => !left.some((name) => relative(origin.data, path).replaceAll('\\', '/').startsWith(name))
+  await cp(origin.data, data, { recursive: true, filter: isWanted })
+  const { rows } = await client.query('SELECT labelfile FROM pg_backup_stop()')
+  await client.end()
+  await writeFile(join(data, 'backup_label'), rows[0].labelfile)
+  await writeFile(join(data, 'standby.signal'), '')
+  await chmod(data, 0o700)
+  if (!account) return
+  for (const name of ['.', ...(await readdir(data, { recursive: true }))]) await chown(join(data, name), account.uid, account.gid)
 }
 
 function toSetting([name, value]) {

@@ -112,6 +112,47 @@ impl Error {
         Error::build(code.clone(), message.clone(), Some(peer.clone()), server.clone(), cause.clone())
     }
 
+    /// The same error, which says what it is about.
+    #[must_use]
+    pub fn about(self, what: &str) -> Error {
+        let Inner { code, message, peer, server, cause } = &*self.0;
+        Error::build(code.clone(), format!("{what}: {message}"), peer.clone(), server.clone(), cause.clone())
+    }
+
+    /// Whether another host may still do: this one cannot be reached, does not take sessions now, or is not of the kind that
+    /// is looked for. Whoever has answered otherwise has answered for all.
+    #[must_use]
+    pub fn leaves_other_hosts(&self) -> bool {
+        let code = self.code();
+        let is_system = code.starts_with('E') && !code.starts_with("ERR_");
+        // Shutting down, crashed, starting up; read-only.
+        is_system || ["57P01", "57P02", "57P03", "25006"].contains(&code)
+    }
+
+    /// No host would do, for these reasons in their order. The code is that of the last.
+    ///
+    /// # Panics
+    /// Without a reason.
+    #[must_use]
+    pub fn of_all_hosts(mut reasons: Vec<Error>) -> Error {
+        let last = reasons.pop().expect("BUG: no host was tried");
+        if reasons.is_empty() {
+            return last;
+        }
+        reasons.push(last.clone());
+        let described: Vec<String> = reasons
+            .iter()
+            .map(|reason| match reason.peer() {
+                Some(Peer { address, port: Some(port) }) => format!("{address}:{port}: {}", reason.message()),
+                Some(Peer { address, port: None }) => format!("{address}: {}", reason.message()),
+                None => reason.message().to_owned(),
+            })
+            .collect();
+        let message = format!("none of the hosts will do: {}", described.join("; "));
+        let Inner { code, peer, server, .. } = &*last.0;
+        Error::build(code.clone(), message, peer.clone(), server.clone(), Some(last.clone()))
+    }
+
     fn build(
         code: Cow<'static, str>,
         message: String,
@@ -177,6 +218,10 @@ impl From<tokio_postgres::Error> for Error {
         let mut source = std::error::Error::source(&error);
         while let Some(inner) = source {
             if let Some(io) = inner.downcast_ref::<io::Error>() {
+                // A failure of TLS comes through the socket.
+                if let Some(own) = io.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+                    return own.clone();
+                }
                 return Error::system(io, None);
             }
             source = inner.source();

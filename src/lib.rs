@@ -2,7 +2,7 @@
 //!
 //! In reading order, each module knowing only those before it:
 //!
-//! 1. [`mod@error`]: the one error type.
+//! 1. [`mod@error`]: the one error type. [`notice`]: warnings, and what happens, for whoever wants to know.
 //! 2. [`core`]: keys, modes, and the lock table, which decides who gets a lock. No I/O.
 //! 3. [`pg`]: connections to PostgreSQL: open, batch, wait, lose.
 //! 4. [`manager`]: gives the lock table's operations to sessions and its outcomes to the callers.
@@ -19,5 +19,6 @@ mod binding;
 pub mod core;
 pub mod error;
 pub mod manager;
+pub mod notice;
 pub mod pg;
 mod runtime;

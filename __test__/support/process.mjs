@@ -7,8 +7,9 @@ import { fileURLToPath } from 'node:url'
 const child = (name) => fileURLToPath(new URL(`../children/${name}.cjs`, import.meta.url))
 
 /** Runs a script of `children/` to its end: status, signal, and what it printed. */
-export async function runChild(name, parameters, { flags = [] } = {}) {
-  const process_ = spawn(process.execPath, [...flags, child(name), ...parameters], { stdio: ['ignore', 'pipe', 'pipe'] })
+export async function runChild(name, parameters, { flags = [], env = {} } = {}) {
+  const options = { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } }
+  const process_ = spawn(process.execPath, [...flags, child(name), ...parameters], options)
   const output = { stdout: '', stderr: '' }
   for (const stream of ['stdout', 'stderr']) process_[stream].on('data', (data) => (output[stream] += data))
   const [status, signal] = await once(process_, 'close')

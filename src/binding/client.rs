@@ -5,8 +5,9 @@ use super::reader::Reader;
 use super::unsent::Unsent;
 use crate::error::Error;
 use crate::manager::{self, Answer, ClientId, Mailbox, SessionReader};
+use crate::notice::{self, Notice};
 use crate::pg::Holder;
-use napi::bindgen_prelude::{Float64Array, Function};
+use napi::bindgen_prelude::{Float64Array, FnArgs, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::Env;
 use napi_derive::napi;
@@ -32,6 +33,8 @@ enum Kind {
 /// Numbers that a completion takes up: request, kind, hold.
 const NUMBERS: usize = 3;
 
+type OnNotice<'a> = Function<'a, FnArgs<(String, String)>, ()>;
+
 /// The mailbox of this JavaScript thread.
 #[napi]
 pub struct Client {
@@ -45,12 +48,20 @@ pub struct Client {
 
 #[napi]
 impl Client {
-    /// `on_mail` is called, without arguments, when the mailbox has become non-empty behind JavaScript's back. It does
-    /// not keep the process alive. `can_read`: this thread lives as long as the process, and can read sockets by descriptor.
+    /// `on_mail` is called, without arguments, when the mailbox has become non-empty behind JavaScript's back; `on_notice`
+    /// with code and text of a warning or, if `traces` are wanted, with an empty code and what happens. Neither keeps the
+    /// process alive. `can_read`: this thread lives as long as the process, and can read sockets by descriptor.
     #[napi(constructor)]
-    pub fn new(env: Env, on_mail: Function<(), ()>, can_read: bool) -> napi::Result<Client> {
+    pub fn new(
+        env: Env,
+        on_mail: Function<(), ()>,
+        can_read: bool,
+        on_notice: OnNotice,
+        traces: bool,
+    ) -> napi::Result<Client> {
         let wake = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
         let id = ClientId::next();
+        listen(env, &on_notice, traces)?;
         // A thread that is ending is not called any more: the status says so, and its locks are being given up.
         let mailbox = Arc::new(Mailbox::new(id, can_read, move || {
             wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
@@ -132,6 +143,20 @@ impl Client {
         let reader = self.readers.pop_front()?;
         Some(Reader { reader, unsent: Arc::clone(&self.unsent) })
     }
+}
+
+/// Hands notices to JavaScript until this thread ends.
+fn listen(env: Env, on_notice: &OnNotice, traces: bool) -> napi::Result<()> {
+    let tell = on_notice.build_threadsafe_function::<FnArgs<(String, String)>>().weak::<true>().build()?;
+    let id = notice::listen(traces, move |notice| {
+        let said = match notice {
+            Notice::Warning { code, message } => ((*code).to_owned(), message.clone()),
+            Notice::Trace(message) => (String::new(), message.clone()),
+        };
+        tell.call(said.into(), ThreadsafeFunctionCallMode::NonBlocking);
+    });
+    env.add_env_cleanup_hook(id, notice::stop_listening)?;
+    Ok(())
 }
 
 /// A request's number as JavaScript counts.

@@ -1,6 +1,7 @@
 //! The two key spaces of PostgreSQL's advisory locks.
 
 use sha2::{Digest, Sha256};
+use std::fmt;
 
 /// What is locked. PostgreSQL keeps pairs and single keys apart: `Pair(0, 1)` and `Single(1)` never conflict
 /// (manual, section 9.28.10, "Advisory Lock Functions").
@@ -55,6 +56,15 @@ impl Key {
             2 => Some(Key::Pair(high, low)),
             1 => Some(Key::single(high, low)),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Pair(high, low) => write!(formatter, "[{high}, {low}]"),
+            Key::Single(key) => write!(formatter, "{key}n"),
         }
     }
 }

@@ -74,6 +74,7 @@ async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
             break (unfinished, cause);
         }
     };
+    session.trace(|| format!("lost: {} ({})", cause.message(), cause.code()));
     manager.lost(id, unfinished, &cause);
     if cause.is_transaction_pooling() {
         session.give_back().await;

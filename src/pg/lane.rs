@@ -7,7 +7,8 @@
 use super::batch::{Answered, BatchId};
 use super::exchange::Exchange;
 use super::socket::Socket;
-use super::steps::Step;
+use super::steps::{describe, Step};
+use crate::notice;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -56,8 +57,10 @@ impl Lane {
     /// Sends a batch of a few thousand steps at the most. Where the connection is over nothing is told of it; the end is.
     #[must_use]
     pub fn send(&self, steps: Vec<Step>) -> BatchId {
+        let pid = self.pid.get().copied().unwrap_or(0);
+        notice::trace(|| format!("backend {pid}: {}", describe(&steps)));
         let mut state = self.lock();
-        let id = state.exchange.send(steps, self.pid.get().copied().unwrap_or(0));
+        let id = state.exchange.send(steps, pid);
         state.push();
         id
     }

@@ -7,6 +7,8 @@ mod connect;
 mod exchange;
 mod holder;
 mod lane;
+mod open;
+mod passwords;
 mod pooler;
 mod rings;
 mod session;
@@ -15,6 +17,7 @@ mod socket;
 mod sql;
 mod start;
 mod steps;
+mod tls;
 
 pub use batch::{Answered, BatchId};
 pub use config::ConnectConfig;

@@ -5,17 +5,19 @@
 //! it finds the mark of another ([`super::setup`]); or a later answer comes from another backend, which has done nothing then.
 
 use super::config::ConnectConfig;
-use super::connect::Endpoint;
+use super::connect::Route;
+use super::passwords::Given;
 use super::setup::{setting_names, ANSWER_LIMIT};
 use super::sql;
 use super::start::start;
+use super::tls::Established;
 use crate::error::Error;
 use std::time::Duration;
 use tokio::io::{duplex, AsyncReadExt};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::{CancelToken, Client, NoTls};
+use tokio_postgres::{CancelToken, Client};
 
 /// A pooler that shares sessions has one at hand. One that does not may have none left, and lets us wait.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
@@ -28,7 +30,7 @@ const SEARCHES: u32 = 20;
 /// otherwise than in a request.
 pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
     let (mut near, far) = duplex(64);
-    if cancel.cancel_query_raw(far, NoTls).await.is_err() {
+    if cancel.cancel_query_raw(far, Established::default()).await.is_err() {
         return false;
     }
     // Length and code of the request, process id, secret (manual, section 55.7, "CancelRequest").
@@ -40,26 +42,36 @@ pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
     i32::from_be_bytes(told) != pid
 }
 
-/// Whether another connection is served by the same backend, or either by several.
-///
-/// Such a pooler lends the backend that has been free for the shortest time: asked in turn, both connections get the same one,
-/// unless somebody else comes between, which will not happen each time.
-pub(super) async fn shares_sessions(ours: &Client, config: &ConnectConfig, endpoint: &Endpoint, pid: i32) -> bool {
-    let probe = async {
-        let socket = endpoint.connect().await.ok()?;
-        let (other, _ended, _running) = start(config, socket).await.ok()?;
-        let mut seen = None;
-        for pause in PAUSES {
-            sleep(Duration::from_millis(pause)).await;
-            let (ours, _) = served_by(ours).await?;
-            let (others, is_marked) = served_by(&other).await?;
-            if ours != pid || others == pid || is_marked || *seen.get_or_insert(others) != others {
-                return Some(true);
+/// The way to another connection beside ours.
+pub(super) struct Probe<'a> {
+    pub config: &'a ConnectConfig,
+    pub password: &'a Given,
+    pub route: &'a Route,
+}
+
+impl Probe<'_> {
+    /// Whether another connection is served by the same backend, or either by several.
+    ///
+    /// Such a pooler lends the backend that has been free for the shortest time: asked in turn, both connections get the
+    /// same one, unless somebody else comes between, which will not happen each time.
+    pub async fn shares_sessions(&self, ours: &Client, pid: i32) -> bool {
+        let probe = async {
+            let socket = self.route.connect().await.ok()?;
+            let established = Established::by(socket.encryption());
+            let (other, _ended, _running) = start(self.config, self.password, socket, established).await.ok()?;
+            let mut seen = None;
+            for pause in PAUSES {
+                sleep(Duration::from_millis(pause)).await;
+                let (ours, _) = served_by(ours).await?;
+                let (others, is_marked) = served_by(&other).await?;
+                if ours != pid || others == pid || is_marked || *seen.get_or_insert(others) != others {
+                    return Some(true);
+                }
             }
-        }
-        None
-    };
-    timeout(PROBE_LIMIT, probe).await.ok().flatten().unwrap_or(false)
+            None
+        };
+        timeout(PROBE_LIMIT, probe).await.ok().flatten().unwrap_or(false)
+    }
 }
 
 /// The backend, and whether a session of this package has been there.

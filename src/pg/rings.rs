@@ -49,6 +49,7 @@ impl Session {
     /// # Cancel safety
     /// None: links may stay published until the session ends.
     pub async fn inquire(&self, inquiry: &Inquiry) -> Result<Findings, Fault> {
+        self.trace(|| format!("look for deadlocks among {} waits", inquiry.links.len()));
         let (now, wanted) = self.wanted(&inquiry.links).await?;
         let is_worth_it =
             |link: &Link| inquiry.unconditional.contains(link) || link.held.is_some_and(|held| wanted.contains(&held));

@@ -1,19 +1,20 @@
-//! One connection that holds locks: open, wait for a lock, be cancelled, be lost. Batches have a way of their own ([`Lane`]).
+//! One connection that holds locks: wait for a lock, be cancelled, be lost. Batches have a way of their own ([`Lane`]).
 //!
 //! A session knows nothing of who wants its locks. Its one invariant: what it reports as taken is held by the backend
 //! that it began with; where it cannot tell any more it calls itself lost.
 
-use super::config::{Address, ConnectConfig};
-use super::connect::{self, Endpoint};
+use super::connect::Route;
 use super::holder::Holder;
 use super::lane::Lane;
 use super::pooler;
-use super::setup::{self, ANSWER_LIMIT};
+use super::setup::ANSWER_LIMIT;
 use super::sql::{self, Action};
-use super::start::{start, Running};
+use super::start::Running;
 use super::steps::Step;
+use super::tls::Established;
 use crate::core::{Key, Mode};
-use crate::error::{Error, Peer};
+use crate::error::Error;
+use crate::notice;
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
+use tokio_postgres::{CancelToken, Client, Row, Statement};
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,60 +55,17 @@ impl Fault {
 /// An open session.
 pub struct Session {
     pub(super) client: Client,
-    cancel: CancelToken,
-    endpoint: Endpoint,
+    pub(super) cancel: CancelToken,
+    pub(super) route: Route,
     pub(super) pid: i32,
-    lane: Arc<Lane>,
+    pub(super) lane: Arc<Lane>,
     /// The statements that wait, of a session that does so again and again.
-    wait: Option<[Statement; 2]>,
-    ended: watch::Receiver<Option<Error>>,
-    connection: Running,
+    pub(super) wait: Option<[Statement; 2]>,
+    pub(super) ended: watch::Receiver<Option<Error>>,
+    pub(super) connection: Running,
 }
 
 impl Session {
-    /// Connects and sets the session up.
-    ///
-    /// # Errors
-    /// The system's code, a SQLSTATE, `ETIMEDOUT` after the config's limit, `ERR_TRANSACTION_POOLING` or
-    /// `ERR_UNSUPPORTED_SERVER`.
-    ///
-    /// # Cancel safety
-    /// Dropping the future closes the socket.
-    pub async fn open(config: &ConnectConfig, role: Role, heartbeat: Duration) -> Result<Session, Error> {
-        let limit = config.connect_timeout;
-        match timeout(limit, Session::open_unlimited(config, role, heartbeat)).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                let message = format!("ETIMEDOUT: no session within {} ms", limit.as_millis());
-                Err(Error::new("ETIMEDOUT", message).at(&named_peer(&config.address)))
-            }
-        }
-    }
-
-    async fn open_unlimited(config: &ConnectConfig, role: Role, heartbeat: Duration) -> Result<Session, Error> {
-        let (endpoint, socket) = connect::connect(&config.address).await?;
-        let peer = endpoint.peer();
-        let (lane, socket) = Lane::new(socket);
-        let (client, ended, connection) = start(config, socket).await.map_err(|error| error.at(&peer))?;
-        // One round trip for all of it: the requests are sent before the first answer is awaited.
-        let (pid, wait) = tokio::join!(setup::set_up(&client, config, heartbeat), async {
-            if role == Role::Main {
-                return Ok(None);
-            }
-            let (single, pair) = tokio::try_join!(client.prepare(sql::wait(1)), client.prepare(sql::wait(2)))?;
-            Ok(Some([single, pair]))
-        });
-        let pid = pid.map_err(|error| error.at(&peer))?;
-        let cancel = client.cancel_token();
-        if pooler::is_between(&cancel, pid).await && pooler::shares_sessions(&client, config, &endpoint, pid).await {
-            pooler::give_back(&client, pid).await;
-            return Err(Error::transaction_pooling().at(&peer));
-        }
-        let wait = wait.map_err(|error: tokio_postgres::Error| pooler::recognize(Error::from(error)).at(&peer))?;
-        lane.open(pid);
-        Ok(Session { client, cancel, endpoint, pid, lane, wait, ended, connection })
-    }
-
     /// The way to send batches.
     #[must_use]
     pub fn lane(&self) -> &Arc<Lane> {
@@ -134,6 +92,7 @@ impl Session {
     pub async fn wait_turn(&self, key: Key, mode: Mode, turn: Duration) -> Result<bool, Fault> {
         let (high, low) = key.halves();
         let (exclusive, limit) = (mode == Mode::Exclusive, turn.as_millis().to_string());
+        self.trace(|| format!("wait for {key} {mode}"));
         let asked = async {
             if let Some(statements) = &self.wait {
                 let parameters: [&(dyn ToSql + Sync); 5] = [&high, &low, &exclusive, &limit, &self.pid];
@@ -163,10 +122,11 @@ impl Session {
     /// Asks the server to end the statement under way. Resolves once the request is delivered, so that it cannot hit a
     /// later statement; a request that cannot be delivered is given up, as a turn ends by itself.
     pub async fn cancel(&self) {
+        self.trace(|| "cancel what it is doing".to_owned());
         let deliver = async {
-            let mut socket = self.endpoint.connect().await.ok()?;
+            let mut socket = self.route.connect().await.ok()?;
             // Ends when the server closes this connection, which it does after it has signalled the backend.
-            self.cancel.cancel_query_raw(&mut socket, NoTls).await.ok()
+            self.cancel.cancel_query_raw(&mut socket, Established::default()).await.ok()
         };
         let _ = timeout(ANSWER_LIMIT, deliver).await;
     }
@@ -176,6 +136,7 @@ impl Session {
     /// # Errors
     /// [`Fault`].
     pub async fn is_contended(&self, key: Key) -> Result<bool, Fault> {
+        self.trace(|| format!("ask whether anybody waits for {key}"));
         let rows = self.ask_about(sql::CONTENDED, key).await?;
         rows.first().map_or(Ok(false), |row| decode(row.try_get(0)))
     }
@@ -185,6 +146,7 @@ impl Session {
     /// # Errors
     /// [`Fault`].
     pub async fn holders(&self, key: Key) -> Result<Vec<Holder>, Fault> {
+        self.trace(|| format!("ask who holds {key}"));
         self.ask_about(sql::HOLDERS, key).await?.iter().map(|row| decode(Holder::read(row))).collect()
     }
 
@@ -193,16 +155,23 @@ impl Session {
     /// # Errors
     /// [`Fault::Lost`]: there was none in time.
     pub async fn heartbeat(&self) -> Result<(), Fault> {
+        self.trace(|| "heartbeat".to_owned());
         let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(sql::HEARTBEAT, &[])).await?;
         self.verify_backend(&row)
     }
 
     /// Takes leave of the server; the locks that are left are given up.
     pub async fn close(self) {
+        self.trace(|| "closed".to_owned());
         let Session { client, mut ended, connection, .. } = self;
         drop(client);
         let _ = timeout(ANSWER_LIMIT, ended.wait_for(Option::is_some)).await;
         drop(connection);
+    }
+
+    /// Tells whoever wants to know what this session is about to do.
+    pub fn trace(&self, what: impl FnOnce() -> String) {
+        notice::trace(|| format!("backend {}: {}", self.pid, what()));
     }
 
     /// After [`Error::transaction_pooling`]: gives back what was taken, as far as it can still be reached.
@@ -323,7 +292,7 @@ impl Session {
     #[must_use]
     pub fn silent(&self, limit: Duration) -> Error {
         let message = format!("ETIMEDOUT: the server has not answered for {} ms", limit.as_millis());
-        Error::new("ETIMEDOUT", message).at(&self.endpoint.peer())
+        Error::new("ETIMEDOUT", message).at(&self.route.peer())
     }
 
     pub(super) fn verify_backend(&self, row: &Row) -> Result<(), Fault> {
@@ -332,13 +301,6 @@ impl Session {
         } else {
             Err(Fault::Lost(Error::transaction_pooling()))
         }
-    }
-}
-
-fn named_peer(address: &Address) -> Peer {
-    match address {
-        Address::Tcp { host, port } => Peer { address: host.clone(), port: Some(*port) },
-        Address::Unix { path } => Peer { address: path.display().to_string(), port: None },
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every new session is told first, and what it must answer to be trusted with locks.
 
-use super::config::ConnectConfig;
+use super::config::{ConnectConfig, Server};
 use super::sql;
 use crate::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,15 @@ use tokio_postgres::Client;
 /// takes a heartbeat and this to do so.
 pub const ANSWER_LIMIT: Duration = Duration::from_millis(4800);
 
-/// Sets the session up; the process id of its backend.
+/// Sets the session up; the process id of its backend, and what kind of server that is.
 ///
 /// # Errors
 /// `ERR_TRANSACTION_POOLING`, `ERR_UNSUPPORTED_SERVER`, or what the server says.
-pub(super) async fn set_up(client: &Client, config: &ConnectConfig, heartbeat: Duration) -> Result<i32, Error> {
+pub(super) async fn set_up(
+    client: &Client,
+    config: &ConnectConfig,
+    heartbeat: Duration,
+) -> Result<(i32, Server), Error> {
     let mut settings = settings(config.options.as_deref().unwrap_or(""), heartbeat);
     let row = match apply(client, &settings).await {
         // Not every platform's server can watch a client while it works; without it, a dead client's wait lasts a turn.
@@ -34,7 +38,7 @@ pub(super) async fn set_up(client: &Client, config: &ConnectConfig, heartbeat: D
     if mark.is_some_and(|mark| !mark.is_empty()) {
         return Err(Error::transaction_pooling());
     }
-    Ok(pid)
+    Ok((pid, Server { is_standby: row.try_get(5)?, is_read_only: row.try_get(6)? }))
 }
 
 async fn apply(client: &Client, settings: &[(&str, String)]) -> Result<tokio_postgres::Row, tokio_postgres::Error> {

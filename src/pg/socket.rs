@@ -4,6 +4,7 @@
 //! from a descriptor of its own and hands in what it has read. Writing stays here in either case. Invariant: there is one
 //! reader at a time.
 
+use super::tls::{Encrypted, Encryption};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
@@ -25,6 +26,8 @@ pub(super) struct Socket {
 
 enum Stream {
     Tcp(TcpStream),
+    /// Never lent: who borrows it could not read what it says.
+    Tls(Box<Encrypted>),
     #[cfg(unix)]
     Unix(UnixStream),
     #[cfg(unix)]
@@ -39,6 +42,12 @@ impl From<TcpStream> for Socket {
     }
 }
 
+impl From<Encrypted> for Socket {
+    fn from(stream: Encrypted) -> Socket {
+        Socket::new(Stream::Tls(Box::new(stream)))
+    }
+}
+
 #[cfg(unix)]
 impl From<UnixStream> for Socket {
     fn from(stream: UnixStream) -> Socket {
@@ -49,6 +58,14 @@ impl From<UnixStream> for Socket {
 impl Socket {
     fn new(stream: Stream) -> Socket {
         Socket { stream, is_shut_down: false, handed_in: BytesMut::new(), reader: None }
+    }
+
+    /// How it is encrypted, if it is.
+    pub fn encryption(&self) -> Option<&Encryption> {
+        match &self.stream {
+            Stream::Tls(stream) => Some(stream.encryption()),
+            _ => None,
+        }
     }
 
     /// Lends the right to read: a descriptor for the borrower, who owns it. `None`: it cannot be lent.
@@ -123,6 +140,7 @@ impl AsyncRead for Socket {
         }
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             #[cfg(unix)]
@@ -140,6 +158,7 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             #[cfg(unix)]
@@ -148,15 +167,19 @@ impl AsyncWrite for Socket {
         }
     }
 
-    /// What is written is on its way.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// What is written is on its way, but what is encrypted and waits for room.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut_down {
             match &mut self.stream {
                 Stream::Tcp(stream) => ready!(Pin::new(stream).poll_shutdown(cx))?,
+                Stream::Tls(stream) => ready!(Pin::new(stream).poll_shutdown(cx))?,
                 #[cfg(unix)]
                 Stream::Unix(stream) => ready!(Pin::new(stream).poll_shutdown(cx))?,
                 #[cfg(unix)]

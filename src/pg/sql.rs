@@ -1,6 +1,7 @@
 //! Every statement that is sent to the server.
 
 use crate::core::Mode;
+use std::fmt;
 
 /// What one row of [`BATCH`] does: `smallint` codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,18 @@ impl Action {
     /// Where [`SINGLE`] has a statement for this action alone.
     pub fn single(self, space: i16) -> Option<usize> {
         usize::try_from(self.code(space)).ok().filter(|&code| code < SINGLE.len())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Action::Try(Mode::Exclusive) => "try",
+            Action::Try(Mode::Shared) => "try shared",
+            Action::Unlock(Mode::Exclusive) => "unlock",
+            Action::Unlock(Mode::Shared) => "unlock shared",
+            Action::LockShared => "lock shared",
+        })
     }
 }
 
@@ -167,13 +180,15 @@ WITH RECURSIVE locks AS (\
 /// The cheapest sign of life.
 pub(super) const HEARTBEAT: &str = "SELECT pg_backend_pid()";
 
-/// Marks the session and reads who serves it: process id, version, and the mark that was there before. `$1` is the
-/// mark; `$2` and `$3` are names and values of settings, of which the server takes those that it knows.
+/// Marks the session and reads who serves it: process id, version, the mark that was there before, whether it is a standby
+/// and whether nothing can be written. `$1` is the mark; `$2` and `$3` are names and values of settings, of which the server
+/// takes those that it knows.
 pub(super) const SETUP: &str = "\
 SELECT pg_backend_pid(), version(), current_setting('advisory_lock_native.session', true), \
  set_config('advisory_lock_native.session', $1, false), \
  (SELECT count(set_config(name, value, false)) FROM unnest($2::text[], $3::text[]) AS settings(name, value) \
-  WHERE current_setting(name, true) IS NOT NULL)";
+  WHERE current_setting(name, true) IS NOT NULL), \
+ pg_is_in_recovery(), current_setting('transaction_read_only')::bool";
 
 /// Who serves a connection: process id, and the mark of a session of this package.
 pub(super) const SERVED_BY: &str = "SELECT pg_backend_pid(), current_setting('advisory_lock_native.session', true)";

@@ -1,11 +1,14 @@
 //! The start of the protocol on a connected socket.
 
-use super::config::ConnectConfig;
+use super::config::{ChannelBinding, ConnectConfig};
+use super::passwords::Given;
+use super::tls::Established;
 use crate::error::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::config::{self, SslMode, SslNegotiation};
+use tokio_postgres::Client;
 
 /// The task that moves the bytes. One that waits for an answer would keep its socket, and the server its locks, until
 /// that comes: it ends with its session.
@@ -17,34 +20,43 @@ impl Drop for Running {
     }
 }
 
-/// Starts the protocol on a connected socket and leaves the connection running.
+/// Starts the protocol on a connected socket and leaves the connection running. `established`: what of TLS is there.
 pub(super) async fn start(
     config: &ConnectConfig,
+    password: &Given,
     socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    established: Established,
 ) -> Result<(Client, watch::Receiver<Option<Error>>, Running), Error> {
     let mut protocol = tokio_postgres::Config::new();
-    if let Some(user) = &config.user {
-        protocol.user(user);
-    }
-    if let Some(password) = &config.password {
+    protocol.user(&config.user).dbname(&config.database).application_name(&config.application_name);
+    if let Given::Password(password) = password {
         protocol.password(&password.0);
-    }
-    if let Some(database) = config.database.as_ref().or(config.user.as_ref()) {
-        protocol.dbname(database);
     }
     if let Some(options) = &config.options {
         protocol.options(options);
     }
-    protocol.application_name(&config.application_name);
-    protocol.ssl_mode(tokio_postgres::config::SslMode::Disable);
-    let (client, connection) = protocol.connect_raw(socket, NoTls).await.map_err(|error| {
-        let is_missing = config.password.is_none() && std::error::Error::source(&error).is_some();
-        match Error::from(error) {
+    // TLS is there already where it is to be, and has nothing left to ask for.
+    protocol.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+    protocol.channel_binding(match config.channel_binding {
+        ChannelBinding::Disable => config::ChannelBinding::Disable,
+        ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+        ChannelBinding::Require => config::ChannelBinding::Require,
+    });
+    let (client, connection) = protocol.connect_raw(socket, established).await.map_err(|error| {
+        let has_reason = std::error::Error::source(&error).is_some();
+        match (password, Error::from(error)) {
             // The client itself gives up where the server asks for what it has not got.
-            error if is_missing && error.code() == "08P01" => {
-                Error::new("28P01", "the server asks for a password, and none is given")
+            (Given::Nothing(why), error) if has_reason && error.code() == "08P01" => {
+                let why = why.as_ref().map_or(String::new(), |why| format!("; {why}"));
+                Error::new("28P01", format!("the server asks for a password, and none is given{why}"))
             }
-            error => error,
+            (_, error)
+                if has_reason && error.code() == "08P01" && config.channel_binding == ChannelBinding::Require =>
+            {
+                let message = format!("channel_binding=require cannot be met: {}", error.message());
+                Error::new("ERR_CHANNEL_BINDING", message)
+            }
+            (_, error) => error,
         }
     })?;
     let (end, ended) = watch::channel(None);

@@ -92,3 +92,13 @@ impl Step {
         }
     }
 }
+
+/// A batch, to be read.
+pub(super) fn describe(steps: &[Step]) -> String {
+    let mut rows = Vec::new();
+    for step in steps {
+        step.push_rows(&mut rows);
+    }
+    let described: Vec<String> = rows.iter().map(|(action, key)| format!("{action} {key}")).collect();
+    described.join(", ")
+}

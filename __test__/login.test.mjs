@@ -1,0 +1,143 @@
+// Logging in: by variables alone, with a password from a file, with settings for the session.
+
+import assert from 'node:assert/strict'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import advisoryLock from '../index.js'
+import { password, startServer, user } from '../scripts/embedded-postgres.mjs'
+import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
+import { runChild } from './support/process.mjs'
+
+const server = await startServer()
+after(() => server.stop())
+const database = await openDatabase(server)
+const folder = mkdtempSync(join(tmpdir(), 'advisory-lock-login-'))
+after(() => rmSync(folder, { recursive: true }))
+
+/** A process that takes a lock in this environment: what it prints. */
+async function outcome(connectionString, variables, script = 'outcome') {
+  const env = { PGHOST: '', PGPORT: '', PGUSER: '', PGDATABASE: '', HOME: folder, PGPASSFILE: '', ...variables }
+  for (const name of ['PGPASSWORD', 'PG_CONNECTION_STRING']) env[name] ??= undefined
+  const { stdout, stderr } = await runChild(script, [connectionString], { env })
+  assert.ok(!`${stdout}${stderr}`.includes(password))
+  return stdout.trim()
+}
+
+const where = { PGHOST: '127.0.0.1', PGPORT: String(server.port), PGUSER: user, PGDATABASE: 'postgres' }
+const bare = `postgres://${user}@127.0.0.1:${server.port}/postgres`
+
+test('variables alone are enough', async () => {
+  assert.equal(await outcome('', { ...where, PGPASSWORD: password }), 'ok')
+  assert.equal(await outcome('', { ...where, PGPASSWORD: 'wrong' }), '28P01')
+  assert.equal(await outcome('', { ...where, PGHOST: server.socketDirectory, PGPASSWORD: password }), 'ok')
+  assert.equal(await outcome('', { ...where, PGDATABASE: 'no_such', PGPASSWORD: password }), '3D000')
+})
+
+let count = 0
+function passwordFile(lines, mode = 0o600) {
+  const path = join(folder, `passwords-${count++}`)
+  writeFileSync(path, lines.join('\n'), { mode })
+  return path
+}
+
+const secret = password.replaceAll(/[\\:]/g, '\\$&')
+const right = `*:*:*:*:${secret}`
+const OK = 'ok'
+const NONE = '28P01'
+
+for (const [title, lines, expected] of [
+  ['has a line for everything', [right], OK],
+  ['has a line for this', ['# a comment', '', `127.0.0.1:${server.port}:postgres:${user}:${secret}`], OK],
+  ['has the right line behind those for others', [`127.0.0.1:1:*:*:no`, `other:*:*:*:no`, `*:*:other:*:no`, `*:*:*:other:no`, right], OK],
+  ['has lines for others only', [`other:*:*:*:${secret}`], NONE],
+  ['has no whole line', ['127.0.0.1:5432', ':::', right.slice(2)], NONE],
+  ['is empty', [], NONE],
+]) {
+  test(`a password file that ${title}: the same as to pg`, async () => {
+    const PGPASSFILE = passwordFile(lines)
+    assert.equal(await outcome(bare, { PGPASSFILE }), expected)
+    const toPg = await outcome(bare, { PGPASSFILE }, 'outcome-of-pg')
+    // `pg` fails without a password by an error that has no code.
+    assert.equal(toPg === OK, expected === OK, toPg)
+  })
+}
+
+test('of several lines that fit the first counts, as PostgreSQL has it; to pg it is the last', async () => {
+  const files = [passwordFile([right, '*:*:*:*:wrong']), passwordFile(['*:*:*:*:wrong', right])]
+  for (const [script, expected] of [['outcome', [OK, NONE]], ['outcome-of-pg', [NONE, OK]]]) {
+    for (const [index, PGPASSFILE] of files.entries()) assert.equal(await outcome(bare, { PGPASSFILE }, script), expected[index], script)
+  }
+})
+
+test('where the file is: named in the string, by the variable, or the own one', async () => {
+  const [good, bad] = [passwordFile([right]), passwordFile(['*:*:*:*:wrong'])]
+  assert.equal(await outcome(`${bare}?passfile=${good}`, { PGPASSFILE: bad }), OK)
+  assert.equal(await outcome(bare, { PGPASSFILE: bad }), NONE)
+  assert.equal(await outcome(bare, { PGPASSFILE: join(folder, 'none') }), NONE)
+  if (process.platform !== 'win32') {
+    writeFileSync(join(folder, '.pgpass'), right, { mode: 0o600 })
+    assert.equal(await outcome(bare, {}), OK)
+    assert.equal(await outcome(bare, { PGPASSWORD: '' }), NONE, 'said to be empty, as to `pg`')
+    assert.equal(await outcome(bare, { PGPASSWORD: 'wrong' }), NONE, 'the file is the last resort')
+  }
+})
+
+test('a password file that others can read is not used, and the error says so', { skip: process.platform === 'win32' }, async () => {
+  for (const mode of [0o640, 0o604, 0o620, 0o666]) {
+    const path = passwordFile([right], mode)
+    // The process's mask may have taken the bits away.
+    chmodSync(path, mode)
+    const createMutex = advisoryLock(`${bare}?passfile=${path}`)
+    await assert.rejects(createMutex('x').tryLock(), (error) => {
+      assert.equal(error.code, NONE)
+      assert.ok(error.message.includes(path) && error.message.includes('0600'), error.message)
+      return true
+    })
+    await createMutex.close()
+    assert.notEqual(await outcome(bare, { PGPASSFILE: path }, 'outcome-of-pg'), OK)
+  }
+  const folderInPlace = advisoryLock(`${bare}?passfile=${folder}`)
+  await assert.rejects(folderInPlace('x').tryLock(), { code: NONE, message: /not a plain file/ })
+  await folderInPlace.close()
+})
+
+test('a password file that is changed counts for the next connection', async () => {
+  const path = passwordFile(['*:*:*:*:wrong'])
+  const createMutex = advisoryLock(`${bare}?passfile=${path}`)
+  await assert.rejects(createMutex('x').tryLock(), { code: NONE })
+  writeFileSync(path, right)
+  assert.equal(await createMutex('x').tryLock(), true)
+  await createMutex.close()
+})
+
+test('names and settings reach the server, and are not set over', async () => {
+  const logged = async (text) => (await readFile(join(server.socketDirectory, 'log'), 'utf8')).split(text).length - 1
+  const timedOut = 'canceling statement due to statement timeout'
+  const withQuery = (query) => `${database.connectionString}?${query}`
+  await sqlLock(database.sql, 'limited')
+  for (const query of ['statement_timeout=150&application_name=limited', 'options=-c%20statement_timeout%3D150&fallback_application_name=limited']) {
+    const before = await logged(timedOut)
+    const createMutex = advisoryLock(withQuery(query))
+    const wait = createMutex('limited').lock({ timeout: 30_000 })
+    await until(async () => (await logged(timedOut)) >= before + 2, 'the limit ends a turn of the wait, and the next')
+    const name = await database.value(`SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'limited'`)
+    assert.ok(name >= 1)
+    await sqlUnlock(database.sql, 'limited')
+    assert.equal(await (await wait)(), true, 'and the wait goes on all the same')
+    await createMutex.close()
+    await sqlLock(database.sql, 'limited')
+  }
+  const before = await logged(timedOut)
+  const unlimited = advisoryLock(withQuery('lock_timeout=150'))
+  const wait = unlimited('limited').lock({ timeout: 30_000 })
+  await database.waiter('limited')
+  await sqlUnlock(database.sql, 'limited')
+  await (
+    await wait
+  )()
+  assert.equal(await logged(timedOut), before, 'no other limit is set')
+  await unlimited.close()
+})

@@ -1,0 +1,26 @@
+'use strict'
+
+// What the core tells besides answers: warnings, and with NODE_DEBUG=advisory-lock what happens.
+
+const { debuglog } = require('node:util')
+
+const log = debuglog('advisory-lock')
+
+/** Whether anybody wants to know what happens. Decided once: nothing is in the way of a call otherwise. */
+const isTracing = log.enabled === true
+
+/** Names by the key as the core prints it. Filled only while somebody wants to know what happens. */
+const names = new Map()
+const KEYS = /\[-?\d+, -?\d+\]|-?\d+n\b/g
+
+function trace(message) {
+  log('%s', message.replace(KEYS, (key) => (names.has(key) ? `${names.get(key)} ${key}` : key)))
+}
+
+/** @param {string} code of a warning; none: something that happens @param {string} message */
+function onNotice(code, message) {
+  if (code === '') trace(message)
+  else process.emitWarning(message, { type: 'AdvisoryLockWarning', code })
+}
+
+module.exports = { isTracing, names, onNotice, trace }

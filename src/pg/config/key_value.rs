@@ -1,0 +1,79 @@
+//! The form of libpq: `host=example.org user='O\'Neil'` (manual, section 32.1.1.1, "Keyword/Value Connection Strings").
+
+use super::parts::Parts;
+use crate::error::Error;
+
+/// Whether the text is of this form: it begins with a name and an equals sign.
+pub(super) fn is_one(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(name, _)| is_name(name.trim_end()))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
+}
+
+/// Takes it apart.
+///
+/// # Errors
+/// `ERR_INVALID_CONNECTION_STRING`: it names the parameter behind which nothing can be understood any more.
+pub(super) fn split(text: &str) -> Result<Parts, Error> {
+    let mut parts = Parts::default();
+    let mut rest = text.trim_start();
+    let mut last = "the beginning";
+    while !rest.is_empty() {
+        // What stands in a name's place may be the end of a password: it is not repeated.
+        let broken = || {
+            Error::new(
+            "ERR_INVALID_CONNECTION_STRING",
+            format!("invalid connection string: expected a name and `=` behind {last}; a value with blanks in it needs quotes"),
+        )
+        };
+        let (name, behind) = rest.split_once('=').ok_or_else(broken)?;
+        let name = name.trim_end();
+        if !is_name(name) {
+            return Err(broken());
+        }
+        let known = Parts::known(name);
+        let (value, behind) = take_value(behind.trim_start()).ok_or_else(|| {
+            let name = known.unwrap_or("a parameter");
+            Error::new(
+                "ERR_INVALID_CONNECTION_STRING",
+                format!("invalid connection string: the quotes or the backslash in {name} have no end"),
+            )
+        })?;
+        if let Some(known) = known {
+            parts.set(known, value)?;
+            last = known;
+        } else {
+            last = "a parameter that is not known";
+        }
+        rest = behind.trim_start();
+    }
+    if parts.is_empty() {
+        return Err(Error::new(
+            "ERR_INVALID_CONNECTION_STRING",
+            "invalid connection string: none of its parameters is known",
+        ));
+    }
+    Ok(parts)
+}
+
+/// The value that the text begins with, and what is behind it; `None` where it does not end.
+fn take_value(text: &str) -> Option<(String, &str)> {
+    let (mut characters, is_quoted) = match text.strip_prefix('\'') {
+        Some(quoted) => (quoted.chars(), true),
+        None => (text.chars(), false),
+    };
+    let mut value = String::new();
+    loop {
+        let rest = characters.as_str();
+        match characters.next() {
+            Some('\\') => value.push(characters.next()?),
+            Some('\'') if is_quoted => return Some((value, characters.as_str())),
+            Some(blank) if !is_quoted && blank.is_ascii_whitespace() => return Some((value, rest)),
+            Some(character) => value.push(character),
+            None if is_quoted => return None,
+            None => return Some((value, "")),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! From a connection string and the `PG*` variables to where, as whom and how to connect, as the npm package `pg` reads
+//! them; besides that, libpq's key=value form and its lists of hosts.
+//!
+//! The string is taken apart here and handed on field by field: `tokio_postgres` reads strings otherwise. Nothing is
+//! looked at but the string and the variables: files are read when a connection is made.
+//!
+//! Invariant: no error repeats a value of the string, of which a part of a password may have become any part by mistake.
+
+mod environment;
+mod host;
+mod key_value;
+mod parts;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tls_policy;
+mod url;
+
+pub(super) use host::Host;
+pub(super) use target::{Server, Target};
+pub(super) use tls_policy::{TlsPolicy, Trust};
+
+use crate::error::Error;
+use environment::Environment;
+use parts::Parts;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DEFAULT_APPLICATION_NAME: &str = "advisory-lock-native";
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limits that `pg` hands on to the server, in milliseconds.
+const SERVER_TIMEOUTS: [&str; 3] = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+
+/// Where, as whom and how to connect. Equal configs lead to the same server as the same user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectConfig {
+    /// In the order in which they are tried; at least one.
+    pub(super) hosts: Vec<Host>,
+    pub(super) target: Target,
+    pub(super) user: String,
+    pub(super) password: Option<Password>,
+    /// Where to look for a password if none is given.
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) database: String,
+    pub(super) application_name: String,
+    /// Settings for the server, in the form of its command line (`-c name=value`).
+    pub(super) options: Option<String>,
+    /// `None`: plain text.
+    pub(super) tls: Option<TlsPolicy>,
+    pub(super) channel_binding: ChannelBinding,
+    /// For the whole way to a session that is ready, over all hosts.
+    pub(super) connect_timeout: Duration,
+}
+
+/// Whether the proof of the password is tied to the TLS connection, so that nobody in between can pass it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ChannelBinding {
+    Disable,
+    Prefer,
+    Require,
+}
+
+/// A password that cannot be printed by accident.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Password(pub(super) String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[hidden]")
+    }
+}
+
+impl ConnectConfig {
+    /// Reads a connection string; what it leaves out comes from `variables` (a variable's name to its value).
+    ///
+    /// # Errors
+    /// `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`: it names the part at fault.
+    pub fn parse(text: &str, variables: impl Fn(&str) -> Option<String>) -> Result<ConnectConfig, Error> {
+        let parts = parts::split(text)?;
+        let environment = Environment::new(&variables);
+        let part = |name: &'static str, variable: &'static str| {
+            parts.get(name).map(str::to_owned).or_else(|| environment.get(variable))
+        };
+        let user = match part("user", "PGUSER").or_else(|| environment.user()) {
+            Some(user) => user,
+            None => return Err(invalid("user", "one, as the system tells none")),
+        };
+        let hosts = host::read(
+            part("host", "PGHOST").as_deref(),
+            part("hostaddr", "PGHOSTADDR").as_deref(),
+            part("port", "PGPORT").as_deref(),
+        )?;
+        let tls = tls_policy::read(&parts, &environment)?;
+        let channel_binding = read_channel_binding(part("channel_binding", "PGCHANNELBINDING").as_deref())?;
+        if channel_binding == ChannelBinding::Require && tls.is_none() {
+            return Err(invalid("channel_binding", "TLS to be used where it is `require`"));
+        }
+        let password = part("password", "PGPASSWORD").map(Password);
+        Ok(ConnectConfig {
+            target: target::read(part("target_session_attrs", "PGTARGETSESSIONATTRS").as_deref(), hosts.len())?,
+            hosts,
+            password_file: if password.is_none() { environment.password_file(parts.get("passfile")) } else { None },
+            password,
+            database: part("database", "PGDATABASE").unwrap_or_else(|| user.clone()),
+            user,
+            application_name: part("application_name", "PGAPPNAME")
+                .or_else(|| parts.get("fallback_application_name").map(str::to_owned))
+                .unwrap_or_else(|| DEFAULT_APPLICATION_NAME.to_owned()),
+            options: read_options(&parts, part("options", "PGOPTIONS"))?,
+            tls,
+            channel_binding,
+            connect_timeout: match part("connect_timeout", "PGCONNECT_TIMEOUT") {
+                None => DEFAULT_CONNECT_TIMEOUT,
+                Some(seconds) => parse_seconds(&seconds)?,
+            },
+        })
+    }
+
+    /// The same with another `application_name`.
+    #[must_use]
+    pub fn with_application_name(self, application_name: String) -> ConnectConfig {
+        ConnectConfig { application_name, ..self }
+    }
+
+    /// The same with another limit for connecting.
+    #[must_use]
+    pub fn with_connect_timeout(self, connect_timeout: Duration) -> ConnectConfig {
+        ConnectConfig { connect_timeout, ..self }
+    }
+}
+
+fn invalid_url(what: &str) -> Error {
+    Error::new("ERR_INVALID_URL", format!("invalid connection string: {what}"))
+}
+
+fn invalid(part: &str, expected: &str) -> Error {
+    Error::new("ERR_INVALID_CONNECTION_STRING", format!("invalid {part}: expected {expected}"))
+}
+
+/// The settings that the server is started with: those of `options`, and the time limits that have parameters of their own,
+/// which win as in `pg`.
+fn read_options(parts: &Parts, options: Option<String>) -> Result<Option<String>, Error> {
+    let mut all: Vec<String> = options.into_iter().collect();
+    for name in SERVER_TIMEOUTS {
+        let Some(value) = parts.get(name) else { continue };
+        match value.parse::<u32>() {
+            Ok(milliseconds) if i32::try_from(milliseconds).is_ok() => all.push(format!("-c {name}={milliseconds}")),
+            _ => return Err(invalid(name, "a whole number of milliseconds")),
+        }
+    }
+    Ok(if all.is_empty() { None } else { Some(all.join(" ")) })
+}
+
+fn read_channel_binding(text: Option<&str>) -> Result<ChannelBinding, Error> {
+    match text {
+        None | Some("prefer") => Ok(ChannelBinding::Prefer),
+        Some("disable") => Ok(ChannelBinding::Disable),
+        Some("require") => Ok(ChannelBinding::Require),
+        Some(_) => Err(invalid("channel_binding", "disable, prefer or require")),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, Error> {
+    match text.parse::<u32>() {
+        // As in libpq, 0 is no limit; a call has its own.
+        Ok(0) => Ok(Duration::from_secs(u64::from(u32::MAX))),
+        Ok(seconds) => Ok(Duration::from_secs(u64::from(seconds))),
+        Err(_) => Err(invalid("connect_timeout", "a whole number of seconds")),
+    }
+}

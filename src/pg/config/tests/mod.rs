@@ -1,0 +1,3 @@
+mod attacks;
+mod strings;
+mod window;

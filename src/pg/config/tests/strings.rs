@@ -1,0 +1,237 @@
+//! What each form of a connection string means. `__test__/strings.test.mjs` compares the same with `pg`.
+
+use crate::pg::config::{ChannelBinding, ConnectConfig, Host, Password, Target, Trust};
+use std::path::PathBuf;
+
+fn read(text: &str, variables: &[(&str, &str)]) -> ConnectConfig {
+    let variable =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    ConnectConfig::parse(text, variable).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn parse(text: &str) -> ConnectConfig {
+    read(text, &[])
+}
+
+/// The code and the message of a string that cannot be used.
+fn failure(text: &str) -> (String, String) {
+    let error = ConnectConfig::parse(text, |_| None).map(|config| panic!("{text} gives {config:?}")).unwrap_err();
+    assert!(!error.message().contains("secret"), "{error}");
+    (error.code().to_owned(), error.message().to_owned())
+}
+
+fn hosts(config: &ConnectConfig) -> Vec<(&str, u16)> {
+    config.hosts.iter().map(|host| (host.name.as_str(), host.port)).collect()
+}
+
+#[test]
+fn urls_give_every_part_decoded() {
+    let config = parse("postgres://us%40er:p%3Ass@[::1]:6543/my%20db?application_name=a+b&unknown=%zz");
+    assert_eq!(hosts(&config), [("::1", 6543)]);
+    assert_eq!(config.user, "us@er");
+    assert_eq!(config.password, Some(Password("p:ss".to_owned())));
+    assert_eq!(config.database, "my db");
+    assert_eq!(config.application_name, "a b");
+}
+
+#[test]
+fn the_last_at_sign_ends_the_password() {
+    let config = parse("postgres://u:p@ss@h/d");
+    assert_eq!((hosts(&config), config.password.clone()), (vec![("h", 5432)], Some(Password("p@ss".to_owned()))));
+}
+
+#[test]
+fn what_is_left_out_comes_from_the_environment() {
+    let variables =
+        [("PGHOST", "db.example"), ("PGPORT", "7"), ("PGUSER", "ann"), ("PGPASSWORD", "pw"), ("PGDATABASE", "shop")];
+    for text in ["", " ", "postgres://", "pg://", "?unknown=1"] {
+        let config = read(text, &variables);
+        assert_eq!(hosts(&config), [("db.example", 7)]);
+        assert_eq!((config.user.as_str(), config.database.as_str()), ("ann", "shop"));
+        assert_eq!(config.password, Some(Password("pw".to_owned())));
+    }
+    assert_eq!(hosts(&parse("postgres:///db")), [("localhost", 5432)]);
+    assert_eq!(read("", &[("USER", "ann")]).database, "ann", "the database has the user's name");
+}
+
+#[test]
+fn unix_sockets_in_each_form() {
+    for text in [
+        "/run/pg shop",
+        "socket:/run/pg?db=shop",
+        "postgres:///shop?host=/run/pg",
+        "postgres://%2Frun%2Fpg/shop",
+        "postgres://example/shop?host=/run/pg",
+        "postgres://@/shop?host=/run/pg",
+        "host=/run/pg dbname=shop",
+    ] {
+        let config = parse(text);
+        assert_eq!(config.hosts[0].socket(), Some(PathBuf::from("/run/pg/.s.PGSQL.5432")), "{text}");
+        assert_eq!(config.database, "shop", "{text}");
+    }
+}
+
+#[test]
+fn keys_and_values_with_quotes_and_escapes() {
+    let config =
+        parse(r"  host=a  port = 5433 user='O\'Neil \\ co' password=p\ w options='-c geqo=off' unknown=1 dbname=''");
+    assert_eq!(hosts(&config), [("a", 5433)]);
+    assert_eq!((config.user.as_str(), config.database.as_str()), (r"O'Neil \ co", r"O'Neil \ co"));
+    assert_eq!(config.password, Some(Password("p w".to_owned())));
+    assert_eq!(config.options.as_deref(), Some("-c geqo=off"));
+}
+
+#[test]
+fn lists_of_hosts() {
+    for text in
+        ["postgres://u@a:1,b,[::1]:3/d", "postgres://u@h:9/d?host=a,b,::1&port=1,,3", "host=a,b,::1 port=1,,3 user=u"]
+    {
+        let config = parse(text);
+        assert_eq!(hosts(&config), [("a", 1), ("b", 5432), ("::1", 3)], "{text}");
+        assert_eq!(config.target, Target::ReadWrite, "{text}");
+    }
+    assert_eq!(hosts(&parse("host=a,b port=7")), [("a", 7), ("b", 7)]);
+    assert_eq!(hosts(&read("postgres://a,b/d", &[("PGPORT", "7")])), [("a", 7), ("b", 7)]);
+    assert_eq!(hosts(&parse("postgres://,:7/d")), [("localhost", 5432), ("localhost", 7)]);
+    assert_eq!(parse("postgres://a/d").target, Target::Any);
+    assert_eq!(parse("postgres://a,b/d?target_session_attrs=any").target, Target::Any);
+    assert_eq!(read("postgres://a/d", &[("PGTARGETSESSIONATTRS", "primary")]).target, Target::Primary);
+    let given = parse("host=a,b hostaddr=127.0.0.1,::1");
+    let address = |text: &str| Some(text.parse().unwrap());
+    assert_eq!(given.hosts[0], Host { name: "a".to_owned(), address: address("127.0.0.1"), port: 5432 });
+    assert_eq!(
+        parse("hostaddr=::1 user=u").hosts[0],
+        Host { name: "::1".to_owned(), address: address("::1"), port: 5432 }
+    );
+}
+
+#[test]
+fn what_cannot_be_used_is_named_without_the_password() {
+    const URL: &str = "ERR_INVALID_URL";
+    const STRING: &str = "ERR_INVALID_CONNECTION_STRING";
+    for (text, code, part) in [
+        ("postgres://u:secret@h:99999/d", URL, "port"),
+        ("postgres://u:secret@h:port/d", URL, "port"),
+        ("postgres://u:secret@h,i:99999/d", URL, "port"),
+        ("secret", URL, "postgres://"),
+        ("mysql://u:secret@h/d", URL, "postgres://"),
+        ("postgres:secret", URL, "slash"),
+        ("postgres://u:secret%ff@h/d", URL, "password"),
+        ("postgres://u:secret%zz@h/d", URL, "password"),
+        ("postgres://u%:secret@h/d", URL, "user"),
+        ("postgres://u:secret@h/d%f", URL, "database"),
+        ("postgres://u:secret@h/d?application_name=100%", URL, "application_name"),
+        ("postgres://u:secret@h/d?application_name=%ff", URL, "application_name"),
+        ("postgres://u:secret@h h/d", URL, "host"),
+        ("postgres://u:secret@[::1/d", URL, "host"),
+        ("postgres://u:secret%00@h/d", STRING, "password"),
+        ("postgres://u:secret@h/d?port=0", STRING, "port"),
+        ("postgres://u:secret@h/d?port=5432secret", STRING, "port"),
+        ("postgres://u:secret@a,b,c/d?port=1,2", STRING, "port"),
+        ("postgres://u:secret@h/d?connect_timeout=soon", STRING, "connect_timeout"),
+        ("postgres://u:secret@h/d?statement_timeout=5s", STRING, "statement_timeout"),
+        ("postgres://u:secret@h/d?lock_timeout=-1", STRING, "lock_timeout"),
+        ("postgres://u:secret@h/d?sslmode=secret", STRING, "sslmode"),
+        ("postgres://u:secret@h/d?ssl=secret", STRING, "ssl"),
+        ("postgres://u:secret@h/d?sslnegotiation=secret", STRING, "sslnegotiation"),
+        ("postgres://u:secret@h/d?sslnegotiation=direct&sslmode=disable", STRING, "sslnegotiation"),
+        ("postgres://u:secret@h/d?sslcert=a", STRING, "sslkey"),
+        ("postgres://u:secret@h/d?sslmode=verify-full&sslkey=a", STRING, "sslcert"),
+        ("postgres://u:secret@h/d?sslmode=verify-ca&uselibpqcompat=true", STRING, "sslrootcert"),
+        ("postgres://u:secret@h/d?channel_binding=secret", STRING, "channel_binding"),
+        ("postgres://u:secret@h/d?channel_binding=require", STRING, "channel_binding"),
+        ("postgres://u:secret@h/d?target_session_attrs=secret", STRING, "target_session_attrs"),
+        ("host=h password='secret", STRING, "password"),
+        ("host=h password=secret\\", STRING, "password"),
+        ("host=h password=my secret", STRING, "password"),
+        ("host=h password=my secret=x y", STRING, "not known"),
+        ("hostaddr=secret", STRING, "hostaddr"),
+        ("host=a,b hostaddr=127.0.0.1", STRING, "hostaddr"),
+        ("host=h password='it''secret'", STRING, "password"),
+        ("secret=1", STRING, "known"),
+    ] {
+        let (found, message) = failure(text);
+        assert_eq!(found, code, "{text}: {message}");
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    let error = ConnectConfig::parse("", |name| (name == "PGSSLMODE").then(|| "secret".to_owned())).unwrap_err();
+    assert!(error.message().contains("PGSSLMODE") && !error.message().contains("secret"), "{error}");
+}
+
+#[test]
+fn parameters_that_the_server_is_started_with() {
+    let text = "postgres://h/d?options=-c%20geqo%3Doff&statement_timeout=5000&lock_timeout=0&idle_in_transaction_session_timeout=7";
+    assert_eq!(
+        parse(text).options.as_deref(),
+        Some("-c geqo=off -c statement_timeout=5000 -c lock_timeout=0 -c idle_in_transaction_session_timeout=7")
+    );
+    assert_eq!(read("postgres://h/d", &[("PGOPTIONS", "-c geqo=off")]).options.as_deref(), Some("-c geqo=off"));
+    assert_eq!(parse("postgres://h/d?statement_timeout=").options, None);
+}
+
+#[test]
+fn what_decides_on_tls() {
+    let trust = |text: &str, variables: &[(&str, &str)]| read(text, variables).tls.map(|policy| policy.trust);
+    let of = |query: &str| trust(&format!("postgres://h/d?{query}"), &[]);
+    for query in [
+        "",
+        "sslmode=disable",
+        "ssl=false",
+        "ssl=0",
+        "ssl=",
+        "sslmode=disable&sslrootcert=/a",
+        "sslmode=disable&ssl=true",
+    ] {
+        assert_eq!(of(query), None, "{query}");
+    }
+    for mode in ["allow", "prefer", "require", "verify-ca", "verify-full"] {
+        assert_eq!(of(&format!("sslmode={mode}")), Some(Trust::Name), "{mode}");
+        assert_eq!(trust(&format!("host=h sslmode={mode}"), &[]), Some(Trust::Name), "{mode}");
+    }
+    for query in [
+        "ssl=true",
+        "ssl=1",
+        "sslnegotiation=direct",
+        "ssl=false&sslrootcert=/a",
+        "uselibpqcompat=true&sslmode=verify-full",
+    ] {
+        assert_eq!(of(query), Some(Trust::Name), "{query}");
+    }
+    for query in [
+        "sslmode=no-verify",
+        "ssl=no-verify",
+        "uselibpqcompat=true&sslmode=require",
+        "uselibpqcompat=true&sslmode=prefer",
+    ] {
+        assert_eq!(of(query), Some(Trust::Nothing), "{query}");
+    }
+    for query in ["sslmode=require", "sslmode=verify-ca"] {
+        assert_eq!(of(&format!("uselibpqcompat=true&sslrootcert=/a&{query}")), Some(Trust::Issuer), "{query}");
+    }
+    let variable = [("PGSSLMODE", "require"), ("PGSSLROOTCERT", "/ca")];
+    assert_eq!(trust("postgres://h/d", &variable), Some(Trust::Name));
+    assert_eq!(trust("postgres://h/d?sslmode=disable", &variable), None);
+    assert_eq!(trust("postgres://h/d?ssl=", &variable), None, "said, be it in an odd way");
+    assert_eq!(trust("", &[("PGSSLMODE", "allow")]), None);
+    assert_eq!(read("", &variable).tls.unwrap().roots, Some(PathBuf::from("/ca")));
+    assert_eq!(read("postgres://h/d?sslrootcert=system", &variable).tls.unwrap().roots, None);
+    assert_eq!(parse("postgres://h/d").channel_binding, ChannelBinding::Prefer);
+}
+
+#[test]
+fn the_password_file_is_the_last_resort() {
+    let home = [("HOME", "/home/ann"), ("APPDATA", r"C:\ann")];
+    let file = |text: &str, more: &[(&str, &str)]| read(text, &[&home[..], more].concat()).password_file;
+    let own = if cfg!(windows) { r"C:\ann\postgresql\pgpass.conf" } else { "/home/ann/.pgpass" };
+    assert_eq!(file("postgres://u@h/d", &[]), Some(PathBuf::from(own)));
+    assert_eq!(file("postgres://u@h/d", &[("PGPASSFILE", "/f")]), Some(PathBuf::from("/f")));
+    assert_eq!(file("postgres://u@h/d?passfile=/g", &[("PGPASSFILE", "/f")]), Some(PathBuf::from("/g")));
+    assert_eq!(file("postgres://u:p@h/d", &[]), None);
+    assert_eq!(file("postgres://u@h/d", &[("PGPASSWORD", "")]), None);
+    assert_eq!(file("postgres://u:@h/d", &[("PGPASSWORD", "pw")]), None);
+}
+
+#[test]
+fn debug_output_hides_the_password() {
+    assert!(!format!("{:?}", parse("postgres://u:secret@h/d")).contains("secret"));
+}

@@ -1,0 +1,144 @@
+//! How a session comes to be: the hosts of the config are tried in turn until one of them will do.
+
+use super::config::{ConnectConfig, Host, Server, Target};
+use super::connect::{self, part_of, Route};
+use super::lane::Lane;
+use super::passwords;
+use super::pooler;
+use super::session::{Role, Session};
+use super::setup;
+use super::socket::Socket;
+use super::sql;
+use super::start::start;
+use super::tls::{Established, Tls};
+use crate::error::{Error, Peer};
+use crate::notice;
+use std::time::Duration;
+use tokio::time::{timeout_at, Instant};
+
+impl Session {
+    /// Connects to the first host that answers and will do, and sets the session up. Each host has its part of the time, so
+    /// that a silent one leaves the next its chance.
+    ///
+    /// # Errors
+    /// The system's code, a SQLSTATE, `ETIMEDOUT` after the config's limit, `ERR_TRANSACTION_POOLING` or
+    /// `ERR_UNSUPPORTED_SERVER`. Of several hosts, none of which can be reached, the code is that of the last.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket.
+    pub async fn open(config: &ConnectConfig, role: Role, heartbeat: Duration) -> Result<Session, Error> {
+        let deadline = Instant::now() + config.connect_timeout;
+        let tls = load_tls(config, deadline).await?;
+        let rounds = config.target.rounds();
+        let mut left = rounds.len() * config.hosts.len();
+        let mut reasons = Vec::new();
+        for &target in rounds {
+            for host in &config.hosts {
+                let time = part_of(deadline, left);
+                left -= 1;
+                let attempt = Attempt { config, tls: tls.as_ref(), host, target, role, heartbeat };
+                match attempt.open_within(time).await {
+                    Ok(session) => return Ok(session),
+                    Err(error) if error.leaves_other_hosts() => reasons.push(error),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Err(Error::of_all_hosts(reasons))
+    }
+}
+
+/// What TLS needs, if it is used: as in libpq it is not by a unix socket, which leads to the machine itself.
+async fn load_tls(config: &ConnectConfig, deadline: Instant) -> Result<Option<Tls>, Error> {
+    let Some(policy) = &config.tls else { return Ok(None) };
+    if config.hosts.iter().all(|host| host.socket().is_some()) {
+        return Ok(None);
+    }
+    // A file may be a pipe to which nobody writes.
+    match timeout_at(deadline, Tls::load(policy)).await {
+        Ok(tls) => tls.map(Some),
+        Err(_) => Err(Error::new("ETIMEDOUT", "ETIMEDOUT: the files for TLS could not be read in time")),
+    }
+}
+
+/// To open a session at one host.
+struct Attempt<'a> {
+    config: &'a ConnectConfig,
+    tls: Option<&'a Tls>,
+    host: &'a Host,
+    target: Target,
+    role: Role,
+    heartbeat: Duration,
+}
+
+impl Attempt<'_> {
+    async fn open_within(&self, time: Duration) -> Result<Session, Error> {
+        let Host { name, port, .. } = self.host;
+        notice::trace(|| format!("connecting to {name}:{port} as {}", self.config.user));
+        let deadline = Instant::now() + time;
+        let opened = timeout_at(deadline, self.open(deadline)).await.unwrap_or_else(|_| {
+            let message = format!("ETIMEDOUT: no session within {:.0} ms", time.as_secs_f64() * 1000.0);
+            Err(Error::new("ETIMEDOUT", message).at(&self.host.peer()))
+        });
+        if let Err(error) = &opened {
+            notice::trace(|| format!("no session at {name}:{port}: {} ({})", error.message(), error.code()));
+        }
+        opened
+    }
+
+    async fn open(&self, deadline: Instant) -> Result<Session, Error> {
+        let tls = self.tls.filter(|_| self.host.socket().is_none());
+        let secure = tls.map(|tls| tls.toward(&self.host.name)).transpose()?;
+        let (route, socket) = connect::connect(self.host, secure, deadline).await?;
+        let peer = route.peer();
+        self.open_on(route, socket).await.map_err(|error| error.at(&peer))
+    }
+
+    async fn open_on(&self, route: Route, socket: Socket) -> Result<Session, Error> {
+        let Attempt { config, host, target, role, heartbeat, .. } = *self;
+        let password = passwords::of(config, host).await;
+        let encryption = socket.encryption().cloned();
+        let (lane, socket) = Lane::new(socket);
+        let (client, ended, connection) =
+            start(config, &password, socket, Established::by(encryption.as_ref())).await?;
+        // One round trip for all of it: the requests are sent before the first answer is awaited.
+        let (found, wait) = tokio::join!(setup::set_up(&client, config, heartbeat), async {
+            if role == Role::Main {
+                return Ok(None);
+            }
+            let (single, pair) = tokio::try_join!(client.prepare(sql::wait(1)), client.prepare(sql::wait(2)))?;
+            Ok(Some([single, pair]))
+        });
+        let (pid, server): (i32, Server) = found?;
+        notice::trace(|| {
+            let Peer { address, port } = route.peer();
+            let port = port.map_or(String::new(), |port| format!(":{port}"));
+            let kind = if server.is_standby { ", a standby" } else { "" };
+            let version = encryption.as_ref().map_or("no TLS", |encryption| encryption.version);
+            format!("backend {pid}: connected to {address}{port} as {}, {version}{kind}", config.user)
+        });
+        target.accept(server)?;
+        if server.is_standby && !target.wants_standby() {
+            warn_of_standby(host);
+        }
+        let cancel = client.cancel_token();
+        let asking = pooler::Probe { config, password: &password, route: &route };
+        if pooler::is_between(&cancel, pid).await && asking.shares_sessions(&client, pid).await {
+            pooler::give_back(&client, pid).await;
+            return Err(Error::transaction_pooling());
+        }
+        let wait = wait.map_err(|error: tokio_postgres::Error| pooler::recognize(Error::from(error)))?;
+        lane.open(pid);
+        Ok(Session { client, cancel, route, pid, lane, wait, ended, connection })
+    }
+}
+
+fn warn_of_standby(host: &Host) {
+    let Host { name, port, .. } = host;
+    notice::warn_once(&format!("{name}:{port}"), "ADVISORY_LOCK_STANDBY", || {
+        format!(
+            "the server {name}:{port} is a hot standby: a lock that is held there excludes those who use the same \
+             standby, and nobody on the primary or on another one"
+        )
+    });
+}

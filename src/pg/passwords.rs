@@ -1,0 +1,165 @@
+//! The password for a host: the config's, else the one that the user's password file has for it (manual, section 32.16, "The
+//! Password File").
+
+use super::config::{ConnectConfig, Host, Password};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Folders of unix sockets that go by the name `localhost` in the file: PostgreSQL's own and Debian's.
+const DEFAULT_FOLDERS: [&str; 2] = ["/tmp", "/var/run/postgresql"];
+
+/// What there is to show to a server that asks for a password.
+#[derive(Clone, Debug)]
+pub(super) enum Given {
+    Password(Password),
+    /// None, and why a file that could have had one was not looked at.
+    Nothing(Option<String>),
+}
+
+/// The password for this host. The file is read each time, as it may have changed since.
+pub(super) async fn of(config: &ConnectConfig, host: &Host) -> Given {
+    if let Some(password) = &config.password {
+        return Given::Password(password.clone());
+    }
+    let Some(path) = config.password_file.clone() else { return Given::Nothing(None) };
+    let entry = Entry {
+        host: host.name.clone(),
+        port: host.port,
+        database: config.database.clone(),
+        user: config.user.clone(),
+    };
+    let look_up = move || match read(&path) {
+        Ok(text) => find(&text, &entry).map_or(Given::Nothing(None), Given::Password),
+        Err(Unread::Absent) => Given::Nothing(None),
+        Err(Unread::Refused(why)) => Given::Nothing(Some(format!("the password file {} {why}", path.display()))),
+    };
+    tokio::task::spawn_blocking(look_up).await.unwrap_or(Given::Nothing(None))
+}
+
+enum Unread {
+    Absent,
+    Refused(String),
+}
+
+/// The file's text. A file that others can read is not used, lest it be relied on.
+fn read(path: &Path) -> Result<String, Unread> {
+    let refused = |why: &str| Err(Unread::Refused(format!("is ignored: {why}")));
+    let unread = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unread::Absent,
+        _ => Unread::Refused(format!("cannot be read: {error}")),
+    };
+    // Asked first: to open what is no file may wait for ever.
+    let metadata = fs::metadata(path).map_err(unread)?;
+    if !metadata.is_file() {
+        return refused("it is not a plain file");
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0 {
+        return refused("others than its owner have access to it; its permissions should be 0600");
+    }
+    let mut text = String::new();
+    File::open(path).and_then(|mut file| file.read_to_string(&mut text)).map_err(unread)?;
+    Ok(text)
+}
+
+/// What a line has to be for.
+struct Entry {
+    host: String,
+    port: u16,
+    database: String,
+    user: String,
+}
+
+/// The password of the first line that fits.
+fn find(text: &str, wanted: &Entry) -> Option<Password> {
+    text.lines().filter(|line| !line.trim_start().starts_with('#')).find_map(|line| {
+        let (host, rest) = take_field(line)?;
+        let (port, rest) = take_field(rest)?;
+        let (database, rest) = take_field(rest)?;
+        let (user, password) = take_field(rest)?;
+        let fits = |field: &str, value: &str| field == "*" || unescape(field) == value;
+        let is_local = host == "localhost" && DEFAULT_FOLDERS.contains(&wanted.host.as_str());
+        let is_for_us = (is_local || fits(host, &wanted.host))
+            && (port == "*" || port.trim().parse() == Ok(wanted.port))
+            && fits(database, &wanted.database)
+            && fits(user, &wanted.user);
+        (is_for_us && !password.is_empty()).then(|| Password(unescape(password)))
+    })
+}
+
+/// The field that the line begins with, and what is behind its colon. A backslash protects a colon and itself.
+fn take_field(line: &str) -> Option<(&str, &str)> {
+    let mut is_escaped = false;
+    let end = line.find(|character| {
+        let is_end = character == ':' && !is_escaped;
+        is_escaped = character == '\\' && !is_escaped;
+        is_end
+    })?;
+    Some((&line[..end], &line[end + 1..]))
+}
+
+fn unescape(field: &str) -> String {
+    let mut plain = String::with_capacity(field.len());
+    let mut characters = field.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, characters.peek()) {
+            ('\\', Some(&protected @ (':' | '\\'))) => {
+                plain.push(protected);
+                characters.next();
+            }
+            _ => plain.push(character),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str, host: &str) -> Option<String> {
+        let wanted =
+            Entry { host: host.to_owned(), port: 5432, database: "shop".to_owned(), user: "a:n\\n".to_owned() };
+        find(text, &wanted).map(|Password(password)| password)
+    }
+
+    #[test]
+    fn the_first_line_that_fits_counts() {
+        let text = "# db:5432:shop:a\\:n\\\\n:no\n\
+                    db:5433:shop:a\\:n\\\\n:other port\n\
+                    db:5432:shop:ann:other user\n\
+                    db:5432:*:a\\:n\\\\n:first\n\
+                    *:*:*:*:second";
+        assert_eq!(password(text, "db").as_deref(), Some("first"));
+        assert_eq!(password(text, "elsewhere").as_deref(), Some("second"));
+        assert_eq!(password("db:5432:shop:*:first\r\n", "db").as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn escapes_and_colons() {
+        assert_eq!(password(r"\:\:1:*:*:*:pa\:ss\\word", "::1").as_deref(), Some(r"pa:ss\word"));
+        assert_eq!(password(r"a\\:*:*:*:x", r"a\").as_deref(), Some("x"), "an escaped backslash protects no colon");
+        assert_eq!(password("db:*:*:*:pa:ss", "db").as_deref(), Some("pa:ss"), "the password is the rest of the line");
+        assert_eq!(password(r"db:*:*:*:p\ss", "db").as_deref(), Some(r"p\ss"));
+        assert_eq!(password("d*:*:*:*:x", "db"), None, "a star stands for a whole field alone");
+    }
+
+    #[test]
+    fn unix_sockets_go_by_their_folder_or_as_localhost() {
+        for folder in ["/tmp", "/var/run/postgresql"] {
+            assert_eq!(password("localhost:*:*:*:x", folder).as_deref(), Some("x"));
+            assert_eq!(password(&format!("{folder}:*:*:*:x"), folder).as_deref(), Some("x"));
+        }
+        assert_eq!(password("localhost:*:*:*:x", "/elsewhere"), None);
+    }
+
+    #[test]
+    fn broken_lines_are_passed_over() {
+        for line in
+            ["", ":", "db", "db:5432", "db:5432:shop:*", "db:5432:shop:*:", "db:port:shop:*:x", "\\", "db\\:*:*:*:x"]
+        {
+            assert_eq!(password(line, "db"), None, "{line}");
+        }
+    }
+}

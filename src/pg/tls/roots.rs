@@ -1,0 +1,104 @@
+//! Who is trusted to sign the certificates of servers.
+
+use super::certificate::Certificate;
+use super::{failure, files};
+use crate::error::Error;
+use crate::pg::config::{TlsPolicy, Trust};
+use ring::digest;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::RootCertStore;
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// The trusted ones.
+#[derive(Debug)]
+pub(super) struct Roots {
+    pub store: RootCertStore,
+    /// Hashes of their certificates: a server may show one of these itself.
+    exact: HashSet<Vec<u8>>,
+    /// By name, those that cannot sign for others, and why.
+    unfit: Vec<(Vec<u8>, Error)>,
+}
+
+impl Roots {
+    pub fn none() -> Roots {
+        Roots { store: RootCertStore::empty(), exact: HashSet::new(), unfit: Vec::new() }
+    }
+
+    /// Whether this very certificate is among them.
+    pub fn has(&self, certificate: &CertificateDer) -> bool {
+        self.exact.contains(&hash(certificate))
+    }
+
+    /// Whether one of them has this name.
+    pub fn has_name(&self, name: &[u8]) -> bool {
+        self.store.roots.iter().any(|root| *root.subject == *name)
+    }
+
+    /// Why none of this name can sign, though one is there.
+    pub fn why_unfit(&self, name: &[u8]) -> Option<Error> {
+        self.unfit.iter().find(|(known, _)| known == name).map(|(_, why)| why.clone())
+    }
+
+    /// Takes them up; whether there were any. rustls would have each of them sign for whatever name, for ever.
+    pub fn add(&mut self, certificates: Vec<CertificateDer<'static>>) -> bool {
+        let now = UnixTime::now();
+        let has_some = !certificates.is_empty();
+        for der in certificates {
+            self.exact.insert(hash(&der));
+            let Some(certificate) = Certificate::read(&der) else { continue };
+            let fitness = if certificate.may_sign {
+                failure::check_validity(&certificate, now)
+            } else {
+                Err(failure::may_not_sign())
+            };
+            match fitness {
+                Ok(()) => {
+                    let _ = self.store.add(der);
+                }
+                Err(why) => self.unfit.push((certificate.subject.to_vec(), why)),
+            }
+        }
+        has_some
+    }
+}
+
+fn hash(certificate: &CertificateDer) -> Vec<u8> {
+    digest::digest(&digest::SHA256, certificate).as_ref().to_vec()
+}
+
+/// Those of the policy: of its file alone, or of the platform.
+///
+/// # Errors
+/// A file that cannot be used.
+pub(super) fn of(policy: &TlsPolicy) -> Result<Arc<Roots>, Error> {
+    if let Some(path) = &policy.roots {
+        let mut roots = Roots::none();
+        roots.add(files::certificates("sslrootcert", path)?);
+        return Ok(Arc::new(roots));
+    }
+    if policy.trust == Trust::Nothing {
+        return Ok(Arc::new(Roots::none()));
+    }
+    Ok(Arc::clone(platform()))
+}
+
+/// The platform's, and those of `NODE_EXTRA_CA_CERTS`, read once in the life of the process, as Node does.
+fn platform() -> &'static Arc<Roots> {
+    static ROOTS: OnceLock<Arc<Roots>> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = Roots::none();
+        if !roots.add(rustls_native_certs::load_native_certs().certs) {
+            // A slim container has none. Node brings the same list along.
+            roots.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        if let Some(path) = std::env::var_os("NODE_EXTRA_CA_CERTS").filter(|path| !path.is_empty()) {
+            // Node has warned of a file that cannot be read.
+            let extra = std::fs::read(Path::new(&path)).unwrap_or_default();
+            roots.add(CertificateDer::pem_slice_iter(&extra).flatten().collect());
+        }
+        Arc::new(roots)
+    })
+}

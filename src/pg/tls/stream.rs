@@ -1,0 +1,116 @@
+//! An encrypted connection as the layers above see it.
+
+use super::failure;
+use std::convert::Infallible;
+use std::future::{ready, Ready};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_rustls::client;
+
+/// How a connection is encrypted.
+#[derive(Clone, Debug)]
+pub(in crate::pg) struct Encryption {
+    /// The protocol's version, to be read.
+    pub version: &'static str,
+    /// What ties the proof of a password to this connection; `None` where the certificate's kind has no such thing.
+    pub end_point: Option<Vec<u8>>,
+}
+
+/// Bytes through TLS. Failures are told in this crate's words.
+pub(in crate::pg) struct Encrypted {
+    stream: client::TlsStream<TcpStream>,
+    encryption: Encryption,
+}
+
+impl Encrypted {
+    pub(super) fn new(stream: client::TlsStream<TcpStream>, encryption: Encryption) -> Encrypted {
+        Encrypted { stream, encryption }
+    }
+
+    pub fn encryption(&self) -> &Encryption {
+        &self.encryption
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer).map(|read| match read {
+            // PostgreSQL's messages tell their own length: what ends early is noticed without TLS saying so.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            read => read.map_err(failure::within_io),
+        })
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes).map_err(failure::within_io)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(failure::within_io)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Tells `tokio_postgres` that nothing of TLS is left to be done: the stream is encrypted already, or is not to be.
+#[derive(Default)]
+pub(in crate::pg) struct Established {
+    end_point: Option<Vec<u8>>,
+}
+
+impl Established {
+    /// Of a stream that is encrypted so.
+    pub fn by(encryption: Option<&Encryption>) -> Established {
+        Established { end_point: encryption.and_then(|encryption| encryption.end_point.clone()) }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Established {
+    type Stream = Bound<S>;
+    type Error = Infallible;
+    type Future = Ready<Result<Bound<S>, Infallible>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        ready(Ok(Bound { stream, end_point: self.end_point }))
+    }
+}
+
+/// A stream, and what a proof of a password can be tied to.
+pub(in crate::pg) struct Bound<S> {
+    stream: S,
+    end_point: Option<Vec<u8>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Bound<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.end_point.clone().map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bound<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
