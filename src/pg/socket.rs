@@ -83,10 +83,9 @@ impl Socket {
         Some(descriptor)
     }
 
-    /// Takes what the borrower has read.
+    /// Takes what the borrower has read. Nobody is woken: the caller reads it.
     pub fn hand_in(&mut self, bytes: &[u8]) {
         self.handed_in.extend_from_slice(bytes);
-        self.wake_reader();
     }
 
     /// Ends the loan: nobody else reads any more. Must be called within the I/O thread's runtime.
