@@ -6,7 +6,7 @@
 
 import { readdirSync, statSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { draw } from './chart.mjs'
@@ -59,7 +59,7 @@ async function main() {
 function describeEnvironment(server, pgbench) {
   const [{ model }] = cpus()
   return {
-    machine: `${cpus().length} × ${model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${release()}`,
+    machine: `${cpus().length} × ${model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${process.arch}`,
     versions: [
       `PostgreSQL ${server.version}`,
       `Node.js ${process.versions.node}`,
