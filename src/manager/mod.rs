@@ -12,22 +12,22 @@ mod route;
 mod serve;
 mod slot;
 mod state;
+mod tasks;
 
 pub use mailbox::{Answer, ClientId, Mailbox};
 pub use reader::SessionReader;
 pub use registry::{close_client, manager_for};
 
 use crate::core::lock_table::{Admission, Release, Request};
-use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
+use crate::core::{Key, Mode, OwnerId, RequestId};
 use crate::error::Error;
-use crate::pg::{Answered, ConnectConfig, Inquiry, Lane, Role};
+use crate::pg::ConnectConfig;
 use crate::runtime;
-use serve::Work;
-use slot::{Job, Slot};
+use slot::Slot;
 use state::State;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How the sessions of one manager behave.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -232,161 +232,5 @@ impl Manager {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn role(&self, id: SessionId) -> Option<Role> {
-        self.lock().slots.get(&id).map(|slot| slot.role)
-    }
-
-    fn opened(&self, id: SessionId, lane: &Arc<Lane>) {
-        self.change(None, |state| {
-            if let Some(slot) = state.slots.get_mut(&id) {
-                slot.lane = Some(Arc::clone(lane));
-                slot.heard = Instant::now();
-                slot.idle_since = slot.heard;
-                if slot.has_steps() {
-                    state.unsent.push(id);
-                }
-            }
-        });
-    }
-
-    /// What has become of batches; `reader` is who has read it.
-    fn answered(&self, id: SessionId, answered: Vec<Answered>, reader: Option<ClientId>) -> Reply<()> {
-        self.change(reader, |state| {
-            state.answered(id, answered);
-            // After that: whoever waits for the first answer is not to wait for this.
-            state.offer_reading(&self.this, id);
-        })
-    }
-
-    fn open_failed(&self, id: SessionId, cause: &Error) {
-        self.change(None, |state| state.open_failed(id, cause));
-    }
-
-    fn is_abandoned(&self) -> bool {
-        !self.lock().has_owners()
-    }
-
-    fn next_work(&self, id: SessionId) -> Work {
-        self.change(None, |state| loop {
-            let is_retrying = state.main == Some(id) && !state.retries.is_empty();
-            let has_links = state.rings.is_on(id);
-            let has_owners = state.has_owners();
-            let idle_timeout = if has_owners { self.settings.idle_timeout } else { Duration::ZERO };
-            let Some(slot) = state.slots.get_mut(&id) else { return Work::Leave };
-            slot.send();
-            if let Some(lane) = &slot.lane {
-                lane.push();
-            }
-            if let Some(failed) = slot.doom.take() {
-                return Work::GiveUp(failed);
-            }
-            if let Some(failed) = slot.failed.pop_front() {
-                return Work::Salvage(failed);
-            }
-            if let Some(job) = slot.questions.pop_front() {
-                slot.idle_since = Instant::now();
-                return Work::Ask(job);
-            }
-            match slot.wait {
-                Some(wait) if wait.cancelled => {
-                    state.end_cancelled_wait(id);
-                    state.settle();
-                    continue;
-                }
-                // Not before all that was sent is answered: what cancels the wait must not cancel a release, and what is
-                // found to be held after that must not be the wait's.
-                Some(wait) if !slot.is_busy() => {
-                    slot.is_waiting = true;
-                    return Work::Wait(wait);
-                }
-                _ => {}
-            }
-            if slot.is_overdue() {
-                return Work::Overdue;
-            }
-            if slot.is_busy() || (has_owners && slot.was_busy()) {
-                return Work::Rest(serve::WATCH);
-            }
-            if slot.held > 0 {
-                let due = self.settings.heartbeat.saturating_sub(slot.heard.elapsed());
-                return if due.is_zero() { Work::Heartbeat } else { Work::Rest(due) };
-            }
-            let idle = slot.idle_since.elapsed();
-            if is_retrying || has_links {
-                return Work::Rest(self.settings.heartbeat);
-            }
-            if idle < idle_timeout {
-                return Work::Rest(idle_timeout - idle);
-            }
-            state.leave(id);
-            return Work::Leave;
-        })
-        .answer
-    }
-
-    fn jobs_done(&self, id: SessionId, results: impl IntoIterator<Item = (Job, Result<bool, Error>)>) {
-        self.change(None, |state| {
-            state.heard(id);
-            for (job, result) in results {
-                state.job_done(id, job, result);
-            }
-        });
-    }
-
-    /// The server has said something.
-    fn heard(&self, id: SessionId) {
-        self.lock().heard(id);
-    }
-
-    /// Whether a wait under way must be cut short.
-    fn must_interrupt(&self, id: SessionId) -> bool {
-        let state = self.lock();
-        state.slots.get(&id).is_some_and(|slot| {
-            slot.has_steps() || !slot.questions.is_empty() || slot.wait.is_some_and(|wait| wait.cancelled)
-        })
-    }
-
-    fn turn_over(&self, id: SessionId, acquired: bool) {
-        self.change(None, |state| {
-            state.heard(id);
-            let Some(slot) = state.slots.get_mut(&id) else { return };
-            slot.idle_since = Instant::now();
-            slot.is_waiting = false;
-            if acquired {
-                if let Some(wait) = slot.wait.take() {
-                    state.acquired(wait.key, id);
-                }
-            }
-        });
-    }
-
-    fn wait_failed(&self, id: SessionId, cause: &Error) {
-        self.change(None, |state| {
-            state.heard(id);
-            let Some(slot) = state.slots.get_mut(&id) else { return };
-            slot.is_waiting = false;
-            if let Some(wait) = slot.wait.take() {
-                state.wait_failed(wait, cause);
-                state.find_wait_for(id);
-            }
-        });
-    }
-
-    fn lost(&self, id: SessionId, unfinished: Vec<Job>, cause: &Error) {
-        self.change(None, |state| state.lost(id, unfinished, cause));
-    }
-
-    fn left(&self) {
-        self.change(None, State::left);
-    }
-
-    fn next_inquiry(&self) -> Inquiry {
-        self.change(None, |state| state.rings.take_inquiry()).answer
-    }
-
-    fn retry_round(&self) -> Option<Duration> {
-        self.change(None, State::retry_round).answer
     }
 }
