@@ -30,7 +30,7 @@ async function main() {
   const chosen = workloads.filter(({ id }) => id.includes(values.only))
   if (chosen.length === 0) throw new Error(`no workload is named so; there are ${workloads.map(({ id }) => id).join(', ')}`)
   const repetitions = Number(values.repetitions ?? (values.quick ? 3 : 7))
-  const milliseconds = Number(values.milliseconds ?? (values.quick ? 150 : 1000))
+  const milliseconds = Number(values.milliseconds ?? (values.quick ? 100 : 1000))
   const folder = await mkdtemp(join(tmpdir(), 'advisory-lock-bench-'))
   const server = await openServer()
   try {

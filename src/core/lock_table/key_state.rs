@@ -2,6 +2,7 @@
 
 use super::effects::{Admission, Confirmation, Operation, Outcome, Request, Ticks};
 use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// A granted request.
@@ -67,7 +68,8 @@ pub(super) struct KeyState {
     /// `None` from the moment that it is to be given up.
     pub server: Option<ServerHold>,
     pub phase: Phase,
-    pub holds: Vec<Hold>,
+    /// Inline for the one that there mostly is: ten thousand keys have ten thousand of these.
+    pub holds: SmallVec<[Hold; 1]>,
     pub queue: VecDeque<Request>,
     /// When the server lock was taken, or who waits for it on the server was last looked up.
     pub since: Ticks,
@@ -75,7 +77,7 @@ pub(super) struct KeyState {
     pub draining: bool,
     /// A [`Operation::Probe`] is under way.
     pub probing: bool,
-    pub confirmations: Vec<Confirmation>,
+    pub confirmations: SmallVec<[Confirmation; 1]>,
     /// Releases that came before the answer to the acquire they belong to.
     pub deferred: Vec<(OwnerId, Mode, RequestId)>,
 }
@@ -118,6 +120,10 @@ impl KeyState {
         } else {
             self.queue.len()
         };
+        if self.queue.capacity() == 0 {
+            // Most requests are alone.
+            self.queue.reserve_exact(1);
+        }
         self.queue.insert(place, request);
     }
 

@@ -23,6 +23,7 @@ use super::{Key, Mode, OwnerId, RequestId, SessionId};
 use effects::Confirmation;
 use foldhash::HashMap;
 use key_state::{KeyState, Phase, ServerHold};
+use std::collections::VecDeque;
 
 /// The state of every key that somebody in this process holds, awaits or gives back.
 #[derive(Debug)]
@@ -175,6 +176,12 @@ impl LockTable {
         state.since = now;
         state.draining = false;
         self.advance(key, now);
+        if let Some(state) = self.keys.get_mut(&key) {
+            // Where nobody else waits no room is kept for who might.
+            if state.queue.is_empty() {
+                state.queue = VecDeque::new();
+            }
+        }
     }
 
     /// [`Operation::Try`] or the try of an [`Operation::Cycle`] found the key taken.
