@@ -1,11 +1,14 @@
 // Logging in: by variables alone, with a password from a file, with settings for the session.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
 import advisoryLock from '../index.js'
 import { password, startServer, user } from '../scripts/embedded-postgres.mjs'
 import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
@@ -34,6 +37,31 @@ test('variables alone are enough', async () => {
   assert.equal(await outcome('', { ...where, PGPASSWORD: 'wrong' }), '28P01')
   assert.equal(await outcome('', { ...where, PGHOST: server.socketDirectory, PGPASSWORD: password }), 'ok')
   assert.equal(await outcome('', { ...where, PGDATABASE: 'no_such', PGPASSWORD: password }), '3D000')
+})
+
+test("the variables are those of `process.env`: of a worker's own, and of a test runner's that puts another object there", async () => {
+  const variables = { ...where, PGPASSWORD: password }
+  const code = `
+    const { workerData } = require('node:worker_threads')
+    Object.assign(process.env, workerData.later)
+    const createMutex = require(workerData.index)('')
+    createMutex('of a worker').lock().then((unlock) => unlock()).then(() => createMutex.close())`
+  const index = fileURLToPath(new URL('../index.js', import.meta.url))
+  for (const [env, later] of [[variables, {}], [{}, variables]]) {
+    const worker = new Worker(code, { eval: true, env, workerData: { index, later } })
+    assert.deepEqual(await once(worker, 'exit'), [0])
+  }
+  const whole = process.env
+  try {
+    process.env = { ...whole, ...variables }
+    const createMutex = advisoryLock('')
+    process.env = whole
+    const unlock = await createMutex('with variables').lock()
+    await unlock()
+    await createMutex.close()
+  } finally {
+    process.env = whole
+  }
 })
 
 let count = 0

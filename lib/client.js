@@ -145,6 +145,9 @@ function open(reply) {
   else if (reply & MAIL) deliver()
 }
 
+/** By JavaScript's own view: a worker and a test runner may have another than the process has. */
+const variable = (name) => process.env[name]
+
 const client = new native.Client(deliver, canRead, onNotice, isTracing)
 
 module.exports = {
@@ -176,5 +179,5 @@ module.exports = {
   letGo,
   newNumber,
   open,
-  openOwner: (connectionString, options) => new native.Owner(client, connectionString, options),
+  openOwner: (connectionString, options) => new native.Owner(client, connectionString, options, variable),
 }

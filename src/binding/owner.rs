@@ -8,6 +8,7 @@ use crate::core::{OwnerId, RequestId};
 use crate::error::Error;
 use crate::manager::{manager_for, Answer, Mailbox, Manager, Settings};
 use crate::pg::ConnectConfig;
+use napi::bindgen_prelude::Function;
 use napi_derive::napi;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,16 +40,22 @@ pub struct Owner {
 
 #[napi]
 impl Owner {
-    /// Reads the connection string; connects nowhere yet.
+    /// Reads the connection string, and by `variable` what it leaves out; connects nowhere yet.
     #[napi(constructor)]
-    pub fn new(client: &Client, connection_string: String, options: Options) -> Owner {
+    pub fn new(
+        client: &Client,
+        connection_string: String,
+        options: Options,
+        variable: Function<'_, String, Option<String>>,
+    ) -> Owner {
         let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
         let settings = Settings {
             max_wait_connections: options.max_wait_connections as usize,
             idle_timeout: milliseconds(options.idle_timeout),
             heartbeat: milliseconds(options.heartbeat),
         };
-        let config = ConnectConfig::parse(&connection_string, |name| std::env::var(name).ok()).map(|mut config| {
+        let variable = |name: &str| variable.call(name.to_owned()).ok().flatten();
+        let config = ConnectConfig::parse(&connection_string, variable).map(|mut config| {
             if let Some(limit) = options.connect_timeout {
                 config = config.with_connect_timeout(milliseconds(limit));
             }

@@ -18,7 +18,7 @@ mod url;
 
 pub(super) use host::Host;
 pub(super) use target::{Server, Target};
-pub(super) use tls_policy::{TlsPolicy, Trust};
+pub(super) use tls_policy::{Roots, TlsPolicy, Trust};
 
 use crate::error::Error;
 use environment::Environment;

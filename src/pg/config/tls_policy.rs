@@ -14,8 +14,7 @@ const MODES: &str = "disable, allow, prefer, require, verify-ca, verify-full or 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::pg) struct TlsPolicy {
     pub trust: Trust,
-    /// Who may have signed the server's certificate; `None`: whom the platform trusts.
-    pub roots: Option<PathBuf>,
+    pub roots: Roots,
     pub identity: Option<Identity>,
     /// TLS from the first byte on, without asking for it (PostgreSQL 17 and later).
     pub direct: bool,
@@ -30,6 +29,15 @@ pub(in crate::pg) enum Trust {
     Issuer,
     /// Nothing: the connection is encrypted, to whomever.
     Nothing,
+}
+
+/// Who may have signed the server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::pg) enum Roots {
+    /// Whom the platform trusts, and whoever is in this file besides (`NODE_EXTRA_CA_CERTS`).
+    Platform { extra: Option<PathBuf> },
+    /// Only who is in this file.
+    File(PathBuf),
 }
 
 /// Who the client is.
@@ -67,7 +75,10 @@ pub(super) fn read(parts: &Parts, environment: &Environment) -> Result<Option<Tl
         Trust::Name | Trust::Issuer => file("sslrootcert", "PGSSLROOTCERT"),
     };
     // libpq's word for the platform's roots.
-    let roots = roots.filter(|path| path != "system").map(PathBuf::from);
+    let roots = match roots.filter(|path| path != "system") {
+        Some(path) => Roots::File(path.into()),
+        None => Roots::Platform { extra: environment.get("NODE_EXTRA_CA_CERTS").map(PathBuf::from) },
+    };
     Ok(Some(TlsPolicy { trust, roots, identity, direct }))
 }
 

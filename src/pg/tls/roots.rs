@@ -3,14 +3,14 @@
 use super::certificate::Certificate;
 use super::{failure, files};
 use crate::error::Error;
-use crate::pg::config::{TlsPolicy, Trust};
+use crate::pg::config::{self, TlsPolicy, Trust};
 use ring::digest;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::RootCertStore;
 use std::collections::HashSet;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The trusted ones.
 #[derive(Debug)]
@@ -74,31 +74,36 @@ fn hash(certificate: &CertificateDer) -> Vec<u8> {
 /// # Errors
 /// A file that cannot be used.
 pub(super) fn of(policy: &TlsPolicy) -> Result<Arc<Roots>, Error> {
-    if let Some(path) = &policy.roots {
-        let mut roots = Roots::none();
-        roots.add(files::certificates("sslrootcert", path)?);
-        return Ok(Arc::new(roots));
+    match &policy.roots {
+        config::Roots::File(path) => {
+            let mut roots = Roots::none();
+            roots.add(files::certificates("sslrootcert", path)?);
+            Ok(Arc::new(roots))
+        }
+        config::Roots::Platform { .. } if policy.trust == Trust::Nothing => Ok(Arc::new(Roots::none())),
+        config::Roots::Platform { extra } => Ok(platform(extra.as_deref())),
     }
-    if policy.trust == Trust::Nothing {
-        return Ok(Arc::new(Roots::none()));
-    }
-    Ok(Arc::clone(platform()))
 }
 
-/// The platform's, and those of `NODE_EXTRA_CA_CERTS`, read once in the life of the process, as Node does.
-fn platform() -> &'static Arc<Roots> {
-    static ROOTS: OnceLock<Arc<Roots>> = OnceLock::new();
-    ROOTS.get_or_init(|| {
-        let mut roots = Roots::none();
-        if !roots.add(rustls_native_certs::load_native_certs().certs) {
-            // A slim container has none. Node brings the same list along.
-            roots.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        if let Some(path) = std::env::var_os("NODE_EXTRA_CA_CERTS").filter(|path| !path.is_empty()) {
-            // Node has warned of a file that cannot be read.
-            let extra = std::fs::read(Path::new(&path)).unwrap_or_default();
-            roots.add(CertificateDer::pem_slice_iter(&extra).flatten().collect());
-        }
-        Arc::new(roots)
-    })
+/// The platform's, and those of a file besides, read once in the life of the process, as Node does.
+fn platform(extra: Option<&Path>) -> Arc<Roots> {
+    /// By the file; mostly one.
+    static READ: Mutex<Vec<(Option<PathBuf>, Arc<Roots>)>> = Mutex::new(Vec::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, roots)) = read.iter().find(|(path, _)| path.as_deref() == extra) {
+        return Arc::clone(roots);
+    }
+    let mut roots = Roots::none();
+    if !roots.add(rustls_native_certs::load_native_certs().certs) {
+        // A slim container has none. Node brings the same list along.
+        roots.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some(path) = extra {
+        // Node has warned of a file that cannot be read.
+        let extra = std::fs::read(path).unwrap_or_default();
+        roots.add(CertificateDer::pem_slice_iter(&extra).flatten().collect());
+    }
+    let roots = Arc::new(roots);
+    read.push((extra.map(Path::to_owned), Arc::clone(&roots)));
+    roots
 }
