@@ -15,8 +15,7 @@ function advisoryLock(connectionString, options) {
   const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options))
   const client = new Client(owner)
   const createMutex = toCreateMutex(
-    owner,
-    (key, mode) => new StackedLocks(owner, client, key, mode),
+    (key) => new StackedLocks(owner, client, key, 0),
     () => client.end(),
   )
   createMutex.client = client
@@ -32,6 +31,10 @@ class StackedLocks extends Locks {
     this.#client = client
   }
 
+  inSharedMode() {
+    return new StackedLocks(this.owner, this.#client, this.key, core.SHARED)
+  }
+
   static toLocked = (_, hold) => toUnlockFunction(hold)
 
   static toTried = (_, hold) => hold !== undefined
@@ -40,8 +43,7 @@ class StackedLocks extends Locks {
     const unlocking = new Unlocking(this)
     const ticket = core.newNumber()
     core.expect(ticket, unlocking)
-    const { high, low, flags } = this.key
-    core.open(this.owner.native.releaseLatest(high, low, flags | this.how, ticket))
+    core.open(this.owner.native.releaseLatest(this.high, this.low, this.how, ticket))
     return unlocking.promise
   }
 
@@ -62,7 +64,7 @@ class StackedLocks extends Locks {
   }
 
   get #name() {
-    return `${this.key.high} ${this.key.low} ${this.key.flags | this.how}`
+    return `${this.high} ${this.low} ${this.how}`
   }
 }
 

@@ -16,8 +16,7 @@ const IDLE_TIMEOUT = 500
 function advisoryLock(connectionString, options) {
   const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
   return toCreateMutex(
-    owner,
-    (key, mode) => new SeparateLocks(owner, key, mode | core.ALONE | core.KEEP_ALIVE),
+    (key) => new SeparateLocks(owner, key, core.ALONE | core.KEEP_ALIVE),
     () => owner.close(),
   )
 }
@@ -26,6 +25,10 @@ function advisoryLock(connectionString, options) {
 class SeparateLocks extends Locks {
   #taken = new LatestHolds()
   #scoped = new LatestHolds()
+
+  inSharedMode() {
+    return new SeparateLocks(this.owner, this.key, this.how | core.SHARED)
+  }
 
   static toLocked = (locks, hold) => {
     locks.#taken.add(hold)

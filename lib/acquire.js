@@ -10,25 +10,25 @@ const LONGEST_TIMER = 2 ** 31 - 1
 
 /** An acquire that has not been answered yet. */
 class Acquiring extends Call {
+  /** Of its time, where there is one. */
   limit
 
-  constructor(locks, request, how, timeout, toValue) {
+  constructor(locks, request, how, toValue) {
     super()
     this.locks = locks
     this.request = request
     this.how = how
-    this.timeout = timeout
     this.toValue = toValue
   }
 
   settle(kind, _, error) {
-    const { locks, request, how, timeout, toValue } = this
-    this.limit?.lift()
+    const { locks, request, how, limit, toValue } = this
+    limit?.lift()
     if (kind === core.FAILED) this.reject(error)
     // Granted before the owner was closed, which has given it up.
     else if (kind === core.GRANTED && locks.owner.isClosed) this.reject(clientClosed())
     else if (kind === core.GRANTED) this.resolve(toValue(locks, new Hold(locks, request, how)))
-    else if (timeout === 0) this.reject(lockTimeout(0))
+    else if (limit?.timeout === 0) this.reject(lockTimeout(0))
     else this.resolve(toValue(locks))
   }
 }
@@ -45,14 +45,14 @@ class Acquiring extends Call {
  * @returns {Promise<T>}
  */
 function acquire(locks, manner, limits, toValue) {
-  const { owner, key } = locks
+  const { owner } = locks
   let how = locks.how | manner
   const timeout = limits?.timeout
   if (limits?.signal?.aborted) return Promise.reject(limits.signal.reason)
   // No time to wait is not to wait: a timer would be over before the server could answer.
   if (timeout === 0) how &= ~core.PATIENT
   const request = core.newNumber()
-  const reply = native.acquire(owner.number, key.high, key.low, key.flags | how, request)
+  const reply = native.acquire(owner.number, locks.high, locks.low, how, request)
   if (reply & core.YES) {
     const hold = new Hold(locks, request, how)
     core.open(reply)
@@ -62,7 +62,7 @@ function acquire(locks, manner, limits, toValue) {
     core.open(reply)
     return timeout === 0 ? Promise.reject(lockTimeout(0)) : Promise.resolve(toValue(locks))
   }
-  const acquiring = new Acquiring(locks, request, how, timeout, toValue)
+  const acquiring = new Acquiring(locks, request, how, toValue)
   core.expect(request, acquiring)
   // The time may be over by now, which takes back what is expected already.
   if (limits) acquiring.limit = limitWait(owner, request, limits, acquiring.reject)
@@ -97,7 +97,7 @@ function limitWait(owner, request, { timeout, signal }, reject) {
     }
     wait()
   }
-  return { lift }
+  return { timeout, lift }
 }
 
 /**

@@ -10,16 +10,17 @@ const { asyncDispose } = require('./hold.js')
 /**
  * The `createMutex` of one owner.
  *
- * @param {import('./owner.js').Owner} owner
- * @param {(key: object, mode: number) => Locks} toLocks
+ * @param {(key: Key) => Locks} toLocks in exclusive mode
  * @param {() => Promise<void>} close
  */
-function toCreateMutex(owner, toLocks, close) {
-  const createMutex = (name) => new Mutex(owner, toKey(name), toLocks)
+function toCreateMutex(toLocks, close) {
+  const createMutex = (name) => new Mutex(toLocks(toKey(name)))
   createMutex.close = close
   createMutex[asyncDispose] = close
   return createMutex
 }
+
+/** @typedef {{ high: number, low: number, flags: number }} Key two halves, and SINGLE where they are of one number */
 
 /** The methods for one mode, which need no `this`. */
 class Methods {
@@ -36,41 +37,44 @@ class Methods {
  * thousand names have ten thousand mutexes.
  */
 class Mutex extends Methods {
-  #owner
-  #key
-  #toLocks
-  #shared
-  #holders
+  #locks
+  #others
 
-  constructor(owner, key, toLocks) {
-    super(toLocks(key, 0))
-    this.#owner = owner
-    this.#key = key
-    this.#toLocks = toLocks
+  constructor(locks) {
+    super(locks)
+    this.#locks = locks
   }
 
-  get #inSharedMode() {
-    return (this.#shared ??= new Methods(this.#toLocks(this.#key, core.SHARED)))
+  static #othersOf(mutex) {
+    return (mutex.#others ??= new Others(mutex.#locks))
   }
 
   get lockShared() {
-    return this.#inSharedMode.lock
+    return Mutex.#othersOf(this).shared.lock
   }
 
   get unlockShared() {
-    return this.#inSharedMode.unlock
+    return Mutex.#othersOf(this).shared.unlock
   }
 
   get tryLockShared() {
-    return this.#inSharedMode.tryLock
+    return Mutex.#othersOf(this).shared.tryLock
   }
 
   get withLockShared() {
-    return this.#inSharedMode.withLock
+    return Mutex.#othersOf(this).shared.withLock
   }
 
   get holders() {
-    return (this.#holders ??= () => this.#owner.holders(this.#key))
+    return Mutex.#othersOf(this).holders
+  }
+}
+
+/** The methods of a mutex that the original has not. */
+class Others {
+  constructor(locks) {
+    this.shared = new Methods(locks.inSharedMode())
+    this.holders = () => locks.owner.holders(locks.key)
   }
 }
 
@@ -83,13 +87,19 @@ const toItself = (_, hold) => hold
 class Locks {
   /**
    * @param {import('./owner.js').Owner} owner
-   * @param {{ high: number, low: number, flags: number }} key
-   * @param {number} how the flags of all acquires
+   * @param {Key} key
+   * @param {number} how the flags of all acquires, besides the key's
    */
-  constructor(owner, key, how) {
+  constructor(owner, { high, low, flags }, how) {
     this.owner = owner
-    this.key = key
-    this.how = how
+    this.high = high
+    this.low = low
+    this.how = flags | how
+  }
+
+  /** @returns {Key} */
+  get key() {
+    return { high: this.high, low: this.low, flags: this.how & core.SINGLE }
   }
 
   lock(options) {
@@ -116,6 +126,9 @@ class Locks {
     this.onScoped(hold)
     return runHolding(hold, callback, limits !== undefined)
   }
+
+  /** The same in shared mode. @returns {Locks} @abstract */
+  inSharedMode() {}
 
   /** What `lock()` resolves to. @param {Locks} locks @param {import('./hold.js').Hold} hold @abstract */
   static toLocked
