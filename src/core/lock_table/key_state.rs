@@ -78,8 +78,6 @@ pub(super) struct KeyState {
     /// A [`Operation::Probe`] is under way.
     pub probing: bool,
     pub confirmations: SmallVec<[Confirmation; 1]>,
-    /// Releases that came before the answer to the acquire they belong to.
-    pub deferred: Vec<(OwnerId, Mode, RequestId)>,
 }
 
 impl KeyState {

@@ -10,6 +10,7 @@
 //! - waiters get the key first in, first out; an owner that holds the key already goes before those who wait for it;
 //! - at most one acquiring or releasing operation per key is under way.
 
+mod answers;
 mod effects;
 mod key_state;
 mod rings;
@@ -21,16 +22,20 @@ pub use rings::Link;
 
 use super::{Key, Mode, OwnerId, RequestId, SessionId};
 use effects::Confirmation;
+use foldhash::fast::RandomState;
 use foldhash::HashMap;
-use key_state::{KeyState, Phase, ServerHold};
-use std::collections::VecDeque;
+use indexmap::IndexMap;
+use key_state::{KeyState, Phase};
 
 /// The state of every key that somebody in this process holds, awaits or gives back.
 #[derive(Debug)]
 pub struct LockTable {
-    keys: HashMap<Key, KeyState>,
+    /// Side by side, as the places of a `HashMap` that are free would take as much room as what is there.
+    keys: IndexMap<Key, KeyState, RandomState>,
     /// Where each waiting or granted request is.
     requests: HashMap<RequestId, Place>,
+    /// Releases that came before the answer to the acquire they belong to; of few keys, if any.
+    deferred: HashMap<Key, Vec<(OwnerId, Mode, RequestId)>>,
     /// How long the process may hand a key on among its own owners before other processes get their turn.
     tenure: Ticks,
     effects: Effects,
@@ -48,7 +53,13 @@ impl LockTable {
     /// An empty table.
     #[must_use]
     pub fn new(tenure: Ticks) -> LockTable {
-        LockTable { keys: HashMap::default(), requests: HashMap::default(), tenure, effects: Effects::default() }
+        LockTable {
+            keys: IndexMap::default(),
+            requests: HashMap::default(),
+            deferred: HashMap::default(),
+            tenure,
+            effects: Effects::default(),
+        }
     }
 
     /// What the calls and events since the last look have brought; the caller drains it.
@@ -111,7 +122,7 @@ impl LockTable {
         if let Some(index) = state.latest_hold(owner, mode) {
             self.release_at(key, index, ticket, now)
         } else if state.is_undecided(owner, mode) {
-            state.deferred.push((owner, mode, ticket));
+            self.deferred.entry(key).or_default().push((owner, mode, ticket));
             Release::Pending
         } else {
             Release::NotHeld
@@ -163,143 +174,6 @@ impl LockTable {
     #[must_use]
     pub fn requests_where(&self, condition: impl Fn(RequestId) -> bool) -> Vec<RequestId> {
         self.requests.keys().copied().filter(|&request| condition(request)).collect()
-    }
-
-    /// [`Operation::Try`], [`Operation::Wait`] or [`Operation::Cycle`] got the lock, on `home`.
-    pub fn acquired(&mut self, key: Key, home: SessionId, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
-            unreachable!("BUG: a lock was acquired that the table did not ask for")
-        };
-        state.phase = Phase::Idle;
-        state.server.get_or_insert(ServerHold::none(home)).set(mode, true);
-        state.since = now;
-        state.draining = false;
-        self.advance(key, now);
-        if let Some(state) = self.keys.get_mut(&key) {
-            // Where nobody else waits no room is kept for who might.
-            if state.queue.is_empty() {
-                state.queue = VecDeque::new();
-            }
-        }
-    }
-
-    /// [`Operation::Try`] or the try of an [`Operation::Cycle`] found the key taken.
-    pub fn denied(&mut self, key: Key, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        let Phase::Trying(mode) = state.phase else {
-            unreachable!("BUG: a try was denied that the table did not ask for")
-        };
-        // An upgrade whose owner has released meanwhile is no upgrade any more and starts afresh.
-        let wait = state.queue.front().is_some_and(|head| head.patient) && state.wait_is_wanted(mode);
-        // Who does not wait is refused behind a waiter, and by what refused the same mode just now.
-        let (refused, kept) =
-            state.queue.drain(..).partition(|waiter: &Request| !waiter.patient && (wait || waiter.mode == mode));
-        state.queue = kept;
-        if wait {
-            state.phase = Phase::Waiting { mode, cancelled: false };
-            let home = state.server.map(|server| server.home);
-            self.effects.operations.push(Operation::Wait { key, mode, home });
-        } else {
-            state.phase = Phase::Idle;
-        }
-        for waiter in refused {
-            self.finish(waiter.id, Outcome::Denied);
-        }
-        self.advance(key, now);
-    }
-
-    /// The wait that [`Operation::CancelWait`] was for has ended without the lock.
-    pub fn wait_ended(&mut self, key: Key, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        debug_assert!(matches!(state.phase, Phase::Waiting { .. }), "BUG: a wait ended that was not under way");
-        state.phase = Phase::Idle;
-        self.advance(key, now);
-    }
-
-    /// An acquiring operation failed. Those it was for get [`Outcome::Failed`]; who waits for a hold in this process goes on.
-    pub fn acquire_failed(&mut self, key: Key, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
-            unreachable!("BUG: an acquiring failed that the table did not ask for")
-        };
-        let cancelled = matches!(state.phase, Phase::Waiting { cancelled: true, .. });
-        let affected = match state.server {
-            // It was for somebody who has gone; who came meanwhile has not been asked for yet.
-            _ if cancelled => 0,
-            None => state.queue.len(),
-            // An upgrade, if its owner still wants it.
-            Some(_) => usize::from(state.wait_is_wanted(mode)),
-        };
-        state.phase = Phase::Idle;
-        let failed: Vec<Request> = state.queue.drain(..affected).collect();
-        for waiter in failed {
-            self.finish(waiter.id, Outcome::Failed);
-        }
-        self.advance(key, now);
-    }
-
-    /// [`Operation::Release`] is done. `held` is false if the server knew of no such lock: it had been lost before.
-    pub fn released(&mut self, key: Key, held: bool, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        debug_assert!(state.phase == Phase::Releasing, "BUG: a release ended that was not under way");
-        state.phase = Phase::Idle;
-        if !held {
-            self.fail_confirmations(key);
-        }
-        self.advance(key, now);
-    }
-
-    /// [`Operation::Downgrade`] is done, or (`false`) has changed nothing.
-    pub fn downgraded(&mut self, key: Key, done: bool, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        let Phase::Downgrading { take_shared } = state.phase else { return };
-        state.phase = Phase::Idle;
-        if !done {
-            if let Some(server) = &mut state.server {
-                server.exclusive = true;
-                server.shared = !take_shared;
-                // Asking again at once would fail again: the stronger lock stays until the next release.
-                server.downgrade_refused = true;
-            }
-        }
-        self.advance(key, now);
-    }
-
-    /// [`Operation::Probe`] is answered: whether a session of anybody waits for the key on the server.
-    pub fn probed(&mut self, key: Key, contended: bool, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        if !state.probing {
-            return;
-        }
-        state.probing = false;
-        state.draining = contended;
-        state.since = now;
-        self.advance(key, now);
-    }
-
-    /// The session is gone, and every lock on it. Its operations under way are reported one by one besides, after this.
-    pub fn session_lost(&mut self, session: SessionId, now: Ticks) {
-        let homes: Vec<Key> = self
-            .keys
-            .iter()
-            .filter(|(_, state)| state.server.is_some_and(|server| server.home == session))
-            .map(|(&key, _)| key)
-            .collect();
-        for key in homes {
-            let state = self.keys.get_mut(&key).expect("BUG: the key was there a moment ago");
-            state.server = None;
-            state.probing = false;
-            state.draining = false;
-            if matches!(state.phase, Phase::Downgrading { .. }) {
-                state.phase = Phase::Idle;
-            }
-            for hold in std::mem::take(&mut state.holds) {
-                self.finish(hold.request, Outcome::Lost);
-            }
-            self.fail_confirmations(key);
-            self.advance(key, now);
-        }
     }
 
     fn release_at(&mut self, key: Key, index: usize, ticket: RequestId, now: Ticks) -> Release {
@@ -361,13 +235,16 @@ impl LockTable {
 
     /// Answers a release that waited for a request's first try ([`LockTable::release_latest`]), if one can be.
     fn answer_deferred(&mut self, key: Key) -> bool {
-        let Some(state) = self.keys.get_mut(&key) else { return false };
-        let decided = state
-            .deferred
+        let Some(deferred) = self.deferred.get_mut(&key) else { return false };
+        let Some(state) = self.keys.get(&key) else { return false };
+        let decided = deferred
             .iter()
             .position(|&(owner, mode, _)| state.latest_hold(owner, mode).is_some() || !state.is_undecided(owner, mode));
         let Some(decided) = decided else { return false };
-        let (owner, mode, ticket) = state.deferred.remove(decided);
+        let (owner, mode, ticket) = deferred.remove(decided);
+        if deferred.is_empty() {
+            self.deferred.remove(&key);
+        }
         match state.latest_hold(owner, mode) {
             None => self.effects.outcomes.push((ticket, Outcome::NotHeld)),
             Some(index) => {
@@ -404,7 +281,7 @@ impl LockTable {
 
     fn forget_if_unused(&mut self, key: Key) {
         if self.keys.get(&key).is_some_and(KeyState::is_unused) {
-            self.keys.remove(&key);
+            self.keys.swap_remove(&key);
         }
     }
 }

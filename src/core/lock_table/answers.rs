@@ -1,0 +1,146 @@
+//! What the server answers to the operations, and what becomes of the key then.
+
+use super::effects::{Operation, Outcome, Request, Ticks};
+use super::key_state::{Phase, ServerHold};
+use super::LockTable;
+use crate::core::{Key, SessionId};
+use std::collections::VecDeque;
+
+impl LockTable {
+    /// [`Operation::Try`], [`Operation::Wait`] or [`Operation::Cycle`] got the lock, on `home`.
+    pub fn acquired(&mut self, key: Key, home: SessionId, now: Ticks) {
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
+            unreachable!("BUG: a lock was acquired that the table did not ask for")
+        };
+        state.phase = Phase::Idle;
+        state.server.get_or_insert(ServerHold::none(home)).set(mode, true);
+        state.since = now;
+        state.draining = false;
+        self.advance(key, now);
+        if let Some(state) = self.keys.get_mut(&key) {
+            // Where nobody else waits no room is kept for who might.
+            if state.queue.is_empty() {
+                state.queue = VecDeque::new();
+            }
+        }
+    }
+
+    /// [`Operation::Try`] or the try of an [`Operation::Cycle`] found the key taken.
+    pub fn denied(&mut self, key: Key, now: Ticks) {
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Phase::Trying(mode) = state.phase else {
+            unreachable!("BUG: a try was denied that the table did not ask for")
+        };
+        // An upgrade whose owner has released meanwhile is no upgrade any more and starts afresh.
+        let wait = state.queue.front().is_some_and(|head| head.patient) && state.wait_is_wanted(mode);
+        // Who does not wait is refused behind a waiter, and by what refused the same mode just now.
+        let (refused, kept) =
+            state.queue.drain(..).partition(|waiter: &Request| !waiter.patient && (wait || waiter.mode == mode));
+        state.queue = kept;
+        if wait {
+            state.phase = Phase::Waiting { mode, cancelled: false };
+            let home = state.server.map(|server| server.home);
+            self.effects.operations.push(Operation::Wait { key, mode, home });
+        } else {
+            state.phase = Phase::Idle;
+        }
+        for waiter in refused {
+            self.finish(waiter.id, Outcome::Denied);
+        }
+        self.advance(key, now);
+    }
+
+    /// The wait that [`Operation::CancelWait`] was for has ended without the lock.
+    pub fn wait_ended(&mut self, key: Key, now: Ticks) {
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        debug_assert!(matches!(state.phase, Phase::Waiting { .. }), "BUG: a wait ended that was not under way");
+        state.phase = Phase::Idle;
+        self.advance(key, now);
+    }
+
+    /// An acquiring operation failed. Those it was for get [`Outcome::Failed`]; who waits for a hold in this process goes on.
+    pub fn acquire_failed(&mut self, key: Key, now: Ticks) {
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
+            unreachable!("BUG: an acquiring failed that the table did not ask for")
+        };
+        let cancelled = matches!(state.phase, Phase::Waiting { cancelled: true, .. });
+        let affected = match state.server {
+            // It was for somebody who has gone; who came meanwhile has not been asked for yet.
+            _ if cancelled => 0,
+            None => state.queue.len(),
+            // An upgrade, if its owner still wants it.
+            Some(_) => usize::from(state.wait_is_wanted(mode)),
+        };
+        state.phase = Phase::Idle;
+        let failed: Vec<Request> = state.queue.drain(..affected).collect();
+        for waiter in failed {
+            self.finish(waiter.id, Outcome::Failed);
+        }
+        self.advance(key, now);
+    }
+
+    /// [`Operation::Release`] is done. `held` is false if the server knew of no such lock: it had been lost before.
+    pub fn released(&mut self, key: Key, held: bool, now: Ticks) {
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        debug_assert!(state.phase == Phase::Releasing, "BUG: a release ended that was not under way");
+        state.phase = Phase::Idle;
+        if !held {
+            self.fail_confirmations(key);
+        }
+        self.advance(key, now);
+    }
+
+    /// [`Operation::Downgrade`] is done, or (`false`) has changed nothing.
+    pub fn downgraded(&mut self, key: Key, done: bool, now: Ticks) {
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Phase::Downgrading { take_shared } = state.phase else { return };
+        state.phase = Phase::Idle;
+        if !done {
+            if let Some(server) = &mut state.server {
+                server.exclusive = true;
+                server.shared = !take_shared;
+                // Asking again at once would fail again: the stronger lock stays until the next release.
+                server.downgrade_refused = true;
+            }
+        }
+        self.advance(key, now);
+    }
+
+    /// [`Operation::Probe`] is answered: whether a session of anybody waits for the key on the server.
+    pub fn probed(&mut self, key: Key, contended: bool, now: Ticks) {
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        if !state.probing {
+            return;
+        }
+        state.probing = false;
+        state.draining = contended;
+        state.since = now;
+        self.advance(key, now);
+    }
+
+    /// The session is gone, and every lock on it. Its operations under way are reported one by one besides, after this.
+    pub fn session_lost(&mut self, session: SessionId, now: Ticks) {
+        let homes: Vec<Key> = self
+            .keys
+            .iter()
+            .filter(|(_, state)| state.server.is_some_and(|server| server.home == session))
+            .map(|(&key, _)| key)
+            .collect();
+        for key in homes {
+            let state = self.keys.get_mut(&key).expect("BUG: the key was there a moment ago");
+            state.server = None;
+            state.probing = false;
+            state.draining = false;
+            if matches!(state.phase, Phase::Downgrading { .. }) {
+                state.phase = Phase::Idle;
+            }
+            for hold in std::mem::take(&mut state.holds) {
+                self.finish(hold.request, Outcome::Lost);
+            }
+            self.fail_confirmations(key);
+            self.advance(key, now);
+        }
+    }
+}
