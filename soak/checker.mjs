@@ -15,7 +15,7 @@ export class ExclusionChecker {
   #endings = []
   #notice
 
-  /** What was found: `{ message, earlier, later }`. */
+  /** What was found: `{ message, earlier, later, nearby }`. */
   violations = []
   /** Sections so far. */
   count = 0
@@ -120,9 +120,15 @@ export class ExclusionChecker {
         this.longestOverlap = Math.max(this.longestOverlap, unnoticed)
       } else {
         const told = unnoticed === Infinity ? 'nobody was told' : `only told ${unnoticed.toFixed(1)} ms later`
-        this.violations.push({ message: `"${earlier.name}" had two holders, ${told}`, earlier, later })
+        const message = `"${earlier.name}" had two holders, ${told}`
+        this.violations.push({ message, earlier, later, nearby: this.#nearby(earlier) })
       }
     }
+  }
+
+  /** What its name's other sections were about that time. */
+  #nearby({ name, from, to }) {
+    return this.#sections.get(name).filter((other) => other.to > from - 100 && other.from < to + 100)
   }
 
   /** How long a holder that could hear was not told; not above 0 if it could not. */

@@ -9,7 +9,7 @@ const WEIGHTS = { terminate: 30, cancel: 15, cut: 20, silence: 12, kill: 8, rest
 const ENDS_SESSIONS = new Set(['terminate', 'cut', 'restart'])
 /** How long a silence lasts, in milliseconds. */
 const SILENCES = [[500, 2000], [500, 12_000]]
-/** For this long the news of a session's end may be on its way, and be caught by a silence. */
+/** For this long the news of a session's end may be on its way, be caught by a silence, or be read after a grant of that time. */
 const ON_THE_WAY = 300
 
 const BACKENDS = `SELECT pid FROM pg_stat_activity LEFT JOIN (
@@ -103,9 +103,9 @@ export class Faults {
     const over = sleep(this.#choices.between(...this.#choices.pick(SILENCES))).then(() => {
       const since = this.#silent.get(member).deafSince
       member.proxy.heal()
-      if (since !== undefined) this.#checker.deaf(member.number, since, now())
+      if (since !== undefined) this.#checker.deaf(member.number, since, now() + ON_THE_WAY)
       this.#silent.delete(member)
-      this.#note(begin, `end of the silence around process ${member.number}${since === undefined ? '' : ', which was deaf'}`)
+      this.#note(now(), `end of the silence around process ${member.number}${since === undefined ? '' : ', which was deaf'}`)
       this.#silences.delete(over)
     })
     this.#silences.add(over)

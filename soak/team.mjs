@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { startProxy } from '../__test__/support/proxy.mjs'
 
 const RECORDS = 3
+/** Milliseconds between two signs of life, of which there is one every 100, that are too many. */
+const STALL = 250
 const SCRIPT = fileURLToPath(new URL('callers.mjs', import.meta.url))
 export const now = () => Number(process.hrtime.bigint()) / 1e6
 
@@ -22,6 +24,8 @@ export class Team {
   outcomes = new Map()
   /** What went wrong apart from exclusion. */
   failures = []
+  /** When a process had no time to run, to explain what is found: `{ at, text }`. */
+  history = []
 
   constructor(settings, choices, checker) {
     this.#settings = settings
@@ -84,6 +88,8 @@ export class Team {
     const at = Number(words.at(-1))
     switch (kind) {
       case 't':
+        if (at - member.ticked > STALL) this.history.push({ at, text: `process ${member.number} has not run for ${(at - member.ticked).toFixed(1)} ms` })
+        member.ticked = at
         break
       case 'b': {
         const [, name, owner, mode] = words
