@@ -146,7 +146,10 @@ function open(reply) {
 }
 
 /** By JavaScript's own view: a worker and a test runner may have another than the process has. */
-const variable = (name) => process.env[name]
+const variable = (name) => {
+  const value = process.env[name]
+  return value === undefined || value === null ? undefined : String(value)
+}
 
 const client = new native.Client(deliver, canRead, onNotice, isTracing)
 
