@@ -1,12 +1,11 @@
 // What cannot work is refused clearly, harms nobody, and gives no secret away.
 
 import assert from 'node:assert/strict'
-import { createServer } from 'node:net'
-import { once } from 'node:events'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { inspect } from 'node:util'
 import advisoryLock, { strToKey } from '../index.js'
 import { openDatabase } from './support/database.mjs'
+import { startListener } from './support/listener.mjs'
 
 const database = await openDatabase()
 const createMutex = advisoryLock(database.connectionString)
@@ -115,18 +114,8 @@ for (const [what, answer] of [
   ['never answers', () => {}],
 ]) {
   test(`a server that ${what}`, async () => {
-    const sockets = new Set()
-    const server = createServer((socket) => {
-      sockets.add(socket.on('error', () => {}))
-      answer(socket)
-    })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    after(() => {
-      sockets.forEach((socket) => socket.destroy())
-      server.close()
-    })
-    const owner = advisoryLock(`postgres://u:p@127.0.0.1:${server.address().port}/x`, { connectTimeout: 300 })
+    const { port } = await startListener(answer)
+    const owner = advisoryLock(`postgres://u:p@127.0.0.1:${port}/x`, { connectTimeout: 300 })
     for (let call = 0; call < 2; call++) {
       const error = await owner('x').lock().then(assert.fail, (reason) => reason)
       assert.equal(error.name, 'AdvisoryLockError')

@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
-import { after, test } from 'node:test'
+import { connect } from 'node:net'
+import { test } from 'node:test'
 import advisoryLock from '../index.js'
 import { openDatabase, sqlTry, until } from './support/database.mjs'
+import { startListener } from './support/listener.mjs'
 
 const database = await openDatabase()
 
@@ -13,22 +14,13 @@ const database = await openDatabase()
 async function startHostile(behaviour) {
   const target = new URL(database.connectionString)
   let connections = 0
-  const sockets = new Set()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
+  const { port } = await startListener((socket) => {
     if (connections++ === 0) return behaviour(socket)
     const far = connect(Number(target.port || 5432), target.hostname).on('error', () => {})
     socket.pipe(far).pipe(socket)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
   const url = new URL(database.connectionString)
-  url.host = `127.0.0.1:${server.address().port}`
-  after(() => {
-    sockets.forEach((socket) => socket.destroy())
-    server.close()
-  })
+  url.host = `127.0.0.1:${port}`
   return url.href
 }
 

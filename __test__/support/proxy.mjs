@@ -3,12 +3,13 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 
-/** Starts one; `connectionString` leads through it. Close it at the end of the test. */
-export async function startProxy(connectionString) {
+/** Starts one; `connectionString` leads through it, and `onClient` is told of each connection. Close it at the end of the test. */
+export async function startProxy(connectionString, onClient = () => {}) {
   const target = new URL(connectionString)
   const links = new Set()
   let silent = false
   const server = createServer((near) => {
+    onClient(near)
     const far = connect(Number(target.port || 5432), target.hostname)
     const link = [near, far]
     links.add(link)
