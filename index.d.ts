@@ -12,7 +12,7 @@ import { EventEmitter } from 'node:events'
  * and options shares its connections.
  *
  * @param connectionString where to connect, in a form that `pg` takes (`postgres://user:password@host:port/database`) or
- *   libpq (`host=… user=…`, several hosts); what it leaves out comes from the `PG*` environment variables, the password at
+ *   libpq (`host=… user=…`, several hosts); what it leaves out comes from the `PG*` variables in `process.env`, the password at
  *   last from `~/.pgpass`. It is read at this call, and an unusable one is reported by each call that would connect (see
  *   {@link advisoryLock.AdvisoryLockError}); files that it names are read for each connection.
  * @param options see {@link advisoryLock.AdvisoryLockOptions}.

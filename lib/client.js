@@ -166,6 +166,7 @@ module.exports = {
   NO,
   NOT_HELD,
   NUMBER,
+  NUMBERS,
   PATIENT,
   PENDING,
   RELEASED,

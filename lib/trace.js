@@ -21,9 +21,8 @@ function describe(high, low, flags) {
   return `${key} ${flags & SHARED ? 'shared' : 'exclusively'}`
 }
 
-function say(request, what) {
-  trace(`request ${request}: ${what} ${asked.get(request) ?? ''}`.trimEnd())
-}
+const line = (request, what) => `request ${request}: ${what} ${asked.get(request) ?? ''}`.trimEnd()
+const say = (request, what) => trace(line(request, what))
 
 /** The core's classes and functions, which tell what they are asked. */
 function traced(native) {
@@ -85,7 +84,8 @@ const tracedClient = (Client) =>
   class extends Client {
     drain(buffer) {
       const count = super.drain(buffer)
-      for (let index = 0; index < count; index++) tell(...buffer.subarray(3 * index, 3 * index + 2))
+      const { NUMBERS } = core()
+      for (let index = 0; index < count; index++) tell(buffer[NUMBERS * index], buffer[NUMBERS * index + 1])
       isHandingOver = false
       return count
     }
@@ -99,7 +99,7 @@ const tracedClient = (Client) =>
 
 function tell(request, kind) {
   const { CLOSED, DENIED, FAILED, GRANTED, HOLDERS, LOST, NOT_HELD, RELEASED, RELEASE_FAILED } = core()
-  const fail = (what) => failing.push(`request ${request}: ${what} ${asked.get(request) ?? ''}`.trimEnd())
+  const fail = (what) => failing.push(line(request, what))
   if (kind === GRANTED) say(request, isHandingOver ? 'handed over' : 'granted')
   if (kind === DENIED) say(request, 'taken')
   if (kind === RELEASED) say(request, 'given up')

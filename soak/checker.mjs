@@ -121,14 +121,16 @@ export class ExclusionChecker {
       } else {
         const told = unnoticed === Infinity ? 'nobody was told' : `only told ${unnoticed.toFixed(1)} ms later`
         const message = `"${earlier.name}" had two holders, ${told}`
-        this.violations.push({ message, earlier, later, nearby: this.#nearby(earlier) })
+        this.violations.push({ message, earlier, later, nearby: this.#nearby(earlier, later) })
       }
     }
   }
 
   /** What its name's other sections were about that time. */
-  #nearby({ name, from, to }) {
-    return this.#sections.get(name).filter((other) => other.to > from - 100 && other.from < to + 100)
+  #nearby(earlier, later) {
+    const { name, from, to } = earlier
+    const isNear = (other) => other !== earlier && other !== later && other.to > from - 100 && other.from < to + 100
+    return this.#sections.get(name).filter(isNear)
   }
 
   /** How long a holder that could hear was not told; not above 0 if it could not. */

@@ -100,7 +100,8 @@ function report(team, faults, checker, seconds) {
   if (checker.count < seconds * 10) failures.push('too little happened to prove anything')
   for (const id of checker.open()) failures.push(`section ${id} never ended`)
   for (const { message, earlier, later, nearby } of checker.violations) {
-    const meanwhile = [...faults.history, ...team.history].filter(({ at }) => at > earlier.from - 1000 && at < earlier.endKnown + 1000)
+    const history = [...faults.history, ...team.history].sort((one, other) => one.at - other.at)
+    const meanwhile = history.filter(({ at }) => at > earlier.from - 1000 && at < earlier.endKnown + 1000)
     const lines = [earlier, later, ...nearby].map((section) => JSON.stringify(section)).concat(meanwhile.map(({ at, text }) => `${at.toFixed(1)} ${text}`))
     failures.push([message, ...lines].join('\n  '))
   }

@@ -29,6 +29,15 @@ pub struct Peer {
     pub port: Option<u16>,
 }
 
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(formatter, "{}:{port}", self.address),
+            None => formatter.write_str(&self.address),
+        }
+    }
+}
+
 /// What the server said besides code and message.
 #[derive(Clone, Debug, Default)]
 pub struct ServerDetails {
@@ -95,10 +104,7 @@ impl Error {
     #[must_use]
     pub fn system(error: &io::Error, peer: Option<Peer>) -> Error {
         let code = system_code(error);
-        let place = peer.as_ref().map_or(String::new(), |peer| match peer.port {
-            Some(port) => format!(" {}:{port}", peer.address),
-            None => format!(" {}", peer.address),
-        });
+        let place = peer.as_ref().map_or(String::new(), |peer| format!(" {peer}"));
         Error::build(Cow::Borrowed(code), format!("{code}{place}: {error}"), peer, None, None)
     }
 
@@ -134,17 +140,15 @@ impl Error {
     /// # Panics
     /// Without a reason.
     #[must_use]
-    pub fn of_all_hosts(mut reasons: Vec<Error>) -> Error {
-        let last = reasons.pop().expect("BUG: no host was tried");
-        if reasons.is_empty() {
-            return last;
+    pub fn of_all_hosts(reasons: &[Error]) -> Error {
+        let last = reasons.last().expect("BUG: no host was tried");
+        if reasons.len() == 1 {
+            return last.clone();
         }
-        reasons.push(last.clone());
         let described: Vec<String> = reasons
             .iter()
             .map(|reason| match reason.peer() {
-                Some(Peer { address, port: Some(port) }) => format!("{address}:{port}: {}", reason.message()),
-                Some(Peer { address, port: None }) => format!("{address}: {}", reason.message()),
+                Some(peer) => format!("{peer}: {}", reason.message()),
                 None => reason.message().to_owned(),
             })
             .collect();

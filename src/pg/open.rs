@@ -11,7 +11,7 @@ use super::socket::Socket;
 use super::sql;
 use super::start::start;
 use super::tls::{Established, Tls};
-use crate::error::{Error, Peer};
+use crate::error::Error;
 use crate::notice;
 use std::time::Duration;
 use tokio::time::{timeout_at, Instant};
@@ -32,7 +32,7 @@ impl Session {
         let rounds = config.target.rounds();
         let mut left = rounds.len() * config.hosts.len();
         let mut reasons = Vec::new();
-        for &target in rounds {
+        for target in rounds {
             for host in &config.hosts {
                 let time = part_of(deadline, left);
                 left -= 1;
@@ -44,7 +44,7 @@ impl Session {
                 }
             }
         }
-        Err(Error::of_all_hosts(reasons))
+        Err(Error::of_all_hosts(&reasons))
     }
 }
 
@@ -73,15 +73,15 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn open_within(&self, time: Duration) -> Result<Session, Error> {
-        let Host { name, port, .. } = self.host;
-        notice::trace(|| format!("connecting to {name}:{port} as {}", self.config.user));
+        let host = self.host;
+        notice::trace(|| format!("connecting to {host} as {}", self.config.user));
         let deadline = Instant::now() + time;
         let opened = timeout_at(deadline, self.open(deadline)).await.unwrap_or_else(|_| {
             let message = format!("ETIMEDOUT: no session within {:.0} ms", time.as_secs_f64() * 1000.0);
-            Err(Error::new("ETIMEDOUT", message).at(&self.host.peer()))
+            Err(Error::new("ETIMEDOUT", message).at(&host.peer()))
         });
         if let Err(error) = &opened {
-            notice::trace(|| format!("no session at {name}:{port}: {} ({})", error.message(), error.code()));
+            notice::trace(|| format!("no session at {host}: {} ({})", error.message(), error.code()));
         }
         opened
     }
@@ -111,11 +111,9 @@ impl Attempt<'_> {
         });
         let (pid, server): (i32, Server) = found?;
         notice::trace(|| {
-            let Peer { address, port } = route.peer();
-            let port = port.map_or(String::new(), |port| format!(":{port}"));
             let kind = if server.is_standby { ", a standby" } else { "" };
             let version = encryption.as_ref().map_or("no TLS", |encryption| encryption.version);
-            format!("backend {pid}: connected to {address}{port} as {}, {version}{kind}", config.user)
+            format!("backend {pid}: connected to {} as {}, {version}{kind}", route.peer(), config.user)
         });
         target.accept(server)?;
         if server.is_standby && !target.wants_standby() {
@@ -134,10 +132,9 @@ impl Attempt<'_> {
 }
 
 fn warn_of_standby(host: &Host) {
-    let Host { name, port, .. } = host;
-    notice::warn_once(&format!("{name}:{port}"), "ADVISORY_LOCK_STANDBY", || {
+    notice::warn_once(&host.to_string(), "ADVISORY_LOCK_STANDBY", || {
         format!(
-            "the server {name}:{port} is a hot standby: a lock that is held there excludes those who use the same \
+            "the server {host} is a hot standby: a lock that is held there excludes those who use the same \
              standby, and nobody on the primary or on another one"
         )
     });

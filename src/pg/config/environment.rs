@@ -16,6 +16,11 @@ impl<'a> Environment<'a> {
         (self.variables)(name).filter(|value| !value.is_empty())
     }
 
+    /// What the string says, else the variable.
+    pub fn unless(&self, said: Option<&str>, name: &str) -> Option<String> {
+        said.map(str::to_owned).or_else(|| self.get(name))
+    }
+
     /// Who runs the process.
     pub fn user(&self) -> Option<String> {
         let names = if cfg!(windows) { ["USERNAME", "USER"] } else { ["USER", "USERNAME"] };
@@ -29,8 +34,7 @@ impl<'a> Environment<'a> {
         if (self.variables)("PGPASSWORD").is_some() {
             return None;
         }
-        let named = given.map(str::to_owned).or_else(|| self.get("PGPASSFILE"));
-        named.map(PathBuf::from).or_else(|| {
+        self.unless(given, "PGPASSFILE").map(PathBuf::from).or_else(|| {
             if cfg!(windows) {
                 self.get("APPDATA").map(|folder| PathBuf::from(folder).join("postgresql").join("pgpass.conf"))
             } else {

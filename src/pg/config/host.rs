@@ -2,6 +2,7 @@
 
 use super::invalid;
 use crate::error::{Error, Peer};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -31,6 +32,12 @@ impl Host {
             Some(path) => Peer { address: path.display().to_string(), port: None },
             None => Peer { address: self.name.clone(), port: Some(self.port) },
         }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.name, self.port)
     }
 }
 

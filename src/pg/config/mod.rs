@@ -79,9 +79,7 @@ impl ConnectConfig {
     pub fn parse(text: &str, variables: impl Fn(&str) -> Option<String>) -> Result<ConnectConfig, Error> {
         let parts = parts::split(text)?;
         let environment = Environment::new(&variables);
-        let part = |name: &'static str, variable: &'static str| {
-            parts.get(name).map(str::to_owned).or_else(|| environment.get(variable))
-        };
+        let part = |name: &str, variable: &str| environment.unless(parts.get(name), variable);
         let user = match part("user", "PGUSER").or_else(|| environment.user()) {
             Some(user) => user,
             None => return Err(invalid("user", "one, as the system tells none")),

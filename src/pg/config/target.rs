@@ -26,14 +26,10 @@ pub(in crate::pg) enum Target {
 
 impl Target {
     /// Whom to look for among all hosts, one after the other.
-    pub fn rounds(self) -> &'static [Target] {
+    pub fn rounds(self) -> Vec<Target> {
         match self {
-            Target::Any => &[Target::Any],
-            Target::ReadWrite => &[Target::ReadWrite],
-            Target::ReadOnly => &[Target::ReadOnly],
-            Target::Primary => &[Target::Primary],
-            Target::Standby => &[Target::Standby],
-            Target::PreferStandby => &[Target::Standby, Target::Any],
+            Target::PreferStandby => vec![Target::Standby, Target::Any],
+            target => vec![target],
         }
     }
 

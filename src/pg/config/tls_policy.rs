@@ -50,8 +50,8 @@ pub(in crate::pg) struct Identity {
 /// Reads the policy; `None`: no TLS.
 pub(super) fn read(parts: &Parts, environment: &Environment) -> Result<Option<TlsPolicy>, Error> {
     let variable = environment.get("PGSSLMODE");
-    let negotiation = parts.get("sslnegotiation").map(str::to_owned).or_else(|| environment.get("PGSSLNEGOTIATION"));
-    let direct = match negotiation.as_deref() {
+    let part = |name: &str, variable: &str| environment.unless(parts.get(name), variable);
+    let direct = match part("sslnegotiation", "PGSSLNEGOTIATION").as_deref() {
         None | Some("postgres") => false,
         Some("direct") => true,
         Some(_) => return Err(invalid("sslnegotiation", "postgres or direct")),
@@ -62,8 +62,7 @@ pub(super) fn read(parts: &Parts, environment: &Environment) -> Result<Option<Tl
         }
         return Ok(None);
     };
-    let file = |name: &str, variable| parts.get(name).map(str::to_owned).or_else(|| environment.get(variable));
-    let identity = match (file("sslcert", "PGSSLCERT"), file("sslkey", "PGSSLKEY")) {
+    let identity = match (part("sslcert", "PGSSLCERT"), part("sslkey", "PGSSLKEY")) {
         (None, None) => None,
         (Some(certificate), Some(key)) => Some(Identity { certificate: certificate.into(), key: key.into() }),
         (None, Some(_)) => return Err(invalid("sslcert", "the certificate that sslkey belongs to")),
@@ -72,7 +71,7 @@ pub(super) fn read(parts: &Parts, environment: &Environment) -> Result<Option<Tl
     let roots = match trust {
         // Read all the same, as `pg` does, to miss a file that is named.
         Trust::Nothing => parts.get("sslrootcert").map(str::to_owned),
-        Trust::Name | Trust::Issuer => file("sslrootcert", "PGSSLROOTCERT"),
+        Trust::Name | Trust::Issuer => part("sslrootcert", "PGSSLROOTCERT"),
     };
     // libpq's word for the platform's roots.
     let roots = match roots.filter(|path| path != "system") {

@@ -73,18 +73,14 @@ fn parse(text: &str) -> Result<Url, Error> {
 /// The parameters behind the question mark; of several with one name the last counts.
 fn set_parameters(parts: &mut Parts, url: &Url, is_socket: bool) -> Result<(), Error> {
     for pair in url.query().unwrap_or("").split('&') {
-        let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() else { continue };
+        let Some((name, _)) = form_urlencoded::parse(pair.as_bytes()).next() else { continue };
         let known = match &*name {
             "db" if is_socket => Some("database"),
             name => Parts::known(name),
         };
         let Some(known) = known else { continue };
         let encoded = pair.split_once('=').map_or("", |(_, encoded)| encoded);
-        check_escapes(known, encoded)?;
-        if percent_decode_str(encoded).decode_utf8().is_err() {
-            return Err(not_utf8(known));
-        }
-        parts.set(known, value.into_owned())?;
+        parts.set(known, decode(known, &encoded.replace('+', " "))?)?;
     }
     Ok(())
 }
@@ -118,8 +114,10 @@ fn split_host(entry: &str) -> Result<(String, String), Error> {
 
 fn decode(part: &str, text: &str) -> Result<String, Error> {
     check_escapes(part, text)?;
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(std::borrow::Cow::into_owned).map_err(|_| not_utf8(part))
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| invalid_url(&format!("the {part} is not UTF-8 once its percent signs are resolved")))?;
+    Ok(decoded.into_owned())
 }
 
 /// Decodes what `decodeURI` does.
@@ -146,8 +144,4 @@ fn check_escapes(part: &str, text: &str) -> Result<(), Error> {
     Err(invalid_url(&format!(
         "a percent sign in the {part} is not followed by two hexadecimal digits: it is written %25"
     )))
-}
-
-fn not_utf8(part: &str) -> Error {
-    invalid_url(&format!("the {part} is not UTF-8 once its percent signs are resolved"))
 }

@@ -163,19 +163,20 @@ impl<'a> Reader<'a> {
 
     /// A point in time, in seconds since 1970; what was before is 1970.
     fn time(&mut self) -> Option<u64> {
-        let (century, text) = match self.next()? {
-            (UTC_TIME, _, text) => (None, text),
-            (GENERALIZED_TIME, _, text) => (Some(()), text),
+        let (tag, _, text) = self.next()?;
+        let year_digits = match tag {
+            UTC_TIME => 2,
+            GENERALIZED_TIME => 4,
             _ => return None,
         };
         let digits = text.strip_suffix(b"Z")?;
-        if !digits.iter().all(u8::is_ascii_digit) || digits.len() != if century.is_some() { 14 } else { 12 } {
+        if !digits.iter().all(u8::is_ascii_digit) || digits.len() != year_digits + 10 {
             return None;
         }
-        let (year, rest) = digits.split_at(digits.len() - 10);
+        let (year, rest) = digits.split_at(year_digits);
         let number = |digits: &[u8]| digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
         let year = match number(year) {
-            year if century.is_some() => year,
+            year if year_digits == 4 => year,
             year if year < 50 => 2000 + year,
             year => 1900 + year,
         };

@@ -22,7 +22,7 @@ pub(super) fn of(error: &rustls::Error) -> Error {
 
 /// A failure of the handshake, as the stream tells it: this crate's, of rustls, or of the system.
 pub(super) fn of_handshake(error: &io::Error) -> Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match told_by_rustls(error) {
         // What the server says in the middle of a handshake has one code for all in Node.
         Some(error @ rustls::Error::AlertReceived(_)) => Error::new("EPROTO", of(error).message()),
         Some(error) => of(error),
@@ -32,10 +32,14 @@ pub(super) fn of_handshake(error: &io::Error) -> Error {
 
 /// The same in the place of an I/O error, from which [`Error`] takes it out again.
 pub(super) fn within_io(error: io::Error) -> io::Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match told_by_rustls(&error) {
         Some(inner) => io::Error::other(of(inner)),
         None => error,
     }
+}
+
+fn told_by_rustls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// The same in the place of an error of rustls, from which [`of`] takes it out again.

@@ -99,7 +99,7 @@ fn platform(extra: Option<&Path>) -> Arc<Roots> {
         roots.store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     if let Some(path) = extra {
-        // Node has warned of a file that cannot be read.
+        // As to Node, a file that cannot be read has nobody in it; Node itself has warned of its own.
         let extra = std::fs::read(path).unwrap_or_default();
         roots.add(CertificateDer::pem_slice_iter(&extra).flatten().collect());
     }
