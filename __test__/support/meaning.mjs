@@ -9,7 +9,7 @@ import pg from 'pg'
 import ConnectionParameters from 'pg/lib/connection-parameters.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const WINDOW = 'pg::config::tests::window::tell_what_strings_mean'
+const WINDOW = 'pg::connect::config::tests::dump_meanings::tell_what_strings_mean'
 
 /**
  * What this package makes of strings, `[{ text, variables }]`. The core's test program tells, not the addon, which has no way

@@ -1,29 +1,19 @@
 //! PostgreSQL: what to connect to and what to say there. The only user of `tokio_postgres`; knows nothing of owners,
 //! waiters or Node.
+//!
+//! Two wings that [`open`] puts together: [`connect`], everything until a session is open, and [`session`], everything that is
+//! said on it.
 
-mod batch;
-mod config;
 mod connect;
-mod exchange;
-mod holder;
-mod lane;
 mod open;
-mod passwords;
-mod pooler;
-mod rings;
 mod session;
-mod setup;
-mod socket;
 mod sql;
-mod start;
-mod steps;
-mod tls;
 
-pub use batch::{Answered, BatchId};
-pub use config::ConnectConfig;
-pub use holder::Holder;
-pub use lane::Lane;
-pub use rings::{Findings, Inquiry, Published};
+pub use connect::config::ConnectConfig;
+pub use connect::setup::ANSWER_LIMIT;
+pub use session::batch::{Answered, BatchId};
+pub use session::deadlock::{Findings, Inquiry, Published};
+pub use session::holder::Holder;
+pub use session::lane::Lane;
+pub use session::steps::Step;
 pub use session::{Fault, Role, Session};
-pub use setup::ANSWER_LIMIT;
-pub use steps::Step;

@@ -1,18 +1,18 @@
 //! How a session comes to be: the hosts of the config are tried in turn until one of them will do.
 
-use super::config::{ConnectConfig, Host, Server, Target};
-use super::connect::{self, part_of, Route};
-use super::lane::Lane;
-use super::passwords;
-use super::pooler;
-use super::session::{Role, Session};
-use super::setup;
-use super::socket::Socket;
-use super::sql;
-use super::start::start;
-use super::tls::{Established, Tls};
 use crate::error::Error;
 use crate::notice;
+use crate::pg::connect::config::{ConnectConfig, Host, Server, Target};
+use crate::pg::connect::dial::{self, part_of, Route};
+use crate::pg::connect::passwords;
+use crate::pg::connect::pooler;
+use crate::pg::connect::setup;
+use crate::pg::connect::socket::Socket;
+use crate::pg::connect::start::start;
+use crate::pg::connect::tls::{Established, Tls};
+use crate::pg::session::lane::Lane;
+use crate::pg::session::{Role, Session};
+use crate::pg::sql;
 use std::time::Duration;
 use tokio::time::{timeout_at, Instant};
 
@@ -89,7 +89,7 @@ impl Attempt<'_> {
     async fn open(&self, deadline: Instant) -> Result<Session, Error> {
         let tls = self.tls.filter(|_| self.host.socket().is_none());
         let secure = tls.map(|tls| tls.toward(&self.host.name)).transpose()?;
-        let (route, socket) = connect::connect(self.host, secure, deadline).await?;
+        let (route, socket) = dial::connect(self.host, secure, deadline).await?;
         let peer = route.peer();
         self.open_on(route, socket).await.map_err(|error| error.at(&peer))
     }

@@ -5,7 +5,7 @@ use super::certificate::Certificate;
 use super::failure;
 use super::roots::Roots;
 use crate::error::Error;
-use crate::pg::config::Trust;
+use crate::pg::connect::config::Trust;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{

@@ -1,8 +1,8 @@
 //! What every new session is told first, and what it must answer to be trusted with locks.
 
-use super::config::{ConnectConfig, Server};
-use super::sql;
 use crate::error::Error;
+use crate::pg::connect::config::{ConnectConfig, Server};
+use crate::pg::sql;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
@@ -17,7 +17,7 @@ pub const ANSWER_LIMIT: Duration = Duration::from_millis(4800);
 ///
 /// # Errors
 /// `ERR_TRANSACTION_POOLING`, `ERR_UNSUPPORTED_SERVER`, or what the server says.
-pub(super) async fn set_up(
+pub(in crate::pg) async fn set_up(
     client: &Client,
     config: &ConnectConfig,
     heartbeat: Duration,
@@ -71,7 +71,7 @@ fn settings(options: &str, heartbeat: Duration) -> Vec<(&'static str, String)> {
 }
 
 /// The names of all that a session sets for itself.
-pub(super) fn setting_names() -> Vec<&'static str> {
+pub(in crate::pg) fn setting_names() -> Vec<&'static str> {
     settings("", Duration::ZERO).into_iter().map(|(name, _)| name).collect()
 }
 

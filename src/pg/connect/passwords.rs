@@ -1,7 +1,7 @@
 //! The password for a host: the config's, else the one that the user's password file has for it (manual, section 32.16, "The
 //! Password File").
 
-use super::config::{ConnectConfig, Host, Password};
+use crate::pg::connect::config::{ConnectConfig, Host, Password};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -11,14 +11,14 @@ const DEFAULT_FOLDERS: [&str; 2] = ["/tmp", "/var/run/postgresql"];
 
 /// What there is to show to a server that asks for a password.
 #[derive(Clone, Debug)]
-pub(super) enum Given {
+pub(in crate::pg) enum Given {
     Password(Password),
     /// None, and why a file that could have had one was not looked at.
     Nothing(Option<String>),
 }
 
 /// The password for this host. The file is read each time, as it may have changed since.
-pub(super) async fn of(config: &ConnectConfig, host: &Host) -> Given {
+pub(in crate::pg) async fn of(config: &ConnectConfig, host: &Host) -> Given {
     if let Some(password) = &config.password {
         return Given::Password(password.clone());
     }

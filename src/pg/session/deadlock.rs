@@ -2,11 +2,11 @@
 //!
 //! Only what may be part of a ring is published: a link whose held lock somebody waits for.
 
-use super::session::{decode, Fault, Session};
-use super::setup::ANSWER_LIMIT;
-use super::sql;
 use crate::core::lock_table::Link;
 use crate::core::{Key, Mode};
+use crate::pg::connect::setup::ANSWER_LIMIT;
+use crate::pg::session::{decode, Fault, Session};
+use crate::pg::sql;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};

@@ -21,8 +21,8 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Reads a row of [`super::sql::HOLDERS`].
-    pub(super) fn read(row: &Row) -> Result<Holder, Error> {
+    /// Reads a row of [`crate::pg::sql::HOLDERS`].
+    pub(in crate::pg) fn read(row: &Row) -> Result<Holder, Error> {
         Ok(Holder {
             pid: row.try_get(0)?,
             application_name: row.try_get(1)?,

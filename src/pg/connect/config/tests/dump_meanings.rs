@@ -1,7 +1,7 @@
 //! The window through which `__test__/strings.test.mjs` looks at what the parser makes of a string. It is in the test program
 //! alone: the addon has no way to give a parsed password away, nor had it to be built again.
 
-use crate::pg::config::{ConnectConfig, Roots, Trust};
+use crate::pg::connect::config::{ConnectConfig, Roots, Trust};
 use serde_json::{json, Value};
 
 /// Reads the cases in the file of `ADVISORY_LOCK_CASES`, `[{ text, variables }]`, and writes what they mean to the same file.

@@ -1,11 +1,11 @@
 //! A batch on the wire: steps to one statement, and its reply back to an answer for each step.
 
-use super::pooler;
-use super::session::Fault;
-use super::sql;
-use super::steps::Step;
 use crate::core::Key;
 use crate::error::{Error, ServerDetails};
+use crate::pg::connect::pooler;
+use crate::pg::session::steps::Step;
+use crate::pg::session::Fault;
+use crate::pg::sql;
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{ErrorResponseBody, Message};
@@ -17,7 +17,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 
 /// Names a batch of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchId(pub(super) u64);
+pub struct BatchId(pub(in crate::pg) u64);
 
 /// What has become of a batch.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Answered {
 
 /// A batch that is under way.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(in crate::pg) struct Batch {
     id: BatchId,
     steps: Vec<Step>,
     statement: usize,
@@ -46,7 +46,7 @@ const MANY: usize = 4;
 
 /// Which statements the server knows.
 #[derive(Debug, Default)]
-pub(super) struct Statements {
+pub(in crate::pg) struct Statements {
     /// Whether the text has been sent.
     sent: [bool; TEXTS.len()],
     /// Why the server did not take it, for batches that had relied on it.
@@ -172,7 +172,7 @@ impl Statements {
 }
 
 /// What the server says of a failed statement.
-pub(super) fn read_error(body: &ErrorResponseBody) -> io::Result<Error> {
+pub(in crate::pg) fn read_error(body: &ErrorResponseBody) -> io::Result<Error> {
     let mut code = String::new();
     let mut message = String::new();
     let mut details = ServerDetails::default();

@@ -27,7 +27,7 @@ pub(in crate::pg) struct Encrypted {
 }
 
 impl Encrypted {
-    pub(super) fn new(stream: client::TlsStream<TcpStream>, encryption: Encryption) -> Encrypted {
+    pub(in crate::pg) fn new(stream: client::TlsStream<TcpStream>, encryption: Encryption) -> Encrypted {
         Encrypted { stream, encryption }
     }
 

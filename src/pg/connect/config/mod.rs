@@ -16,9 +16,9 @@ mod tests;
 mod tls_policy;
 mod url;
 
-pub(super) use host::Host;
-pub(super) use target::{Server, Target};
-pub(super) use tls_policy::{Roots, TlsPolicy, Trust};
+pub(in crate::pg) use host::Host;
+pub(in crate::pg) use target::{Server, Target};
+pub(in crate::pg) use tls_policy::{Roots, TlsPolicy, Trust};
 
 use crate::error::Error;
 use environment::Environment;
@@ -36,26 +36,26 @@ const SERVER_TIMEOUTS: [&str; 3] = ["statement_timeout", "lock_timeout", "idle_i
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectConfig {
     /// In the order in which they are tried; at least one.
-    pub(super) hosts: Vec<Host>,
-    pub(super) target: Target,
-    pub(super) user: String,
-    pub(super) password: Option<Password>,
+    pub(in crate::pg) hosts: Vec<Host>,
+    pub(in crate::pg) target: Target,
+    pub(in crate::pg) user: String,
+    pub(in crate::pg) password: Option<Password>,
     /// Where to look for a password if none is given.
-    pub(super) password_file: Option<PathBuf>,
-    pub(super) database: String,
-    pub(super) application_name: String,
+    pub(in crate::pg) password_file: Option<PathBuf>,
+    pub(in crate::pg) database: String,
+    pub(in crate::pg) application_name: String,
     /// Settings for the server, in the form of its command line (`-c name=value`).
-    pub(super) options: Option<String>,
+    pub(in crate::pg) options: Option<String>,
     /// `None`: plain text.
-    pub(super) tls: Option<TlsPolicy>,
-    pub(super) channel_binding: ChannelBinding,
+    pub(in crate::pg) tls: Option<TlsPolicy>,
+    pub(in crate::pg) channel_binding: ChannelBinding,
     /// For the whole way to a session that is ready, over all hosts.
-    pub(super) connect_timeout: Duration,
+    pub(in crate::pg) connect_timeout: Duration,
 }
 
 /// Whether the proof of the password is tied to the TLS connection, so that nobody in between can pass it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum ChannelBinding {
+pub(in crate::pg) enum ChannelBinding {
     Disable,
     Prefer,
     Require,
@@ -63,7 +63,7 @@ pub(super) enum ChannelBinding {
 
 /// A password that cannot be printed by accident.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Password(pub(super) String);
+pub(in crate::pg) struct Password(pub(super) String);
 
 impl fmt::Debug for Password {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

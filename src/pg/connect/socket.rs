@@ -4,7 +4,7 @@
 //! from a descriptor of its own and hands in what it has read. Writing stays here in either case. Invariant: there is one
 //! reader at a time.
 
-use super::tls::{Encrypted, Encryption};
+use crate::pg::connect::tls::{Encrypted, Encryption};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 /// A connected socket. To shut it down is to say goodbye and to wait until the server has closed its side: then the server
 /// has done with the connection, be it a session whose locks are given up or a request to cancel.
-pub(super) struct Socket {
+pub(in crate::pg) struct Socket {
     stream: Stream,
     is_shut_down: bool,
     /// What the borrower has read, and who waits for it.

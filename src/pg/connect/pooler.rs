@@ -4,14 +4,14 @@
 //! Three ways to find out: a new session asks for a second one, where somebody stands between, and is served by the same backend;
 //! it finds the mark of another ([`super::setup`]); or a later answer comes from another backend, which has done nothing then.
 
-use super::config::ConnectConfig;
-use super::connect::Route;
-use super::passwords::Given;
-use super::setup::{setting_names, ANSWER_LIMIT};
-use super::sql;
-use super::start::start;
-use super::tls::Established;
 use crate::error::Error;
+use crate::pg::connect::config::ConnectConfig;
+use crate::pg::connect::dial::Route;
+use crate::pg::connect::passwords::Given;
+use crate::pg::connect::setup::{setting_names, ANSWER_LIMIT};
+use crate::pg::connect::start::start;
+use crate::pg::connect::tls::Established;
+use crate::pg::sql;
 use std::time::Duration;
 use tokio::io::{duplex, AsyncReadExt};
 use tokio::time::{sleep, timeout};
@@ -28,7 +28,7 @@ const SEARCHES: u32 = 20;
 
 /// Whether somebody stands between: the process id for cancel requests is not the one of the backend then. It is not told
 /// otherwise than in a request.
-pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
+pub(in crate::pg) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
     let (mut near, far) = duplex(64);
     if cancel.cancel_query_raw(far, Established::default()).await.is_err() {
         return false;
@@ -43,7 +43,7 @@ pub(super) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
 }
 
 /// The way to another connection beside ours.
-pub(super) struct Probe<'a> {
+pub(in crate::pg) struct Probe<'a> {
     pub config: &'a ConnectConfig,
     pub password: &'a Given,
     pub route: &'a Route,
@@ -82,7 +82,7 @@ async fn served_by(client: &Client) -> Option<(i32, bool)> {
 }
 
 /// Undoes what was done to a backend that others share, if it can still be reached.
-pub(super) async fn give_back(client: &Client, pid: i32) {
+pub(in crate::pg) async fn give_back(client: &Client, pid: i32) {
     let names = setting_names();
     let search = async {
         for _ in 0..SEARCHES {
@@ -101,7 +101,7 @@ pub(super) async fn give_back(client: &Client, pid: i32) {
 }
 
 /// What a session is told that has not got the backend any more in which it prepared its statements.
-pub(super) fn recognize(error: Error) -> Error {
+pub(in crate::pg) fn recognize(error: Error) -> Error {
     let foreign = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
     if foreign.iter().any(|state| state.code() == error.code()) {
         return Error::transaction_pooling();

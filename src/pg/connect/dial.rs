@@ -1,9 +1,9 @@
 //! The way to the server: a socket, found by name or path, and encrypted where that is asked for.
 
-use super::config::Host;
-use super::socket::Socket;
-use super::tls::Secure;
 use crate::error::{Error, Peer};
+use crate::pg::connect::config::Host;
+use crate::pg::connect::socket::Socket;
+use crate::pg::connect::tls::Secure;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -13,7 +13,7 @@ use tokio::time::{timeout, Instant};
 
 /// The way to a server, after names were resolved: what a cancel request must go again.
 #[derive(Clone, Debug)]
-pub(super) struct Route {
+pub(in crate::pg) struct Route {
     endpoint: Endpoint,
     secure: Option<Secure>,
 }
@@ -77,7 +77,11 @@ enum Reached {
 /// # Errors
 /// `ENOTFOUND` where the name has no address; otherwise the system's code for the address tried last, or what is wrong with
 /// TLS.
-pub(super) async fn connect(host: &Host, secure: Option<Secure>, deadline: Instant) -> Result<(Route, Socket), Error> {
+pub(in crate::pg) async fn connect(
+    host: &Host,
+    secure: Option<Secure>,
+    deadline: Instant,
+) -> Result<(Route, Socket), Error> {
     let mut failure = None;
     let endpoints = resolve(host).await?;
     let count = endpoints.len();
@@ -96,7 +100,7 @@ pub(super) async fn connect(host: &Host, secure: Option<Secure>, deadline: Insta
 }
 
 /// The first of so many equal parts of the time that is left.
-pub(super) fn part_of(deadline: Instant, parts: usize) -> Duration {
+pub(in crate::pg) fn part_of(deadline: Instant, parts: usize) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left / u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
 }

@@ -3,7 +3,7 @@
 
 use super::roots::Roots;
 use super::verifier::Verifier;
-use crate::pg::config::Trust;
+use crate::pg::connect::config::Trust;
 use rustls::crypto::ring::{default_provider, sign::any_supported_type};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};

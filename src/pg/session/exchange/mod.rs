@@ -4,9 +4,9 @@
 //! Pure: bytes go in and come out. Invariant: a request goes out whole, and `expected` has an entry for each one that the
 //! server has not finished to answer.
 
-use super::batch::{Answered, Batch, BatchId, Statements};
-use super::steps::Step;
 use crate::error::Error;
+use crate::pg::session::batch::{Answered, Batch, BatchId, Statements};
+use crate::pg::session::steps::Step;
 use bytes::BytesMut;
 use postgres_protocol::message::backend::{self, Header, Message};
 use std::collections::VecDeque;
@@ -164,7 +164,7 @@ impl Exchange {
 fn ends_session(message: &[u8]) -> io::Result<bool> {
     match Message::parse(&mut BytesMut::from(message))? {
         Some(Message::ErrorResponse(body)) => {
-            let error: Error = super::batch::read_error(&body)?;
+            let error: Error = crate::pg::session::batch::read_error(&body)?;
             Ok(error.server().is_none_or(|server| server.severity != "ERROR"))
         }
         _ => Ok(false),

@@ -1,7 +1,7 @@
 //! Units of work that never block, and the rows by which a statement does them.
 
-use super::sql::Action;
 use crate::core::{Key, Mode};
+use crate::pg::sql::Action;
 
 /// A unit of work that never blocks. Keys within one batch do not repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Step {
 
 impl Step {
     /// Adds the rows that do the step, in order.
-    pub(super) fn push_rows(&self, rows: &mut Vec<(Action, Key)>) {
+    pub(in crate::pg) fn push_rows(&self, rows: &mut Vec<(Action, Key)>) {
         let mut push_release = |key, exclusive, shared| {
             if exclusive {
                 rows.push((Action::Unlock(Mode::Exclusive), key));
@@ -70,7 +70,7 @@ impl Step {
     }
 
     /// Takes the answers of its rows for the step's own; `None` if there are too few.
-    pub(super) fn answer(&self, rows: &mut impl Iterator<Item = bool>) -> Option<bool> {
+    pub(in crate::pg) fn answer(&self, rows: &mut impl Iterator<Item = bool>) -> Option<bool> {
         match *self {
             Step::Try { .. } => rows.next(),
             Step::Release { exclusive, shared, .. } => {
@@ -94,7 +94,7 @@ impl Step {
 }
 
 /// A batch, to be read.
-pub(super) fn describe(steps: &[Step]) -> String {
+pub(in crate::pg) fn describe(steps: &[Step]) -> String {
     let mut rows = Vec::new();
     for step in steps {
         step.push_rows(&mut rows);

@@ -3,18 +3,25 @@
 //! A session knows nothing of who wants its locks. Its one invariant: what it reports as taken is held by the backend
 //! that it began with; where it cannot tell any more it calls itself lost.
 
-use super::connect::Route;
-use super::holder::Holder;
-use super::lane::Lane;
-use super::pooler;
-use super::setup::ANSWER_LIMIT;
-use super::sql::{self, Action};
-use super::start::Running;
-use super::steps::Step;
-use super::tls::Established;
+pub(in crate::pg) mod batch;
+pub(in crate::pg) mod deadlock;
+mod exchange;
+pub(in crate::pg) mod holder;
+pub(in crate::pg) mod lane;
+pub(in crate::pg) mod steps;
+
 use crate::core::{Key, Mode};
 use crate::error::Error;
 use crate::notice;
+use crate::pg::connect::dial::Route;
+use crate::pg::connect::pooler;
+use crate::pg::connect::setup::ANSWER_LIMIT;
+use crate::pg::connect::start::Running;
+use crate::pg::connect::tls::Established;
+use crate::pg::session::holder::Holder;
+use crate::pg::session::lane::Lane;
+use crate::pg::session::steps::Step;
+use crate::pg::sql::{self, Action};
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -54,15 +61,15 @@ impl Fault {
 
 /// An open session.
 pub struct Session {
-    pub(super) client: Client,
-    pub(super) cancel: CancelToken,
-    pub(super) route: Route,
-    pub(super) pid: i32,
-    pub(super) lane: Arc<Lane>,
+    pub(in crate::pg) client: Client,
+    pub(in crate::pg) cancel: CancelToken,
+    pub(in crate::pg) route: Route,
+    pub(in crate::pg) pid: i32,
+    pub(in crate::pg) lane: Arc<Lane>,
     /// The statements that wait, of a session that does so again and again.
-    pub(super) wait: Option<[Statement; 2]>,
-    pub(super) ended: watch::Receiver<Option<Error>>,
-    pub(super) connection: Running,
+    pub(in crate::pg) wait: Option<[Statement; 2]>,
+    pub(in crate::pg) ended: watch::Receiver<Option<Error>>,
+    pub(in crate::pg) connection: Running,
 }
 
 impl Session {
@@ -261,7 +268,7 @@ impl Session {
         Ok(held)
     }
 
-    pub(super) async fn answer<T>(
+    pub(in crate::pg) async fn answer<T>(
         &self,
         limit: Duration,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -295,7 +302,7 @@ impl Session {
         Error::new("ETIMEDOUT", message).at(&self.route.peer())
     }
 
-    pub(super) fn verify_backend(&self, row: &Row) -> Result<(), Fault> {
+    pub(in crate::pg) fn verify_backend(&self, row: &Row) -> Result<(), Fault> {
         if decode::<i32>(row.try_get(0))? == self.pid {
             Ok(())
         } else {
@@ -305,6 +312,6 @@ impl Session {
 }
 
 /// An answer of another shape than asked for comes from no PostgreSQL: nothing that it says can be trusted.
-pub(super) fn decode<T>(answer: Result<T, tokio_postgres::Error>) -> Result<T, Fault> {
+pub(in crate::pg) fn decode<T>(answer: Result<T, tokio_postgres::Error>) -> Result<T, Fault> {
     answer.map_err(|error| Fault::Lost(error.into()))
 }

@@ -4,11 +4,11 @@
 //! thread, on behalf of `tokio_postgres`, or handed in by who has borrowed the socket; in either case a batch is
 //! answered by who has read the answer. No lock is held meanwhile.
 
-use super::batch::{Answered, BatchId};
-use super::exchange::Exchange;
-use super::socket::Socket;
-use super::steps::{describe, Step};
 use crate::notice;
+use crate::pg::connect::socket::Socket;
+use crate::pg::session::batch::{Answered, BatchId};
+use crate::pg::session::exchange::Exchange;
+use crate::pg::session::steps::{describe, Step};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -37,7 +37,7 @@ struct State {
 
 impl Lane {
     /// Of a connected socket. Must be called within the I/O thread's runtime.
-    pub(super) fn new(socket: Socket) -> (Arc<Lane>, LaneSocket) {
+    pub(in crate::pg) fn new(socket: Socket) -> (Arc<Lane>, LaneSocket) {
         let state = State { exchange: Exchange::new(), socket: Some(socket), client: None };
         let (pid, report) = (OnceLock::new(), OnceLock::new());
         let lane = Arc::new(Lane { state: Mutex::new(state), pid, report, runtime: Handle::current() });
@@ -45,7 +45,7 @@ impl Lane {
     }
 
     /// From now on batches may be sent, to this backend.
-    pub(super) fn open(&self, pid: i32) {
+    pub(in crate::pg) fn open(&self, pid: i32) {
         let _ = self.pid.set(pid);
     }
 
@@ -159,7 +159,7 @@ impl State {
 }
 
 /// The same connection as `tokio_postgres` sees it: what is asked there is answered there.
-pub(super) struct LaneSocket(Arc<Lane>);
+pub(in crate::pg) struct LaneSocket(Arc<Lane>);
 
 impl Drop for LaneSocket {
     fn drop(&mut self) {

@@ -11,7 +11,7 @@ mod stream;
 mod tests;
 mod verifier;
 
-pub(super) use stream::{Encrypted, Encryption, Established};
+pub(in crate::pg) use stream::{Encrypted, Encryption, Established};
 
 use super::config::{TlsPolicy, Trust};
 use crate::error::Error;
@@ -31,7 +31,7 @@ const PROTOCOL: &[u8] = b"postgresql";
 
 /// What TLS to any host of a config needs.
 #[derive(Clone, Debug)]
-pub(super) struct Tls {
+pub(in crate::pg) struct Tls {
     config: Arc<ClientConfig>,
     trust: Trust,
     direct: bool,
@@ -92,7 +92,7 @@ impl Tls {
 
 /// What TLS to one host needs.
 #[derive(Clone, Debug)]
-pub(super) struct Secure {
+pub(in crate::pg) struct Secure {
     tls: Tls,
     name: ServerName<'static>,
 }

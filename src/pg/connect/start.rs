@@ -1,9 +1,9 @@
 //! The start of the protocol on a connected socket.
 
-use super::config::{ChannelBinding, ConnectConfig};
-use super::passwords::Given;
-use super::tls::Established;
 use crate::error::Error;
+use crate::pg::connect::config::{ChannelBinding, ConnectConfig};
+use crate::pg::connect::passwords::Given;
+use crate::pg::connect::tls::Established;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 /// The task that moves the bytes. One that waits for an answer would keep its socket, and the server its locks, until
 /// that comes: it ends with its session.
-pub(super) struct Running(AbortHandle);
+pub(in crate::pg) struct Running(AbortHandle);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -21,7 +21,7 @@ impl Drop for Running {
 }
 
 /// Starts the protocol on a connected socket and leaves the connection running. `established`: what of TLS is there.
-pub(super) async fn start(
+pub(in crate::pg) async fn start(
     config: &ConnectConfig,
     password: &Given,
     socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,

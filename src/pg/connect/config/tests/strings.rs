@@ -1,6 +1,6 @@
 //! What each form of a connection string means. `__test__/strings.test.mjs` compares the same with `pg`.
 
-use crate::pg::config::{ChannelBinding, ConnectConfig, Host, Password, Roots, Target, Trust};
+use crate::pg::connect::config::{ChannelBinding, ConnectConfig, Host, Password, Roots, Target, Trust};
 use std::path::PathBuf;
 
 fn read(text: &str, variables: &[(&str, &str)]) -> ConnectConfig {

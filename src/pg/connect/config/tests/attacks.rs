@@ -1,6 +1,6 @@
 //! The parser under fire: whatever comes, it ends, does not panic, names what is wrong, and tells no password.
 
-use crate::pg::config::ConnectConfig;
+use crate::pg::connect::config::ConnectConfig;
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;

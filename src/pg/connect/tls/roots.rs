@@ -3,7 +3,7 @@
 use super::certificate::Certificate;
 use super::{failure, files};
 use crate::error::Error;
-use crate::pg::config::{self, TlsPolicy, Trust};
+use crate::pg::connect::config::{self, TlsPolicy, Trust};
 use ring::digest;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};

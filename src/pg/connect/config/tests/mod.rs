@@ -1,3 +1,3 @@
 mod attacks;
+mod dump_meanings;
 mod strings;
-mod window;

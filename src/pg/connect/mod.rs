@@ -1,0 +1,11 @@
+//! Everything until a session is open: what a connection string means, addresses and sockets, TLS, the start of the protocol
+//! and the set-up. Knows nothing of what is said on the session later.
+
+pub(in crate::pg) mod config;
+pub(in crate::pg) mod dial;
+pub(in crate::pg) mod passwords;
+pub(in crate::pg) mod pooler;
+pub(in crate::pg) mod setup;
+pub(in crate::pg) mod socket;
+pub(in crate::pg) mod start;
+pub(in crate::pg) mod tls;
