@@ -6,6 +6,7 @@
 //!
 //! Invariant: no error repeats a value of the string, of which a part of a password may have become any part by mistake.
 
+mod authentication;
 mod environment;
 mod host;
 mod key_value;
@@ -16,6 +17,8 @@ mod tests;
 mod tls_policy;
 mod url;
 
+#[allow(unused_imports)]
+pub(in crate::pg) use authentication::{AuthMethod, ChannelBinding, RequireAuth};
 pub(in crate::pg) use host::Host;
 pub(in crate::pg) use target::{Server, Target};
 pub(in crate::pg) use tls_policy::{Roots, TlsPolicy, Trust};
@@ -49,16 +52,10 @@ pub struct ConnectConfig {
     /// `None`: plain text.
     pub(in crate::pg) tls: Option<TlsPolicy>,
     pub(in crate::pg) channel_binding: ChannelBinding,
+    /// How the server may ask who the client is.
+    pub(in crate::pg) require_auth: RequireAuth,
     /// For the whole way to a session that is ready, over all hosts.
     pub(in crate::pg) connect_timeout: Duration,
-}
-
-/// Whether the proof of the password is tied to the TLS connection, so that nobody in between can pass it on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::pg) enum ChannelBinding {
-    Disable,
-    Prefer,
-    Require,
 }
 
 /// A password that cannot be printed by accident.
@@ -90,7 +87,8 @@ impl ConnectConfig {
             part("port", "PGPORT").as_deref(),
         )?;
         let tls = tls_policy::read(&parts, &environment)?;
-        let channel_binding = read_channel_binding(part("channel_binding", "PGCHANNELBINDING").as_deref())?;
+        let channel_binding =
+            authentication::read_channel_binding(part("channel_binding", "PGCHANNELBINDING").as_deref())?;
         if channel_binding == ChannelBinding::Require && tls.is_none() {
             return Err(invalid("channel_binding", "TLS to be used where it is `require`"));
         }
@@ -108,6 +106,7 @@ impl ConnectConfig {
             options: read_options(&parts, part("options", "PGOPTIONS"))?,
             tls,
             channel_binding,
+            require_auth: authentication::read_require_auth(part("require_auth", "PGREQUIREAUTH").as_deref())?,
             connect_timeout: match part("connect_timeout", "PGCONNECT_TIMEOUT") {
                 None => DEFAULT_CONNECT_TIMEOUT,
                 Some(seconds) => parse_seconds(&seconds)?,
@@ -148,15 +147,6 @@ fn read_options(parts: &Parts, options: Option<String>) -> Result<Option<String>
         }
     }
     Ok(if all.is_empty() { None } else { Some(all.join(" ")) })
-}
-
-fn read_channel_binding(text: Option<&str>) -> Result<ChannelBinding, Error> {
-    match text {
-        None | Some("prefer") => Ok(ChannelBinding::Prefer),
-        Some("disable") => Ok(ChannelBinding::Disable),
-        Some("require") => Ok(ChannelBinding::Require),
-        Some(_) => Err(invalid("channel_binding", "disable, prefer or require")),
-    }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, Error> {

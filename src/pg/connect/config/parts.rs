@@ -5,7 +5,7 @@ use crate::error::Error;
 use std::collections::HashMap;
 
 /// Every part that counts, by `pg`'s name or libpq's. Others are ignored, as `pg` does.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "user",
     "password",
     "host",
@@ -27,6 +27,7 @@ const NAMES: [&str; 23] = [
     "sslnegotiation",
     "uselibpqcompat",
     "channel_binding",
+    "require_auth",
     "target_session_attrs",
     "passfile",
 ];

@@ -1,6 +1,6 @@
 //! What each form of a connection string means. `__test__/strings.test.mjs` compares the same with `pg`.
 
-use crate::pg::connect::config::{ChannelBinding, ConnectConfig, Host, Password, Roots, Target, Trust};
+use crate::pg::connect::config::{AuthMethod, ChannelBinding, ConnectConfig, Host, Password, Roots, Target, Trust};
 use std::path::PathBuf;
 
 fn read(text: &str, variables: &[(&str, &str)]) -> ConnectConfig {
@@ -236,4 +236,24 @@ fn the_password_file_is_the_last_resort() {
 #[test]
 fn debug_output_hides_the_password() {
     assert!(!format!("{:?}", parse("postgres://u:secret@h/d")).contains("secret"));
+}
+
+#[test]
+fn ways_to_authenticate_that_will_do() {
+    use AuthMethod::{Gss, Md5, None as Nothing, Oauth, Password, ScramSha256, Sspi};
+    let allowed = |config: &ConnectConfig| {
+        [Nothing, Password, Md5, Gss, Sspi, ScramSha256, Oauth].map(|method| config.require_auth.allows(method))
+    };
+    let of = |list: &str| allowed(&parse(&format!("postgres://h/d?require_auth={list}")));
+    assert_eq!(of(""), [true; 7]);
+    assert_eq!(of("scram-sha-256"), [false, false, false, false, false, true, false]);
+    assert_eq!(of("none,%20md5"), [true, false, true, false, false, false, false]);
+    assert_eq!(of("!password,!md5"), [true, false, false, true, true, true, true]);
+    assert_eq!(of("!none"), [false, true, true, true, true, true, true]);
+    assert_eq!(allowed(&read("", &[("PGREQUIREAUTH", "gss,sspi")])), [false, false, false, true, true, false, false]);
+    for list in ["scram", "SCRAM-SHA-256", "md5,md5", "md5,!gss", "!md5,gss", "!", ",", "md5,", "!!md5", "creds"] {
+        let (code, message) = failure(&format!("postgres://u:secret@h/d?require_auth={list}"));
+        assert_eq!(code, "ERR_INVALID_CONNECTION_STRING", "{list}");
+        assert!(message.contains("require_auth"), "{list}: {message}");
+    }
 }
