@@ -1,0 +1,191 @@
+//! Whatever a database has in its schemas, a statement means what it says here: each name that is looked up says where.
+
+/// What a statement is written in; the first words of statements come first.
+const WORDS: [&str; 45] = [
+    "SELECT",
+    "WITH",
+    "ALL",
+    "AND",
+    "ANY",
+    "AS",
+    "BY",
+    "CASE",
+    "CROSS",
+    "DESC",
+    "DISTINCT",
+    "ELSE",
+    "END",
+    "EXISTS",
+    "FILTER",
+    "FROM",
+    "IS",
+    "JOIN",
+    "LATERAL",
+    "LEAST",
+    "LEFT",
+    "NOT",
+    "NULL",
+    "ON",
+    "OPERATOR",
+    "OR",
+    "ORDER",
+    "ORDINALITY",
+    "RECURSIVE",
+    "ROWS",
+    "THEN",
+    "UNION",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "true",
+    "false",
+    "BEGIN",
+    "COMMIT",
+    "SET",
+    "LOCAL",
+    "ISOLATION",
+    "LEVEL",
+    "DEFERRABLE",
+    "TO",
+];
+/// Behind these a parenthesis calls nothing that has a name.
+const BEFORE_PARENTHESIS: [&str; 15] = [
+    "AND", "ANY", "AS", "EXISTS", "FILTER", "FROM", "JOIN", "LATERAL", "LEAST", "NOT", "OR", "SELECT", "THEN",
+    "VALUES", "WHEN",
+];
+
+fn tokens(statement: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    let mut rest = statement.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        let length = match first {
+            '\'' => rest[1..].find('\'').expect("a string ends") + 2,
+            '$' => 1 + rest[1..].find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len() - 1),
+            _ if is_word(first) => rest.find(|character| !is_word(character)).unwrap_or(rest.len()),
+            _ if rest.starts_with("::") => 2,
+            '(' | ')' | ',' | '.' | '[' | ']' | ';' => 1,
+            _ => rest
+                .find(|character: char| !"+-*/<>=~!@#%^&|`?".contains(character))
+                .expect("an operator has a right side"),
+        };
+        assert!(length > 0, "{first:?} in {statement}");
+        tokens.push(&rest[..length]);
+        rest = rest[length..].trim_start();
+    }
+    tokens
+}
+
+/// What is wrong with the names in a statement.
+fn faults(statement: &str) -> Vec<String> {
+    let tokens = tokens(statement);
+    let is_name = |token: &str| {
+        token.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && !WORDS.contains(&token)
+    };
+    let at = |index: usize| tokens.get(index).copied().unwrap_or("");
+    let before = |index: usize, back: usize| index.checked_sub(back).map_or("", at);
+    let is_qualified = |index: usize| before(index, 1) == "." && before(index, 2) == "pg_catalog";
+    // `name AS (` and `name(columns) AS (` of a WITH; `AS name(columns)`.
+    let is_alias = |index: usize| before(index, 1) == "AS";
+    let common: Vec<&str> = (0..tokens.len())
+        .filter(|&index| is_name(at(index)) && matches!(before(index, 1), "WITH" | "RECURSIVE" | ","))
+        .filter(|&index| {
+            let behind = if at(index + 1) == "(" {
+                index + 2 + tokens[index + 1..].iter().position(|token| *token == ")").unwrap_or(0)
+            } else {
+                index + 1
+            };
+            at(behind) == "AS" && at(behind + 1) == "("
+        })
+        .map(at)
+        .collect();
+    let mut faults = Vec::new();
+    for (index, &token) in tokens.iter().enumerate() {
+        let mut check = |holds: bool, what: &str| {
+            if !holds {
+                faults.push(format!("{what}: {} {token} {}", before(index, 1), at(index + 1)));
+            }
+        };
+        if is_name(token) && at(index + 1) == "(" {
+            check(is_qualified(index) || is_alias(index) || common.contains(&token), "a function");
+        }
+        if token == "(" && before(index, 1).chars().all(|character| character.is_ascii_uppercase()) {
+            let keyword = before(index, 1);
+            check(
+                keyword.is_empty() || keyword == "OPERATOR" || BEFORE_PARENTHESIS.contains(&keyword),
+                "a keyword that calls",
+            );
+        }
+        if token == "::" {
+            check(at(index + 1) == "pg_catalog" && at(index + 2) == ".", "a type");
+        }
+        if matches!(token, "FROM" | "JOIN")
+            && at(index + 1) != "("
+            && at(index + 1) != "LATERAL"
+            && at(index + 1) != "ROWS"
+        {
+            let is_common = common.contains(&at(index + 1));
+            check(is_common || (at(index + 1) == "pg_catalog" && at(index + 2) == "."), "a relation");
+        }
+        if token.starts_with(|first: char| "+-*/<>=~!@#%^&|`?".contains(first)) {
+            check(is_qualified(index) && before(index, 3) == "(" && before(index, 4) == "OPERATOR", "an operator");
+        }
+        // These look up an operator that they do not write: `CASE x WHEN`, `IS DISTINCT FROM`. Others (`IN`, `USING`, `LIKE`,
+        // `BETWEEN`, `NULLIF`) are no words of ours.
+        if token == "CASE" {
+            check(at(index + 1) == "WHEN", "a comparison");
+        }
+        if token == "DISTINCT" {
+            check(before(index, 1) != "IS" && before(index, 1) != "NOT", "a comparison");
+        }
+        let is_word = token.chars().all(|character| character.is_ascii_uppercase());
+        check(!is_word || WORDS.contains(&token), "a word that is not known to be harmless");
+    }
+    faults
+}
+
+/// Every statement of this file.
+fn statements() -> Vec<String> {
+    let code = include_str!("../sql.rs").split("#[cfg(test)]").next().expect("the code comes before its tests");
+    let code: String =
+        code.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect();
+    let texts = code.split('"').skip(1).step_by(2);
+    // A backslash at the end of a line takes the blanks of the next with it.
+    let joined = texts.map(|text| text.split("\\\n").map(str::trim_start).collect::<String>());
+    joined.filter(|text| text.split([' ', ';']).next().is_some_and(|word| WORDS.contains(&word))).collect()
+}
+
+#[test]
+fn every_name_says_where_it_is() {
+    let statements = statements();
+    assert!(statements.iter().any(|text| text.contains("pg_try_advisory_lock")) && statements.len() >= 16);
+    for statement in statements {
+        assert_eq!(faults(&statement), Vec::<String>::new(), "in {statement}");
+    }
+}
+
+#[test]
+fn each_kind_of_name_is_looked_at() {
+    for statement in [
+        "SELECT count(x) FROM pg_catalog.pg_locks",
+        "SELECT evil.count(x) FROM pg_catalog.pg_locks",
+        "SELECT x::int4 FROM pg_catalog.pg_locks",
+        "SELECT x FROM pg_locks",
+        "SELECT x FROM pg_catalog.pg_locks JOIN pg_database ON true",
+        "SELECT x = 1 FROM pg_catalog.pg_locks",
+        "SELECT x OPERATOR(evil.=) 1 FROM pg_catalog.pg_locks",
+        "SELECT x FROM pg_catalog.pg_locks WHERE x IN (1)",
+        "SELECT x FROM pg_catalog.pg_locks JOIN pg_catalog.pg_database USING (x)",
+        "SELECT CASE x WHEN 1 THEN true END FROM pg_catalog.pg_locks",
+        "SELECT x IS DISTINCT FROM 1 FROM pg_catalog.pg_locks",
+        "SELECT x FROM pg_catalog.pg_locks WHERE x BETWEEN 1 AND 2",
+        "SELECT NULLIF(x, 1) FROM pg_catalog.pg_locks",
+        "WITH known AS (SELECT 1) SELECT x FROM unknown",
+    ] {
+        assert_ne!(faults(statement), Vec::<String>::new(), "{statement}");
+    }
+    assert_eq!(
+        faults("WITH known(x) AS (SELECT 1) SELECT pg_catalog.max(x) OPERATOR(pg_catalog.=) 1 FROM known"),
+        Vec::<String>::new()
+    );
+}
