@@ -2,29 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile, chmod } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import advisoryLock from '../index.js'
-import { startServer } from '../scripts/embedded-postgres.mjs'
 import { openDatabase, sqlLock, until } from './support/database.mjs'
 import { createNamespace } from './support/namespace.mjs'
+import { startOpenServer } from './support/open-server.mjs'
 
 const skip = process.platform !== 'linux' && 'only Linux has network namespaces'
-
-/** A server that lets everybody in who comes over any network, with a password. */
-async function startOpenServer() {
-  const folder = await mkdtemp(join(tmpdir(), 'advisory-lock-hba-'))
-  after(() => rm(folder, { recursive: true, force: true }))
-  const file = join(folder, 'pg_hba.conf')
-  await writeFile(file, 'host all all all scram-sha-256\n')
-  await chmod(folder, 0o755)
-  const server = await startServer({ listen_addresses: '*', hba_file: file })
-  after(() => server.stop())
-  return server
-}
 
 test('a cut network: the holder is told before the server lets the next in', { skip }, async (t) => {
   const server = await startOpenServer()

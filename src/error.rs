@@ -2,6 +2,8 @@
 //!
 //! Invariant: no message holds a password or a whole connection string, so every error may be logged.
 
+mod errno;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -103,7 +105,7 @@ impl Error {
     /// An error of the operating system, with the name that Node gives it.
     #[must_use]
     pub fn system(error: &io::Error, peer: Option<Peer>) -> Error {
-        let code = system_code(error);
+        let code = errno::name(error);
         let place = peer.as_ref().map_or(String::new(), |peer| format!(" {peer}"));
         Error::build(Cow::Borrowed(code), format!("{code}{place}: {error}"), peer, None, None)
     }
@@ -233,23 +235,5 @@ impl From<tokio_postgres::Error> for Error {
         // What is left: an answer outside the protocol, or a way to authenticate that cannot be gone.
         let detail = std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
         Error::new("08P01", format!("{error}{detail}"))
-    }
-}
-
-fn system_code(error: &io::Error) -> &'static str {
-    use io::ErrorKind as Kind;
-    match error.kind() {
-        Kind::ConnectionRefused => "ECONNREFUSED",
-        Kind::ConnectionReset | Kind::UnexpectedEof => "ECONNRESET",
-        Kind::ConnectionAborted => "ECONNABORTED",
-        Kind::BrokenPipe => "EPIPE",
-        Kind::TimedOut => "ETIMEDOUT",
-        Kind::HostUnreachable => "EHOSTUNREACH",
-        Kind::NetworkUnreachable => "ENETUNREACH",
-        Kind::AddrNotAvailable => "EADDRNOTAVAIL",
-        Kind::NotFound => "ENOENT",
-        Kind::PermissionDenied => "EACCES",
-        Kind::InvalidInput => "EINVAL",
-        _ => "EIO",
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::notice;
 use crate::pg::connect::config::{ConnectConfig, Host, Server, Target};
-use crate::pg::connect::dial::{self, part_of, Route};
+use crate::pg::connect::dial::{self, Route};
 use crate::pg::connect::passwords;
 use crate::pg::connect::pooler;
 use crate::pg::connect::setup;
@@ -59,6 +59,12 @@ async fn load_tls(config: &ConnectConfig, deadline: Instant) -> Result<Option<Tl
         Ok(tls) => tls.map(Some),
         Err(_) => Err(Error::new("ETIMEDOUT", "ETIMEDOUT: the files for TLS could not be read in time")),
     }
+}
+
+/// The first of so many equal parts of the time that is left.
+fn part_of(deadline: Instant, parts: usize) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left / u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
 }
 
 /// To open a session at one host.

@@ -1,15 +1,30 @@
 //! The way to the server: a socket, found by name or path, and encrypted where that is asked for.
+//!
+//! A name may have addresses behind which nobody is: each next one is tried beside those that have not answered yet
+//! (RFC 8305, "Happy Eyeballs"), and the first connection wins.
 
 use crate::error::{Error, Peer};
 use crate::pg::connect::config::Host;
+use crate::pg::connect::resolve::resolve;
 use crate::pg::connect::socket::Socket;
 use crate::pg::connect::tls::Secure;
+use socket2::{SockRef, TcpKeepalive};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio::time::{timeout, Instant};
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, Instant};
+
+/// How long an address is waited for before the next one is tried beside it (RFC 8305, section 8).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// An idle connection says something from time to time: whoever keeps a table of connections on the way, as NAT does, would
+/// forget it otherwise; and one that is dead is noticed before it is needed.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEPALIVE_COUNT: u32 = 3;
 
 /// The way to a server, after names were resolved: what a cancel request must go again.
 #[derive(Clone, Debug)]
@@ -45,6 +60,7 @@ impl Route {
         let reached = match &self.endpoint {
             Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(|stream| {
                 stream.set_nodelay(true)?;
+                keep_alive(&stream);
                 Ok(Reached::Tcp(stream))
             }),
             #[cfg(unix)]
@@ -72,53 +88,79 @@ enum Reached {
     Unix(UnixStream),
 }
 
-/// Connects to the first address of the host that answers, and leaves each of them its part of the time.
+fn keep_alive(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    #[cfg(not(windows))]
+    let keepalive = keepalive.with_retries(KEEPALIVE_COUNT);
+    // A platform that cannot do it has a connection all the same.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+/// Connects to the address of the host that answers first.
 ///
 /// # Errors
-/// `ENOTFOUND` where the name has no address; otherwise the system's code for the address tried last, or what is wrong with
-/// TLS.
+/// `ENOTFOUND` where the name has no address; otherwise the system's code for the last of the addresses, `ETIMEDOUT` for the
+/// first that has not answered by `deadline`, or what is wrong with TLS.
+///
+/// # Cancel safety
+/// Dropping the future closes every socket.
 pub(in crate::pg) async fn connect(
     host: &Host,
     secure: Option<Secure>,
     deadline: Instant,
 ) -> Result<(Route, Socket), Error> {
-    let mut failure = None;
-    let endpoints = resolve(host).await?;
-    let count = endpoints.len();
-    for (index, endpoint) in endpoints.into_iter().enumerate() {
-        let route = Route { endpoint, secure: secure.clone() };
-        match timeout(part_of(deadline, count - index), route.reach()).await {
-            Ok(Ok(reached)) => {
-                let socket = route.secure(reached).await?;
-                return Ok((route, socket));
+    let routes = routes(host, secure).await?;
+    let (route, reached) = race(&routes, deadline).await?;
+    let socket = route.secure(reached).await?;
+    Ok((route, socket))
+}
+
+/// The first of these that leads anywhere. The others are closed.
+async fn race(routes: &[Route], deadline: Instant) -> Result<(Route, Reached), Error> {
+    let mut attempts = JoinSet::new();
+    let mut outcomes: Vec<Option<Error>> = Vec::new();
+    let mut next_at = Instant::now();
+    loop {
+        let rest = &routes[outcomes.len()..];
+        tokio::select! {
+            biased;
+            Some(attempt) = attempts.join_next() => match attempt {
+                Ok((route, _, Ok(reached))) => return Ok((route, reached)),
+                Ok((_, index, Err(error))) => {
+                    outcomes[index] = Some(error);
+                    next_at = Instant::now();
+                }
+                Err(_) => return Err(Error::new("ERR_INTERNAL", "BUG: what connects has panicked")),
+            },
+            () = sleep_until(next_at), if !rest.is_empty() => {
+                let (route, index) = (rest[0].clone(), outcomes.len());
+                outcomes.push(None);
+                attempts.spawn(async move {
+                    let reached = route.reach().await;
+                    (route, index, reached)
+                });
+                next_at = Instant::now() + NEXT_ADDRESS_AFTER;
             }
-            Ok(Err(error)) => failure = Some(error),
-            Err(_) => failure = Some(Error::new("ETIMEDOUT", "ETIMEDOUT: no connection in time").at(&route.peer())),
+            () = sleep_until(deadline) => {
+                let silent = outcomes.iter().position(Option::is_none).unwrap_or(0);
+                return Err(Error::new("ETIMEDOUT", "ETIMEDOUT: no connection in time").at(&routes[silent].peer()));
+            }
+        }
+        if outcomes.len() == routes.len() && outcomes.iter().all(Option::is_some) {
+            return Err(outcomes.pop().flatten().expect("BUG: a name without addresses is an error before"));
         }
     }
-    Err(failure.unwrap_or_else(|| Error::new("ENOTFOUND", "the host name has no address")))
 }
 
-/// The first of so many equal parts of the time that is left.
-pub(in crate::pg) fn part_of(deadline: Instant, parts: usize) -> Duration {
-    let left = deadline.saturating_duration_since(Instant::now());
-    left / u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
-}
-
-async fn resolve(host: &Host) -> Result<Vec<Endpoint>, Error> {
+async fn routes(host: &Host, secure: Option<Secure>) -> Result<Vec<Route>, Error> {
     #[cfg(unix)]
     if let Some(path) = host.socket() {
-        return Ok(vec![Endpoint::Unix(path)]);
+        return Ok(vec![Route { endpoint: Endpoint::Unix(path), secure }]);
     }
     #[cfg(not(unix))]
     if host.socket().is_some() {
         return Err(Error::new("ERR_INVALID_CONNECTION_STRING", "unix sockets are not supported on this platform"));
     }
-    if let Some(address) = host.address {
-        return Ok(vec![Endpoint::Tcp(SocketAddr::new(address, host.port))]);
-    }
-    match tokio::net::lookup_host((host.name.as_str(), host.port)).await {
-        Ok(found) => Ok(found.map(Endpoint::Tcp).collect()),
-        Err(error) => Err(Error::new("ENOTFOUND", format!("ENOTFOUND {}: {error}", host.name)).at(&host.peer())),
-    }
+    let addresses = resolve(host).await?.into_iter();
+    Ok(addresses.map(|address| Route { endpoint: Endpoint::Tcp(address), secure: secure.clone() }).collect())
 }

@@ -5,6 +5,7 @@ pub(in crate::pg) mod config;
 pub(in crate::pg) mod dial;
 pub(in crate::pg) mod passwords;
 pub(in crate::pg) mod pooler;
+mod resolve;
 pub(in crate::pg) mod setup;
 pub(in crate::pg) mod socket;
 pub(in crate::pg) mod start;
