@@ -2,7 +2,7 @@ import js from '@eslint/js'
 import globals from 'globals'
 
 export default [
-  { ignores: ['binding.js', 'target/', 'npm/', '**/*.ts'] },
+  { ignores: ['target/', 'npm/', '**/*.ts'] },
   js.configs.recommended,
   {
     languageOptions: { ecmaVersion: 2024, globals: globals.node },

@@ -3,19 +3,23 @@
 // Contract 1: one owner per advisoryLock(connectionString), whose holds stack. The public face of index.d.ts.
 
 const { EventEmitter } = require('node:events')
-const { Call } = require('./lib/call.js')
-const core = require('./lib/client.js')
 const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
+const { Call } = require('./lib/call.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
-const { toUnlockFunction } = require('./lib/hold.js')
+const { Losses } = require('./lib/losses.js')
+const mailbox = require('./lib/mailbox.js')
 const { Locks, toCreateMutex } = require('./lib/mutex.js')
+const { NOT_HELD, RELEASED, RELEASE_FAILED, SHARED } = require('./lib/native.js')
 const { Owner } = require('./lib/owner.js')
+const { soon } = require('./lib/soon.js')
+const { toUnlockFunction } = require('./lib/unlock-function.js')
 
 function advisoryLock(connectionString, options) {
   const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options))
   const client = new Client(owner)
+  const losses = new Losses()
   const createMutex = toCreateMutex(
-    (key) => new StackedLocks(owner, client, key, 0),
+    (key) => new StackedLocks(owner, client, losses, key, 0),
     () => client.end(),
   )
   createMutex.client = client
@@ -25,65 +29,80 @@ function advisoryLock(connectionString, options) {
 /** The locks of one mutex in one mode, whose holds stack. */
 class StackedLocks extends Locks {
   #client
+  #losses
 
-  constructor(owner, client, key, mode) {
+  constructor(owner, client, losses, key, mode) {
     super(owner, key, mode)
     this.#client = client
+    this.#losses = losses
   }
 
   inSharedMode() {
-    return new StackedLocks(this.owner, this.#client, this.key, core.SHARED)
+    return new StackedLocks(this.owner, this.#client, this.#losses, this.key, SHARED)
   }
 
-  static toLocked = (_, hold) => toUnlockFunction(hold)
+  static toLocked = (locks, hold) => {
+    locks.#forgetLosses()
+    return toUnlockFunction(hold)
+  }
 
-  static toTried = (_, hold) => hold !== undefined
+  static toTried = (locks, hold) => {
+    if (hold) locks.#forgetLosses()
+    return hold !== undefined
+  }
 
   unlock() {
+    try {
+      return this.#unlock()
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #unlock() {
+    if (this.owner.number === 0) this.owner.open()
+    const ticket = mailbox.newNumber()
+    const reply = this.owner.native.releaseLatest(this.high, this.low, this.flags, ticket)
     const unlocking = new Unlocking(this)
-    const ticket = core.newNumber()
-    core.expect(ticket, unlocking)
-    core.open(this.owner.native.releaseLatest(this.high, this.low, this.how, ticket))
+    mailbox.expect(ticket, unlocking)
+    mailbox.open(reply)
     return unlocking.promise
   }
 
-  release(hold) {
-    // Whoever asks for this very hold is told of its loss here, and not again by `unlock()`.
-    if (hold.error) this.takeLoss()
-    return hold.release()
+  onLost(hold, isScoped) {
+    if (!isScoped) this.#losses.add(this.#name, hold)
+    this.#client.tellLoss(hold.error)
   }
 
-  onLost(error, isScoped) {
-    if (isScoped) this.#client.tellLoss(error)
-    else this.#client.noteLoss(this.#name, error)
+  /** The latest hold that was lost and of which nobody has been told. */
+  takeLost() {
+    return this.#losses.take(this.#name)
   }
 
-  /** A loss that no `unlock()` has told yet. */
-  takeLoss() {
-    return this.#client.takeLoss(this.#name)
+  #forgetLosses() {
+    if (!this.#losses.isEmpty) this.#losses.clear(this.#name)
   }
 
   get #name() {
-    return `${this.high} ${this.low} ${this.how}`
+    return `${this.high} ${this.low} ${this.flags}`
   }
 }
 
 /** An `unlock()` that has not been answered yet. */
 class Unlocking extends Call {
   constructor(locks) {
-    super()
+    super(locks.owner)
     this.locks = locks
   }
 
   settle(kind, request, error) {
-    if (kind === core.RELEASED) {
-      core.holds.get(request)?.giveUp()
+    if (kind === RELEASED) {
+      mailbox.holds.get(request)?.markReleased()
       this.resolve(true)
-    } else if (kind === core.NOT_HELD) {
-      const loss = this.locks.takeLoss()
-      if (loss) this.reject(loss)
-      else this.resolve(false)
+    } else if (kind === NOT_HELD) {
+      this.resolve(this.locks.takeLost()?.release() ?? false)
     } else {
+      if (kind === RELEASE_FAILED) mailbox.holds.get(request)?.markLost(error)
       this.reject(error)
     }
   }
@@ -93,8 +112,6 @@ class Unlocking extends Call {
 class Client extends EventEmitter {
   #owner
   #ended
-  /** Lost holds by key and mode: how many, and the latest error. */
-  #losses = new Map()
 
   constructor(owner) {
     super()
@@ -102,30 +119,14 @@ class Client extends EventEmitter {
   }
 
   end(callback) {
-    this.#ended ??= this.#owner.close().then(() => {
-      process.nextTick(() => this.emit('end'))
-    })
-    if (typeof callback === 'function') this.#ended.then(() => process.nextTick(callback))
+    this.#ended ??= this.#owner.close().then(() => soon(() => this.emit('end')))
+    if (typeof callback === 'function') this.#ended.then(() => soon(() => callback()))
     return this.#ended
-  }
-
-  /** A hold that `unlock()` would release is lost: the next one that finds nothing to release tells so. */
-  noteLoss(name, error) {
-    const count = (this.#losses.get(name)?.count ?? 0) + 1
-    this.#losses.set(name, { count, error })
-    this.tellLoss(error)
-  }
-
-  /** A loss that no `unlock()` has told yet. */
-  takeLoss(name) {
-    const loss = this.#losses.get(name)
-    if (loss && --loss.count === 0) this.#losses.delete(name)
-    return loss?.error
   }
 
   /** Tells those who listen; an `error` event without a listener would crash the process. */
   tellLoss(error) {
-    process.nextTick(() => {
+    soon(() => {
       if (this.listenerCount('error') > 0) this.emit('error', error)
     })
   }

@@ -2,13 +2,13 @@
 
 // Contract 2: each lock, tryLock and withLock an owner of its own. The public face of v2.d.ts.
 
-const core = require('./lib/client.js')
 const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
-const { toUnlockFunction } = require('./lib/hold.js')
-const { Locks, toCreateMutex } = require('./lib/mutex.js')
-const { Owner } = require('./lib/owner.js')
 const { LatestHolds } = require('./lib/latest-holds.js')
+const { Locks, toCreateMutex } = require('./lib/mutex.js')
+const { ALONE, KEEP_ALIVE, SHARED } = require('./lib/native.js')
+const { Owner } = require('./lib/owner.js')
+const { toUnlockFunction } = require('./lib/unlock-function.js')
 
 /** Its callers expect that a connection ends with the last lock: no connection is left after a second. */
 const IDLE_TIMEOUT = 500
@@ -16,7 +16,7 @@ const IDLE_TIMEOUT = 500
 function advisoryLock(connectionString, options) {
   const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
   return toCreateMutex(
-    (key) => new SeparateLocks(owner, key, core.ALONE | core.KEEP_ALIVE),
+    (key) => new SeparateLocks(owner, key, ALONE | KEEP_ALIVE),
     () => owner.close(),
   )
 }
@@ -25,17 +25,25 @@ function advisoryLock(connectionString, options) {
 class SeparateLocks extends Locks {
   #taken = new LatestHolds()
   #scoped = new LatestHolds()
+  #hasLost = false
 
   inSharedMode() {
-    return new SeparateLocks(this.owner, this.key, this.how | core.SHARED)
+    return new SeparateLocks(this.owner, this.key, this.flags | SHARED)
   }
 
   static toLocked = (locks, hold) => {
-    locks.#taken.add(hold)
+    locks.#take(hold)
     return toUnlockFunction(hold)
   }
 
   static toTried = (locks, hold) => hold && SeparateLocks.toLocked(locks, hold)
+
+  #take(hold) {
+    // From now on `unlock()` means this hold, and not one that was lost before.
+    if (this.#hasLost) this.#taken.dropLost()
+    this.#hasLost = false
+    this.#taken.add(hold)
+  }
 
   async release(hold) {
     await hold.release()
@@ -43,6 +51,10 @@ class SeparateLocks extends Locks {
 
   onScoped(hold) {
     this.#scoped.add(hold)
+  }
+
+  onLost(_hold, isScoped) {
+    if (!isScoped) this.#hasLost = true
   }
 
   /** The hold of a `withLock` only where there is no other, as that one ends by itself. */

@@ -39,7 +39,7 @@ test('are the types wrong? No', async () => {
 
 test('the tarball has what the package needs and nothing else', async () => {
   const names = await files(tarball)
-  const expected = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(index|v2)\.(js|d\.ts)|binding\.js|(lib|bin)\/.*\.js|[\w.-]+\.node)$/
+  const expected = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(index|v2)\.(js|d\.ts)|(lib|bin)\/.*\.js|[\w.-]+\.node)$/
   assert.deepEqual(names.filter((name) => !expected.test(name)), [])
   for (const { types, default: entry } of Object.values(manifest.exports).filter((value) => value.types)) {
     for (const path of [types, entry]) assert.ok(names.includes(path.slice(2)), path)

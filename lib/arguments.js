@@ -1,8 +1,7 @@
 'use strict'
 
-const native = require('./native.js')
-const { SINGLE } = require('./client.js')
 const { invalidType, outOfRange } = require('./errors.js')
+const native = require('./native.js')
 const { isTracing } = require('./notices.js')
 
 const MAX_INT32 = 2 ** 31 - 1
@@ -16,7 +15,7 @@ function strToKey(name) {
 function toKey(name) {
   if (typeof name === 'bigint') {
     if (BigInt.asIntN(64, name) !== name) throw outOfRange('name', 'a bigint from -2n ** 63n to 2n ** 63n - 1n')
-    return { high: Number(name >> 32n), low: Number(BigInt.asIntN(32, name)), flags: SINGLE }
+    return { high: Number(name >> 32n), low: Number(BigInt.asIntN(32, name)), flags: native.SINGLE }
   }
   const [high, low] = typeof name === 'string' ? strToKey(name) : toPair(name)
   return { high, low, flags: 0 }
@@ -68,7 +67,7 @@ function toLocksOptions(options = {}, defaults = {}) {
   }
 }
 
-function toConnectionString(value) {
+function toConnectionString(value = '') {
   if (typeof value !== 'string') throw invalidType('connectionString', 'a string', value)
   return value
 }
@@ -80,7 +79,8 @@ function toAcquireOptions(options) {
   const { timeout = Infinity, signal } = options
   if (typeof timeout !== 'number') throw invalidType('options.timeout', 'a number', timeout)
   if (!(timeout >= 0)) throw outOfRange('options.timeout', 'a number of milliseconds, 0 or more')
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  // As Node.js recognises it: the signal may be another realm's, or a library's.
+  if (signal !== undefined && (typeof signal !== 'object' || signal === null || !('aborted' in signal))) {
     throw invalidType('options.signal', 'an AbortSignal', signal)
   }
   return { timeout, signal }

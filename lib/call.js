@@ -8,11 +8,16 @@ const keepFunctions = (resolve, reject) => {
   rejectLatest = reject
 }
 
-/** A call that is answered later: a promise with its functions. */
+/** A call that is answered later: a promise with its functions. It keeps its owner, which would be closed if nothing did. */
 class Call {
   promise = new Promise(keepFunctions)
   resolve = resolveLatest
   reject = rejectLatest
+
+  /** @param {import('./owner.js').Owner} owner */
+  constructor(owner) {
+    this.owner = owner
+  }
 }
 
 module.exports = { Call }

@@ -1,37 +1,39 @@
 'use strict'
 
 const { Call } = require('./call.js')
-const core = require('./client.js')
+const mailbox = require('./mailbox.js')
 const native = require('./native.js')
+
+const { KEEP_ALIVE, NO, PENDING, RELEASE_FAILED, SCOPED, YES } = native
 
 /** A release that the server has not confirmed yet. */
 class Releasing extends Call {
   settle(kind, _, error) {
-    if (kind === core.RELEASE_FAILED) this.reject(error)
+    if (kind === RELEASE_FAILED) this.reject(error)
     else this.resolve(true)
   }
 }
 
 /** One granted acquire, from its grant until it is given up or lost. */
 class Hold {
-  /** Is told of the loss as well, by whoever runs something under the hold. */
+  /** Is told of the loss as well, by whoever runs something under the hold. @type {(() => void) | undefined} */
   whileHeld
   #error
   #controller
   #released
-  #gone = false
+  #isGone = false
 
   /**
    * @param {import('./mutex.js').Locks} locks among which it is one
    * @param {number} request the number of the acquire
-   * @param {number} how its flags; with KEEP_ALIVE the process stays alive as long as it is held
+   * @param {number} flags of the acquire; with KEEP_ALIVE the process stays alive as long as it is held
    */
-  constructor(locks, request, how) {
+  constructor(locks, request, flags) {
     this.locks = locks
     this.request = request
-    this.how = how
-    core.holds.set(request, this)
-    if (how & core.KEEP_ALIVE) core.keepAlive()
+    this.flags = flags
+    mailbox.holds.set(request, this)
+    if (flags & KEEP_ALIVE) mailbox.refProcess()
   }
 
   get owner() {
@@ -55,52 +57,62 @@ class Hold {
 
   #release() {
     if (this.#error) return Promise.reject(this.#error)
-    if (this.#gone) return Promise.resolve(false)
-    const ticket = core.newNumber()
-    const reply = native.release(this.locks.owner.number, this.request, ticket)
+    if (this.#isGone) return Promise.resolve(false)
+    const { owner } = this
+    const ticket = mailbox.newNumber()
+    const reply = native.release(owner.number, this.request, ticket)
     // Everything is in place before the mail is opened: it may tell of this hold.
-    const releasing = (reply & (core.YES | core.NO)) === core.PENDING ? new Releasing() : undefined
-    if (releasing) core.expect(ticket, releasing)
-    if (releasing || reply & core.YES) this.giveUp()
-    core.open(reply)
+    const releasing = (reply & (YES | NO)) === PENDING ? new Releasing(owner) : undefined
+    if (releasing) mailbox.expect(ticket, releasing)
+    if (releasing || reply & YES) this.markReleased()
+    mailbox.open(reply)
     if (releasing) return releasing.promise
-    if (this.#gone) return Promise.resolve(true)
+    if (this.#isGone) return Promise.resolve(true)
     return this.#findOut()
   }
 
   /** The core knows no such hold: the news of its loss is under way, or the owner has been closed. */
   #findOut() {
-    core.deliver()
+    mailbox.deliver()
     if (this.#error) return Promise.reject(this.#error)
-    this.giveUp()
+    this.markReleased()
     return Promise.resolve(false)
   }
 
   /** The hold was given up: here, by `unlock()`, or with its owner. */
-  giveUp() {
-    this.#gone = true
-    core.holds.delete(this.request)
-    this.#letGo()
+  markReleased() {
+    this.#isGone = true
+    mailbox.holds.delete(this.request)
+    this.#unrefProcess()
+  }
+
+  /** The hold was lost before an `unlock()` could give it up, which tells so. */
+  markLost(error) {
+    this.#error = error
+    mailbox.holds.delete(this.request)
+    this.#unrefProcess()
   }
 
   /** The hold was lost with its session. */
   lose(error) {
-    this.#error = error
-    this.#letGo()
-    this.#controller?.abort(error)
-    this.locks.onLost(error, (this.how & core.SCOPED) !== 0)
-    this.whileHeld?.(error)
+    this.markLost(error)
+    try {
+      this.#controller?.abort(error)
+    } finally {
+      this.locks.onLost(this, (this.flags & SCOPED) !== 0)
+      this.whileHeld?.()
+    }
   }
 
-  #letGo() {
-    if (!(this.how & core.KEEP_ALIVE)) return
-    this.how &= ~core.KEEP_ALIVE
-    core.letGo()
+  #unrefProcess() {
+    if (!(this.flags & KEEP_ALIVE)) return
+    this.flags &= ~KEEP_ALIVE
+    mailbox.unrefProcess()
   }
 
   /** Whether its end has been asked for or has come: nothing of it is left to be told. */
   get isOver() {
-    return this.#gone || this.#released !== undefined
+    return this.#isGone || this.#released !== undefined
   }
 
   get error() {
@@ -108,47 +120,4 @@ class Hold {
   }
 }
 
-/** What unlock functions have besides being functions. One for all, as making properties on each would cost more than the lock. */
-const unlockFunction = Object.create(Function.prototype)
-
-/** Puts a private field on a function that exists already: a tenth of the price of an entry in a `WeakMap`. */
-class HeldBy extends (class {
-  constructor(unlock) {
-    return unlock
-  }
-}) {
-  #hold
-
-  constructor(unlock, hold) {
-    super(unlock)
-    this.#hold = hold
-  }
-
-  static hold(unlock) {
-    return unlock.#hold
-  }
-}
-const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
-Object.defineProperties(unlockFunction, {
-  signal: {
-    get() {
-      return HeldBy.hold(this).signal
-    },
-    enumerable: true,
-  },
-  [asyncDispose]: {
-    async value() {
-      await this()
-    },
-  },
-})
-
-/** The function that releases `hold` as its contract has it. */
-function toUnlockFunction(hold) {
-  const unlock = () => hold.locks.release(hold)
-  Object.setPrototypeOf(unlock, unlockFunction)
-  new HeldBy(unlock, hold)
-  return unlock
-}
-
-module.exports = { Hold, asyncDispose, toUnlockFunction }
+module.exports = { Hold }

@@ -20,6 +20,11 @@ class LatestHolds {
       if (!hold?.isOver) return hold
     }
   }
+
+  /** Forgets those that are lost. */
+  dropLost() {
+    this.#holds = this.#holds.filter((one) => !one.error)
+  }
 }
 
 module.exports = { LatestHolds }

@@ -2,10 +2,11 @@
 
 // What the mutexes of both contracts have in common.
 
-const core = require('./client.js')
-const { acquire, runHolding } = require('./acquire.js')
+const { acquire } = require('./acquire.js')
 const { toAcquireOptions, toCallback, toKey } = require('./arguments.js')
-const { asyncDispose } = require('./hold.js')
+const { PATIENT, SCOPED, SINGLE } = require('./native.js')
+const { runHolding } = require('./run-holding.js')
+const { asyncDispose } = require('./unlock-function.js')
 
 /**
  * The `createMutex` of one owner.
@@ -88,41 +89,41 @@ class Locks {
   /**
    * @param {import('./owner.js').Owner} owner
    * @param {Key} key
-   * @param {number} how the flags of all acquires, besides the key's
+   * @param {number} flags of all acquires, besides the key's
    */
-  constructor(owner, { high, low, flags }, how) {
+  constructor(owner, key, flags) {
     this.owner = owner
-    this.high = high
-    this.low = low
-    this.how = flags | how
+    this.high = key.high
+    this.low = key.low
+    this.flags = key.flags | flags
   }
 
   /** @returns {Key} */
   get key() {
-    return { high: this.high, low: this.low, flags: this.how & core.SINGLE }
+    return { high: this.high, low: this.low, flags: this.flags & SINGLE }
   }
 
   lock(options) {
-    // Without options nothing can throw, and the detour would cost as much as a local hand-over.
-    return options === undefined ? this.#lock() : this.#lockWithin(options)
-  }
-
-  #lock(limits) {
-    return acquire(this, core.PATIENT, limits, this.constructor.toLocked)
-  }
-
-  async #lockWithin(options) {
-    return this.#lock(toAcquireOptions(options))
+    // An `async` function would cost as much as a local hand-over.
+    try {
+      return acquire(this, PATIENT, toAcquireOptions(options), this.constructor.toLocked)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   tryLock() {
-    return acquire(this, 0, undefined, this.constructor.toTried)
+    try {
+      return acquire(this, 0, undefined, this.constructor.toTried)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async withLock(fn, options) {
     const callback = toCallback(fn)
     const limits = toAcquireOptions(options)
-    const hold = await acquire(this, core.PATIENT | core.SCOPED, limits, toItself)
+    const hold = await acquire(this, PATIENT | SCOPED, limits, toItself)
     this.onScoped(hold)
     return runHolding(hold, callback, limits !== undefined)
   }
@@ -144,8 +145,8 @@ class Locks {
   /** Is told of the hold of a `withLock()`. */
   onScoped() {}
 
-  /** Is told of the loss of a hold that was not given up before, and whether it was a `withLock()`'s. */
-  onLost() {}
+  /** Is told of a hold that is lost, and whether it was a `withLock()`'s. @param {import('./hold.js').Hold} _hold @param {boolean} _isScoped */
+  onLost(_hold, _isScoped) {}
 }
 
 module.exports = { Locks, toCreateMutex }

@@ -9,12 +9,26 @@ const log = debuglog('advisory-lock')
 /** Whether anybody wants to know what happens. Decided once: nothing is in the way of a call otherwise. */
 const isTracing = log.enabled === true
 
+/** Most names that are remembered. */
+const MOST_NAMES = 10_000
 /** Names by the key as the core prints it. Filled only while somebody wants to know what happens. */
 const names = new Map()
 const KEYS = /\[-?\d+, -?\d+\]|-?\d+n\b/g
 
+/** Remembers the name of a key; the oldest are forgotten. */
+function rememberName(key, name) {
+  names.delete(key)
+  names.set(key, name)
+  if (names.size > MOST_NAMES) names.delete(names.keys().next().value)
+}
+
+/** Never throws: standard error may be closed, and what is traced has happened. */
 function trace(message) {
-  log('%s', message.replace(KEYS, (key) => (names.has(key) ? `${names.get(key)} ${key}` : key)))
+  try {
+    log('%s', message.replace(KEYS, (key) => (names.has(key) ? `${names.get(key)} ${key}` : key)))
+  } catch {
+    // There is nobody left to tell.
+  }
 }
 
 /** @param {string} code of a warning; none: something that happens @param {string} message */
@@ -23,4 +37,4 @@ function onNotice(code, message) {
   else process.emitWarning(message, { type: 'AdvisoryLockWarning', code })
 }
 
-module.exports = { isTracing, names, onNotice, trace }
+module.exports = { isTracing, onNotice, rememberName, trace }

@@ -1,7 +1,9 @@
 'use strict'
 
 const { Call } = require('./call.js')
-const core = require('./client.js')
+const { clientClosed } = require('./errors.js')
+const mailbox = require('./mailbox.js')
+const native = require('./native.js')
 
 class Closing extends Call {
   settle() {
@@ -16,21 +18,36 @@ class Asking extends Call {
   }
 }
 
+/** By JavaScript's own view: a worker and a test runner may have another than the process has. */
+const variable = (name) => {
+  const value = process.env[name]
+  return value === undefined || value === null ? undefined : String(value)
+}
+
 /**
  * What one `advisoryLock(…)` call stands for. It is kept by its mutexes, its holds and its pending calls; when nothing
  * keeps it any more, the core closes it.
  */
 class Owner {
+  /** By which the core knows it; 0 until the first call. */
+  number = 0
+  #config
   #closing
 
   /** @param {string} connectionString @param {object} options complete */
   constructor(connectionString, options) {
-    this.native = core.openOwner(connectionString, options)
-    this.number = this.native.number
+    this.#config = new native.Config(connectionString, options, variable)
   }
 
   get isClosed() {
     return this.#closing !== undefined
+  }
+
+  /** Makes it known to the core, for its first call. */
+  open() {
+    if (this.isClosed) throw clientClosed()
+    this.native = new native.Owner(mailbox.toClient(), this.#config)
+    this.number = this.native.number
   }
 
   /** Gives up every hold and ends every wait; resolves when that is done. Always the same promise. */
@@ -39,20 +56,25 @@ class Owner {
   }
 
   #close() {
-    const closing = new Closing()
-    const ticket = core.newNumber()
-    core.expect(ticket, closing)
-    core.open(this.native.close(ticket))
-    for (const hold of core.holds.values()) if (hold.owner === this) hold.giveUp()
+    // It has made no call, and will make none.
+    if (this.number === 0) return Promise.resolve()
+    const ticket = mailbox.newNumber()
+    const reply = this.native.close(ticket)
+    const closing = new Closing(this)
+    mailbox.expect(ticket, closing)
+    mailbox.open(reply)
+    for (const hold of mailbox.holds.values()) if (hold.owner === this) hold.markReleased()
     return closing.promise
   }
 
   /** Who holds the key or waits for it on the server. */
-  holders({ high, low, flags }) {
-    const asking = new Asking()
-    const ticket = core.newNumber()
-    core.expect(ticket, asking)
-    core.open(this.native.holders(high, low, flags, ticket))
+  async holders({ high, low, flags }) {
+    if (this.number === 0) this.open()
+    const ticket = mailbox.newNumber()
+    const reply = this.native.holders(high, low, flags, ticket)
+    const asking = new Asking(this)
+    mailbox.expect(ticket, asking)
+    mailbox.open(reply)
     return asking.promise
   }
 }

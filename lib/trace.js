@@ -3,59 +3,58 @@
 // With NODE_DEBUG=advisory-lock: what is asked of the core and what comes of it, by name and key. The core itself tells of
 // connections and statements. This file is loaded only then, and stands in the place of the core's classes and functions.
 
-const { names, trace } = require('./notices.js')
+const { rememberName, trace } = require('./notices.js')
 
-/** Flags and kinds; that file is not there yet when this one is loaded. */
-const core = () => require('./client.js')
-
-/** What was asked, by request. */
+/** What was asked, by request; until it is answered, or what it was granted is given up. */
 const asked = new Map()
 /** Of completions whose errors are still to be taken: what they say. */
 const failing = []
 /** Whether the mail that is opened next comes of a release. */
 let isHandingOver = false
 
-function describe(high, low, flags) {
-  const { SHARED, SINGLE } = core()
-  const key = flags & SINGLE ? `${BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low >>> 0))}n` : `[${high}, ${low}]`
-  return `${key} ${flags & SHARED ? 'shared' : 'exclusively'}`
-}
-
 const line = (request, what) => `request ${request}: ${what} ${asked.get(request) ?? ''}`.trimEnd()
 const say = (request, what) => trace(line(request, what))
 
 /** The core's classes and functions, which tell what they are asked. */
 function traced(native) {
-  return { ...native, ...tracedCalls(native), Client: tracedClient(native.Client), Owner: tracedOwner(native.Owner) }
+  return { ...native, ...tracedCalls(native), Client: tracedClient(native), Owner: tracedOwner(native) }
+}
+
+function describe({ SHARED, SINGLE }, high, low, flags) {
+  const key = flags & SINGLE ? `${BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low >>> 0))}n` : `[${high}, ${low}]`
+  return `${key} ${flags & SHARED ? 'shared' : 'exclusively'}`
 }
 
 const tracedCalls = (native) => ({
   acquire(owner, high, low, flags, request) {
-    const { NO, PATIENT, YES } = core()
-    asked.set(request, describe(high, low, flags))
-    say(request, flags & PATIENT ? 'lock' : 'try')
+    asked.set(request, describe(native, high, low, flags))
+    say(request, flags & native.PATIENT ? 'lock' : 'try')
     const reply = native.acquire(owner, high, low, flags, request)
-    if (reply & YES) say(request, 'granted at once')
-    if (reply & NO) say(request, 'taken')
+    if (reply & native.YES) say(request, 'granted at once')
+    if (reply & native.NO) {
+      say(request, 'taken')
+      asked.delete(request)
+    }
     return reply
   },
 
   release(owner, hold, ticket) {
-    const { MAIL, NUMBER } = core()
     say(hold, 'unlock')
-    asked.set(ticket, asked.get(hold))
+    const what = asked.get(hold)
     asked.delete(hold)
     const reply = native.release(owner, hold, ticket)
-    if (reply >= NUMBER) say(Math.floor(reply / NUMBER), 'handed over')
-    else isHandingOver = (reply & MAIL) !== 0
+    if (reply >= native.GRANT_FACTOR) say(Math.floor(reply / native.GRANT_FACTOR), 'handed over')
+    else isHandingOver = (reply & native.MAIL) !== 0
+    // An answer that comes later says of what.
+    if ((reply & (native.YES | native.NO)) === native.PENDING) asked.set(ticket, what)
     return reply
   },
 })
 
-const tracedOwner = (Owner) =>
-  class extends Owner {
+const tracedOwner = (native) =>
+  class extends native.Owner {
     releaseLatest(high, low, flags, ticket) {
-      asked.set(ticket, describe(high, low, flags))
+      asked.set(ticket, describe(native, high, low, flags))
       say(ticket, 'unlock the latest')
       const reply = super.releaseLatest(high, low, flags, ticket)
       isHandingOver = true
@@ -69,7 +68,7 @@ const tracedOwner = (Owner) =>
     }
 
     holders(high, low, flags, ticket) {
-      asked.set(ticket, describe(high, low, flags))
+      asked.set(ticket, describe(native, high, low, flags))
       say(ticket, 'ask who holds')
       return super.holders(high, low, flags, ticket)
     }
@@ -80,12 +79,12 @@ const tracedOwner = (Owner) =>
     }
   }
 
-const tracedClient = (Client) =>
-  class extends Client {
+const tracedClient = (native) =>
+  class extends native.Client {
     drain(buffer) {
       const count = super.drain(buffer)
-      const { NUMBERS } = core()
-      for (let index = 0; index < count; index++) tell(buffer[NUMBERS * index], buffer[NUMBERS * index + 1])
+      const { FIELDS } = native
+      for (let index = 0; index < count * FIELDS; index += FIELDS) tell(native, buffer[index], buffer[index + 1], buffer[index + 2])
       isHandingOver = false
       return count
     }
@@ -97,26 +96,27 @@ const tracedClient = (Client) =>
     }
   }
 
-function tell(request, kind) {
-  const { CLOSED, DENIED, FAILED, GRANTED, HOLDERS, LOST, NOT_HELD, RELEASED, RELEASE_FAILED } = core()
+/** @param {number} hold the hold that a release has given up */
+function tell(native, request, kind, hold) {
   const fail = (what) => failing.push(line(request, what))
-  if (kind === GRANTED) say(request, isHandingOver ? 'handed over' : 'granted')
-  if (kind === DENIED) say(request, 'taken')
-  if (kind === RELEASED) say(request, 'given up')
-  if (kind === NOT_HELD) say(request, 'not held')
-  if (kind === HOLDERS) say(request, 'holders of')
-  if (kind === CLOSED) say(request, 'closed')
-  if (kind === FAILED) fail('failed')
-  if (kind === RELEASE_FAILED) fail('unlock failed')
-  if (kind === LOST) fail('lost')
-  if (kind !== GRANTED) asked.delete(request)
+  if (kind === native.GRANTED) say(request, isHandingOver ? 'handed over' : 'granted')
+  if (kind === native.DENIED) say(request, 'taken')
+  if (kind === native.RELEASED) say(request, 'given up')
+  if (kind === native.NOT_HELD) say(request, 'not held')
+  if (kind === native.HOLDERS) say(request, 'holders of')
+  if (kind === native.CLOSED) say(request, 'closed')
+  if (kind === native.FAILED) fail('failed')
+  if (kind === native.RELEASE_FAILED) fail('unlock failed')
+  if (kind === native.LOST) fail('lost')
+  if (kind !== native.GRANTED) asked.delete(request)
+  if (kind === native.RELEASED || kind === native.RELEASE_FAILED) asked.delete(hold)
 }
 
 /** The same function from names to keys, which remembers names for the reader of the traces. */
 function remembering(toKey) {
   return (name) => {
     const key = toKey(name)
-    if (typeof name === 'string') names.set(`[${key.high}, ${key.low}]`, JSON.stringify(name))
+    if (typeof name === 'string') rememberName(`[${key.high}, ${key.low}]`, JSON.stringify(name))
     return key
   }
 }

@@ -2,7 +2,7 @@
 // stale. Uses nothing but Node.js itself, as nothing may be installed yet.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -39,14 +39,14 @@ function install() {
 
 function build() {
   const addons = readdirSync(root).filter((name) => name.endsWith('.node'))
-  const built = existsSync(join(root, 'binding.js')) ? Math.max(0, ...addons.map(modified)) : 0
+  const built = Math.max(0, ...addons.map(modified))
   const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', ...files('src')]
   if (built > Math.max(...sources.map(modified))) return
   console.log('prepare: building the addon (Rust, release profile)')
   if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).error) {
     throw new Error('cargo is needed to build the addon: install Rust 1.88 or later')
   }
-  const parameters = ['build', '--platform', '--release', '--js', 'binding.js', '--dts', 'binding.d.ts']
+  const parameters = ['build', '--platform', '--release', '--no-js', '--dts', 'binding.d.ts']
   runPackage('@napi-rs/cli/dist/cli.js', parameters)
 }
 

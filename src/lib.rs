@@ -7,7 +7,7 @@
 //! 3. [`pg`]: connections to PostgreSQL: open, batch, wait, lose.
 //! 4. [`manager`]: gives the lock table's operations to sessions and its outcomes to the callers.
 //! 5. `runtime`: the I/O thread.
-//! 6. `binding`: the classes that `lib/client.js` calls.
+//! 6. `binding`: the classes that `lib/mailbox.js` calls.
 //!
 //! A call runs on the JavaScript thread through the binding into the manager, which asks the lock table under a short
 //! lock. What needs no server is answered there and then. The rest goes as jobs to sessions on the I/O thread, and the

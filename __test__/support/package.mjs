@@ -45,7 +45,7 @@ export async function pack(source, destination) {
 /** Makes the packages as the release does, for this platform alone: the paths of the main and the platform's tarball. */
 export async function packRelease() {
   const folder = await emptyProject()
-  const kept = ['LICENSE', 'README.md', 'CHANGELOG.md', 'index.js', 'index.d.ts', 'v2.js', 'v2.d.ts', 'lib', 'bin', 'binding.js', 'npm', 'scripts']
+  const kept = ['LICENSE', 'README.md', 'CHANGELOG.md', 'index.js', 'index.d.ts', 'v2.js', 'v2.d.ts', 'lib', 'bin', 'npm', 'scripts']
   for (const name of kept) await cp(join(root, name), join(folder, name), { recursive: true })
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction')
   const { stdout } = await execute('rustc', ['-vV'])

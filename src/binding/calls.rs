@@ -12,21 +12,37 @@ use napi_derive::napi;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// Flags of calls; `lib/client.js` has the same table.
-const SHARED: u32 = 1;
-const PATIENT: u32 = 2;
-const SCOPED: u32 = 4;
-/// The halves are of a single 64-bit key.
-const SINGLE: u32 = 8;
-/// The call shares its hold with no other call.
-const ALONE: u32 = 16;
+/// Flag of a call: in shared mode.
+#[napi]
+pub const SHARED: u32 = 1;
+/// Flag of a call: it waits for the lock.
+#[napi]
+pub const PATIENT: u32 = 2;
+/// Flag of a call: the hold ends with a function that runs under it, so `unlock()` means another one where there is one.
+#[napi]
+pub const SCOPED: u32 = 4;
+/// Flag of a call: the halves are of a single 64-bit key.
+#[napi]
+pub const SINGLE: u32 = 8;
+/// Flag of a call: it shares its hold with no other call.
+#[napi]
+pub const ALONE: u32 = 16;
+/// Flag of a call: its hold keeps the process alive. Read by JavaScript alone.
+#[napi]
+pub const KEEP_ALIVE: u32 = 32;
 
-/// Replies to calls, to which the flags of [`Unsent`] are added; `lib/client.js` has the same table.
-const PENDING: u32 = 0;
-const YES: u32 = 1;
-const NO: u32 = 2;
-/// What lies above the flags.
-const NUMBER: f64 = 16.0;
+/// Reply to a call, to which the flags of [`Unsent`] are added: the answer comes by the mailbox.
+#[napi]
+pub const PENDING: u32 = 0;
+/// Reply to a call: granted, released.
+#[napi]
+pub const YES: u32 = 1;
+/// Reply to a call: the lock is taken, there was nothing to release.
+#[napi]
+pub const NO: u32 = 2;
+/// A reply's flags lie below this number; above them, times it, the number of a request that was granted.
+#[napi]
+pub const GRANT_FACTOR: u32 = 16;
 
 /// What a call needs of its owner.
 struct Caller {
@@ -76,7 +92,7 @@ pub fn acquire(owner: u32, high: i32, low: i32, flags: u32, id: f64) -> u32 {
     })
 }
 
-/// Gives up the hold with this number. Replies done, not held or pending; and, times [`NUMBER`], the number of the
+/// Gives up the hold with this number. Replies done, not held or pending; and, times [`GRANT_FACTOR`], the number of the
 /// request that was granted by it, where that is all the mail there is: handing on within a thread is then one call.
 #[napi]
 #[must_use]
@@ -127,7 +143,9 @@ impl Caller {
         let news = self.unsent.flags(manager, &reply);
         let granted = if reply.mail { self.mailbox.take_grant() } else { None };
         match granted {
-            Some(request) => f64::from(answer | (news & !MAIL)) + NUMBER * exact(ClientId::number_of(request)),
+            Some(request) => {
+                f64::from(answer | (news & !MAIL)) + f64::from(GRANT_FACTOR) * exact(ClientId::number_of(request))
+            }
             None => f64::from(answer | news),
         }
     }

@@ -8,30 +8,49 @@ use crate::manager::{self, Answer, ClientId, Mailbox, SessionReader};
 use crate::notice::{self, Notice};
 use crate::pg::Holder;
 use napi::bindgen_prelude::{Float64Array, FnArgs, Function};
-use napi::threadsafe_function::ThreadsafeFunctionCallMode;
-use napi::Env;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
 use napi_derive::napi;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// What a completion says of its request; `lib/client.js` has the same table.
-#[derive(Clone, Copy)]
-enum Kind {
-    Granted = 1,
-    Denied = 2,
-    Failed = 3,
-    Released = 4,
-    NotHeld = 5,
-    ReleaseFailed = 6,
-    Lost = 7,
-    Closed = 8,
-    Holders = 9,
-    MayRead = 10,
-    StopReading = 11,
-}
+/// Kind of a completion: the lock is held.
+#[napi]
+pub const GRANTED: u32 = 1;
+/// Kind of a completion: the lock is taken.
+#[napi]
+pub const DENIED: u32 = 2;
+/// Kind of a completion: the request failed; with an error.
+#[napi]
+pub const FAILED: u32 = 3;
+/// Kind of a completion: the hold is given up.
+#[napi]
+pub const RELEASED: u32 = 4;
+/// Kind of a completion: there was nothing to give up.
+#[napi]
+pub const NOT_HELD: u32 = 5;
+/// Kind of a completion: the hold was lost before it could be given up; with an error.
+#[napi]
+pub const RELEASE_FAILED: u32 = 6;
+/// Kind of a completion: the hold is lost; with an error.
+#[napi]
+pub const LOST: u32 = 7;
+/// Kind of a completion: the owner is closed.
+#[napi]
+pub const CLOSED: u32 = 8;
+/// Kind of a completion: who holds the key; with holders.
+#[napi]
+pub const HOLDERS: u32 = 9;
+/// Kind of a completion: this thread may read a session's socket; with a reader.
+#[napi]
+pub const MAY_READ: u32 = 10;
+/// Kind of a completion: this thread must not read it any more.
+#[napi]
+pub const STOP_READING: u32 = 11;
 
-/// Numbers that a completion takes up: request, kind, hold.
-const NUMBERS: usize = 3;
+/// Numbers that a completion takes up in the buffer of [`Client::drain`]: request, kind, hold.
+#[napi]
+pub const FIELDS: u32 = 3;
 
 type OnNotice<'a> = Function<'a, FnArgs<(String, String)>, ()>;
 
@@ -40,6 +59,8 @@ type OnNotice<'a> = Function<'a, FnArgs<(String, String)>, ()>;
 pub struct Client {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) unsent: Arc<Unsent>,
+    /// Never called: it holds the event loop while calls are pending.
+    event_loop: ThreadsafeFunction<(), (), (), Status, false, true>,
     taken: VecDeque<(u64, Answer)>,
     failures: VecDeque<Error>,
     holders: VecDeque<Vec<Holder>>,
@@ -60,6 +81,7 @@ impl Client {
         traces: bool,
     ) -> napi::Result<Client> {
         let wake = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
+        let event_loop = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
         let id = ClientId::next();
         listen(env, &on_notice, traces)?;
         // A thread that is ending is not called any more: the status says so, and its locks are being given up.
@@ -70,6 +92,7 @@ impl Client {
         Ok(Client {
             mailbox,
             unsent: Arc::default(),
+            event_loop,
             taken: VecDeque::new(),
             failures: VecDeque::new(),
             holders: VecDeque::new(),
@@ -88,35 +111,47 @@ impl Client {
         // SAFETY: JavaScript made this buffer for this call alone and runs nothing until it returns.
         let room = unsafe { buffer.as_mut() };
         let mut count = 0;
-        for place in room.chunks_exact_mut(NUMBERS) {
+        for place in room.chunks_exact_mut(FIELDS as usize) {
             let Some((request, answer)) = self.taken.pop_front() else { break };
             let (kind, hold, error) = match answer {
-                Answer::Granted => (Kind::Granted, 0, None),
-                Answer::Denied => (Kind::Denied, 0, None),
-                Answer::Failed(error) => (Kind::Failed, 0, Some(error)),
-                Answer::Released(hold) => (Kind::Released, ClientId::number_of(hold), None),
-                Answer::NotHeld => (Kind::NotHeld, 0, None),
-                Answer::ReleaseFailed(hold, error) => (Kind::ReleaseFailed, ClientId::number_of(hold), Some(error)),
-                Answer::Lost(error) => (Kind::Lost, 0, Some(error)),
-                Answer::Closed => (Kind::Closed, 0, None),
+                Answer::Granted => (GRANTED, 0, None),
+                Answer::Denied => (DENIED, 0, None),
+                Answer::Failed(error) => (FAILED, 0, Some(error)),
+                Answer::Released(hold) => (RELEASED, ClientId::number_of(hold), None),
+                Answer::NotHeld => (NOT_HELD, 0, None),
+                Answer::ReleaseFailed(hold, error) => (RELEASE_FAILED, ClientId::number_of(hold), Some(error)),
+                Answer::Lost(error) => (LOST, 0, Some(error)),
+                Answer::Closed => (CLOSED, 0, None),
                 Answer::Holders(holders) => {
                     self.holders.push_back(holders);
-                    (Kind::Holders, 0, None)
+                    (HOLDERS, 0, None)
                 }
                 Answer::MayRead(reader) => {
                     let session = reader.session().0;
                     self.readers.push_back(reader);
-                    (Kind::MayRead, session, None)
+                    (MAY_READ, session, None)
                 }
-                Answer::StopReading(session) => (Kind::StopReading, session.0, None),
+                Answer::StopReading(session) => (STOP_READING, session.0, None),
             };
             self.failures.extend(error);
             place[0] = exact(request);
-            place[1] = f64::from(kind as u8);
+            place[1] = f64::from(kind);
             place[2] = exact(hold);
             count += 1;
         }
         count
+    }
+
+    /// Keeps the event loop running, or does so no longer.
+    // Deprecated in favour of clones, which keep the function and not the event loop.
+    #[allow(deprecated)]
+    #[napi]
+    pub fn keep_alive(&mut self, env: Env, wanted: bool) -> napi::Result<()> {
+        if wanted {
+            self.event_loop.refer(&env)
+        } else {
+            self.event_loop.unref(&env)
+        }
     }
 
     /// Sends what the calls of this turn have left to be sent.

@@ -2,31 +2,14 @@
 
 use super::calls::{self, key, mode, number};
 use super::client::Client;
+use super::config::Config;
 use super::unsent::{Unsent, MAIL};
 use crate::core::lock_table::Release;
 use crate::core::{OwnerId, RequestId};
 use crate::error::Error;
-use crate::manager::{manager_for, Answer, Mailbox, Manager, Settings};
-use crate::pg::ConnectConfig;
-use napi::bindgen_prelude::Function;
+use crate::manager::{manager_for, Answer, Mailbox, Manager};
 use napi_derive::napi;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Options of `advisoryLock(connectionString, options)`, checked by JavaScript; times in milliseconds.
-#[napi(object)]
-pub struct Options {
-    /// Most sessions in the server's queue.
-    pub max_wait_connections: u32,
-    /// Until an unused session is closed.
-    pub idle_timeout: u32,
-    /// For one attempt to connect.
-    pub connect_timeout: Option<u32>,
-    /// Shown in `pg_stat_activity`.
-    pub application_name: Option<String>,
-    /// Between signs of life.
-    pub heartbeat: u32,
-}
 
 /// One group of owners. It is closed when JavaScript has dropped it, which keeps it while anything is held or pending.
 #[napi]
@@ -40,31 +23,10 @@ pub struct Owner {
 
 #[napi]
 impl Owner {
-    /// Reads the connection string, and by `variable` what it leaves out; connects nowhere yet.
+    /// Connects nowhere yet.
     #[napi(constructor)]
-    pub fn new(
-        client: &Client,
-        connection_string: String,
-        options: Options,
-        variable: Function<'_, String, Option<String>>,
-    ) -> Owner {
-        let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
-        let settings = Settings {
-            max_wait_connections: options.max_wait_connections as usize,
-            idle_timeout: milliseconds(options.idle_timeout),
-            heartbeat: milliseconds(options.heartbeat),
-        };
-        let variable = |name: &str| variable.call(name.to_owned()).ok().flatten();
-        let config = ConnectConfig::parse(&connection_string, variable).map(|mut config| {
-            if let Some(limit) = options.connect_timeout {
-                config = config.with_connect_timeout(milliseconds(limit));
-            }
-            if let Some(name) = options.application_name {
-                config = config.with_application_name(name);
-            }
-            config
-        });
-        let opened = config.map(|config| {
+    pub fn new(client: &Client, config: &Config) -> Owner {
+        let opened = config.read.clone().map(|(config, settings)| {
             let manager = manager_for(config, settings);
             let id = manager.open_owner(&client.mailbox);
             (manager, id)

@@ -1,12 +1,15 @@
 //! What the calls of a turn of JavaScript's event loop leave to be sent at its end, so that it goes out as one statement.
 
 use crate::manager::{Manager, Reply};
+use napi_derive::napi;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Flags of replies; `lib/client.js` has the same table. Completions lie ready.
-pub(super) const MAIL: u32 = 4;
-/// Something is to be sent at the end of the turn, by `Client.send`.
-const UNSENT: u32 = 8;
+/// Flag of a reply: completions lie ready.
+#[napi]
+pub const MAIL: u32 = 4;
+/// Flag of a reply: something is to be sent at the end of the turn, by `Client.send`.
+#[napi]
+pub const UNSENT: u32 = 8;
 
 /// Managers that have something to send for a JavaScript thread.
 #[derive(Default)]

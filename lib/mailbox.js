@@ -1,0 +1,125 @@
+'use strict'
+
+// The JavaScript side of src/binding, one per thread: numbers requests, hands their completions out, and keeps the process
+// alive while a call is pending. Nothing of it is seen from outside (no handle, no timer) before the first call.
+
+const native = require('./native.js')
+const { ByNumber } = require('./by-number.js')
+const { fromFailures } = require('./errors.js')
+const { isTracing, onNotice } = require('./notices.js')
+const { soon } = require('./soon.js')
+
+const { FAILED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, MAY_READ, RELEASE_FAILED, STOP_READING, UNSENT } = native
+
+/** Only Node.js takes sockets by descriptor, and not on Windows. */
+const canRead = process.platform !== 'win32' && !process.versions.bun && !process.versions.deno
+
+/** What waits for a completion, by request: `{ settle(kind, hold, error, holders) }`. */
+const pending = new ByNumber()
+/** Holds by the request that they came from. */
+const holds = new ByNumber()
+
+let lastNumber = 0
+const newNumber = () => ++lastNumber
+
+/** The core's side; made for the first call. */
+let client
+const toClient = () => (client ??= new native.Client(deliver, canRead, onNotice, isTracing))
+
+let references = 0
+
+/** Keeps the process alive until {@link unrefProcess} has been called as often. */
+function refProcess() {
+  if (references++ === 0) client.keepAlive(true)
+}
+
+function unrefProcess() {
+  if (--references === 0) client.keepAlive(false)
+}
+
+/** Settles `call` by the completion of `request`; the process stays alive until then. */
+function expect(request, call) {
+  pending.set(request, call)
+  refProcess()
+}
+
+/** Does not wait for `request` any more; whether it was waited for. */
+function forget(request) {
+  const known = pending.delete(request)
+  if (known) unrefProcess()
+  return known
+}
+
+const ROOM = 512
+const buffer = new Float64Array(ROOM * FIELDS)
+let isDelivering = false
+let hasMore = false
+
+/** Completes what lies in the mailbox. Never throws. */
+function deliver() {
+  // A listener that is told of a loss may call a lock, whose mail this loop takes out as well.
+  hasMore = true
+  if (isDelivering) return
+  isDelivering = true
+  while (hasMore) {
+    const count = client.drain(buffer)
+    hasMore = count === ROOM
+    for (let index = 0; index < count * FIELDS; index += FIELDS) complete(buffer[index], buffer[index + 1], buffer[index + 2])
+  }
+  isDelivering = false
+}
+
+/** Does what a completion asks for. What fails in it is told for itself: the rest of the mail is others'. */
+function complete(request, kind, hold) {
+  try {
+    settle(request, kind, hold)
+  } catch (error) {
+    soon(() => {
+      throw error
+    })
+  }
+}
+
+function settle(request, kind, hold) {
+  // Taken even if nobody wants it, to stay in step.
+  const error = kind === FAILED || kind === RELEASE_FAILED || kind === LOST ? fromFailures(client.takeFailure()) : undefined
+  if (kind === LOST) {
+    const lost = holds.get(request)
+    holds.delete(request)
+    lost?.lose(error)
+    return
+  }
+  if (kind === MAY_READ) {
+    const reader = client.takeReader()
+    // Not before the first lock is with its caller.
+    setImmediate(() => require('./readers.js').begin(hold, reader, open))
+    return
+  }
+  if (kind === STOP_READING) return require('./readers.js').end(hold)
+  const holders = kind === HOLDERS ? client.takeHolders() : undefined
+  const call = pending.get(request)
+  if (forget(request)) call.settle(kind, hold, error, holders)
+}
+
+let isSending = false
+
+/** Sends at the end of this turn what its calls have left to be sent: one statement for all of them. */
+function sendLater() {
+  if (isSending) return
+  isSending = true
+  soon(send)
+}
+
+function send() {
+  isSending = false
+  client.send()
+}
+
+/** Sees to the mail that a reply announces or brings, and to what is to be sent. Never throws. */
+function open(reply) {
+  if (reply & UNSENT) sendLater()
+  if (reply >= GRANT_FACTOR) complete(Math.floor(reply / GRANT_FACTOR), GRANTED)
+  else if (reply & MAIL) deliver()
+}
+
+module.exports = { deliver, expect, forget, holds, newNumber, open, refProcess, toClient, unrefProcess }
