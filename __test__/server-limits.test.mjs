@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import advisoryLock, { strToKey } from '../index.js'
 import { startServer } from '../scripts/embedded-postgres.mjs'
@@ -19,8 +20,11 @@ const isOutOfMemory = (error) => {
 
 // Asks of nothing but `pg_locks`: a full lock table has no room for a look at any table that databases share.
 const lockCount = async () => Number(await database.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"))
-const isLocked = (name) =>
-  database.value('SELECT count(*) = 1 FROM pg_locks WHERE classid = $1::int8 & 4294967295 AND objid = $2::int8 & 4294967295', strToKey(name))
+const modesOf = (name) =>
+  database.value(
+    'SELECT array_agg(mode ORDER BY mode) FROM pg_locks WHERE classid = $1::int8 & 4294967295 AND objid = $2::int8 & 4294967295',
+    strToKey(name),
+  )
 
 test('more locks than fit: those that fit are granted, the others fail, and nothing is held for nobody', async () => {
   const createMutex = advisoryLock(database.connectionString)
@@ -64,10 +68,43 @@ test('a failed batch keeps what was granted in it, and gives nothing else away',
   answers.filter(({ status }) => status === 'rejected').forEach(({ reason }) => isOutOfMemory(reason))
   assert.equal(await lockCount(), granted.length)
   // Every one of them is truly there: a plain client cannot have it.
-  for (const name of granted) assert.equal(await isLocked(name), true)
+  for (const name of granted) assert.deepEqual(await modesOf(name), ['ExclusiveLock'])
   assert.deepEqual(new Set(await Promise.all(granted.map((name) => createMutex(name).unlock()))), new Set([true]))
   assert.equal(await lockCount(), 0)
   await createMutex.close()
+})
+
+/** Has a plain client take locks until there is no room for another one. */
+async function fillLockTable() {
+  const client = await database.client()
+  for (let key = 0n; ; key++) {
+    try {
+      await client.query('SELECT pg_advisory_lock($1)', [key])
+    } catch (error) {
+      assert.equal(error.code, '53200')
+      return client
+    }
+  }
+}
+
+test('a batch that fails for one lock fails no other, and leaves neither mode of a lock behind', async (t) => {
+  const [first, second] = [advisoryLock(database.connectionString), advisoryLock(database.connectionString)]
+  const holds = [await first('both').lockShared(), await first('both').lock()]
+  const known = await first('known').lock()
+  const waits = [second('both').lock(), second('known').lock()]
+  await sleep(30)
+  const filler = await fillLockTable()
+  t.after(() => filler.end())
+  // The first one of a turn goes out by itself, what comes after it together.
+  const tried = [first('no room 1').tryLock(), first('no room 2').tryLock()]
+  const given = [...holds, known].map((unlock) => unlock())
+  for (const one of tried) await assert.rejects(one, (error) => (isOutOfMemory(error), true))
+  assert.deepEqual(await Promise.all(given), [true, true, true])
+  const unlocks = await Promise.all(waits)
+  assert.deepEqual(await modesOf('both'), ['ExclusiveLock'])
+  for (const unlock of unlocks) assert.equal(await unlock(), true)
+  assert.equal(await modesOf('both'), null)
+  await Promise.all([first.close(), second.close()])
 })
 
 /** Connects until the server refuses, and leaves room for `spare` more. */

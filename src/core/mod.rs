@@ -4,7 +4,9 @@ mod ids;
 mod key;
 pub mod lock_table;
 mod mode;
+mod step;
 
 pub use ids::{OwnerId, RequestId, SessionId};
 pub use key::Key;
-pub use mode::Mode;
+pub use mode::{Mode, Modes};
+pub use step::{salvage, Salvaged, Step};

@@ -4,9 +4,9 @@ use super::mailbox::Answer;
 use super::slot::{Failed, Job, Slot, Wait};
 use super::state::State;
 use crate::core::lock_table::Operation;
-use crate::core::{Key, Mode, RequestId, SessionId};
+use crate::core::{Key, Mode, RequestId, Salvaged, SessionId, Step};
 use crate::error::Error;
-use crate::pg::{Answered, Fault, Role, Step};
+use crate::pg::{Answered, Fault, Role};
 use std::time::{Duration, Instant};
 
 /// A session that holds more keys than this slows down everybody on it, as PostgreSQL walks all locks of a session at
@@ -22,10 +22,9 @@ const CONTENDED_FOR: Duration = Duration::from_millis(500);
 impl State {
     pub(super) fn route(&mut self, operation: Operation) {
         match operation {
-            Operation::Try { key, mode, home: None, patient } => self.route_try(key, mode, patient),
-            Operation::Try { key, mode, home: Some(home), .. } => {
-                self.push_or_fail(home, Job::Step(Step::Try { key, mode }));
-            }
+            Operation::Do { step, home: Some(home), patient } => self.route_step(step, home, patient),
+            Operation::Do { step: Step::Try { key, mode }, home: None, patient } => self.route_try(key, mode, patient),
+            Operation::Do { step, home: None, .. } => unreachable!("BUG: no session for {step:?}"),
             Operation::Wait { key, mode, home: None } => self.route_wait(key, mode),
             Operation::Wait { key, mode, home: Some(home) } => match self.slots.get_mut(&home) {
                 Some(slot) if slot.role == Role::Wait && slot.wait.is_none() => {
@@ -35,25 +34,28 @@ impl State {
                 _ => self.retry_later(key, mode, Some(home)),
             },
             Operation::CancelWait { key } => self.cancel_wait(key),
-            Operation::Release { key, home, exclusive, shared } => {
+            Operation::Probe { key, home } => self.push_or_fail(home, Job::Probe { key }),
+        }
+    }
+
+    fn route_step(&mut self, step: Step, home: SessionId, patient: bool) {
+        match step {
+            Step::Try { .. } | Step::Downgrade { .. } => self.push_or_fail(home, Job::Step(step)),
+            Step::Release { .. } => {
                 self.unload(home);
-                self.push_or_fail(home, Job::Step(Step::Release { key, exclusive, shared }));
+                self.push_or_fail(home, Job::Step(step));
                 self.find_wait_for(home);
             }
-            Operation::Cycle { key, home, exclusive, shared, mode, patient } => {
+            Step::Requeue { key, held, .. } => {
                 self.unload(home);
                 if patient && self.slots.get(&home).is_some_and(|slot| slot.role == Role::Wait) {
                     // Behind whoever waits on the server, in the server's own queue.
-                    self.push_or_fail(home, Job::SilentRelease { key, exclusive, shared });
+                    self.push_or_fail(home, Job::SilentRelease { key, held });
                     self.event(None, |table, now| table.denied(key, now));
                 } else {
-                    self.push_or_fail(home, Job::Step(Step::Cycle { key, exclusive, shared, mode }));
+                    self.push_or_fail(home, Job::Step(step));
                 }
             }
-            Operation::Downgrade { key, home, take_shared } => {
-                self.push_or_fail(home, Job::Step(Step::Downgrade { key, take_shared }));
-            }
-            Operation::Probe { key, home } => self.push_or_fail(home, Job::Probe { key }),
         }
     }
 
@@ -171,7 +173,7 @@ impl State {
             Err(cause) => return self.job_failed(job, &cause),
         };
         match job {
-            Job::Step(Step::Try { key, .. } | Step::Cycle { key, .. }) => {
+            Job::Step(Step::Try { key, .. } | Step::Requeue { key, .. }) => {
                 if result {
                     self.acquired(key, session);
                 } else {
@@ -193,6 +195,25 @@ impl State {
         }
     }
 
+    /// Reports what has become of the jobs of failed batches.
+    pub(super) fn salvaged(&mut self, session: SessionId, failed: Vec<Failed>, salvaged: Vec<Vec<Salvaged>>) {
+        for (Failed { jobs, cause }, salvaged) in failed.into_iter().zip(salvaged) {
+            for (job, salvaged) in jobs.into_iter().zip(salvaged) {
+                match salvaged {
+                    Salvaged::Done(answer) => self.job_done(session, job, Ok(answer)),
+                    Salvaged::Failed => self.job_done(session, job, Err(cause.clone())),
+                    Salvaged::Again(step) => match self.slots.get_mut(&session) {
+                        Some(slot) => slot.push_again(job, step),
+                        None => self.job_failed(job, &cause),
+                    },
+                }
+            }
+        }
+        if self.slots.get(&session).is_some_and(Slot::has_steps) && !self.unsent.contains(&session) {
+            self.unsent.push(session);
+        }
+    }
+
     fn retried(&mut self, key: Key, session: SessionId, acquired: bool) {
         if acquired {
             self.retries.remove(key);
@@ -210,7 +231,7 @@ impl State {
     /// Reports a job that was not done, or of which nobody knows.
     pub(super) fn job_failed(&mut self, job: Job, cause: &Error) {
         match job {
-            Job::Step(Step::Try { key, .. } | Step::Cycle { key, .. }) => self.acquire_failed(key, cause),
+            Job::Step(Step::Try { key, .. } | Step::Requeue { key, .. }) => self.acquire_failed(key, cause),
             Job::Step(Step::Release { key, .. }) => {
                 self.event(Some(cause), |table, now| table.released(key, false, now));
             }
@@ -262,7 +283,7 @@ impl State {
                     }
                 }
                 Err(Fault::Statement(cause)) => {
-                    slot.failed.push_back(Failed { jobs, cause });
+                    slot.failed.push(Failed { jobs, cause });
                     slot.changed.notify_one();
                 }
                 Err(Fault::Lost(cause)) => {

@@ -27,8 +27,8 @@ pub(super) const WATCH: Duration = Duration::from_millis(10);
 pub(super) enum Work {
     /// Ask the server.
     Ask(Job),
-    /// Find out what a failed batch has done.
-    Salvage(Failed),
+    /// Find out what failed batches have done.
+    Salvage(Vec<Failed>),
     Wait(Wait),
     Heartbeat,
     /// Nothing until something changes, or this has passed.
@@ -55,10 +55,7 @@ async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     let (unfinished, cause) = loop {
         let (unfinished, done) = match manager.next_work(id) {
             Work::Ask(job) => (vec![job], ask(&manager, id, &session, job).await),
-            Work::Salvage(failed) => {
-                let done = salvage(&manager, id, &session, &failed).await;
-                (failed.jobs, done)
-            }
+            Work::Salvage(failed) => salvage(&manager, id, &session, failed).await,
             Work::Wait(wait) => (Vec::new(), wait_in_queue(&manager, id, &session, wait, &changed).await),
             Work::Heartbeat => (Vec::new(), heartbeat(&manager, id, &session).await),
             Work::Rest(limit) => (Vec::new(), rest(&session, &changed, limit).await),
@@ -132,13 +129,23 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, job: Job) -> R
     Ok(())
 }
 
-async fn salvage(manager: &Manager, id: SessionId, session: &Session, failed: &Failed) -> Result<(), Error> {
-    let steps: Vec<_> = failed.jobs.iter().filter_map(|job| job.step()).collect();
-    match session.salvage(&steps, &failed.cause).await {
-        Ok(results) => manager.jobs_done(id, failed.jobs.iter().copied().zip(results)),
-        Err(Fault::Statement(error) | Fault::Lost(error)) => return Err(error),
+/// Finds out what failed batches have done; what is unfinished where that fails.
+async fn salvage(
+    manager: &Manager,
+    id: SessionId,
+    session: &Session,
+    failed: Vec<Failed>,
+) -> (Vec<Job>, Result<(), Error>) {
+    let steps_of = |batch: &Failed| batch.jobs.iter().filter_map(|job| job.step()).collect();
+    match session.salvage(&failed.iter().map(steps_of).collect::<Vec<_>>()).await {
+        Ok(salvaged) => {
+            manager.salvaged(id, failed, salvaged);
+            (Vec::new(), Ok(()))
+        }
+        Err(Fault::Statement(error) | Fault::Lost(error)) => {
+            (failed.into_iter().flat_map(|batch| batch.jobs).collect(), Err(error))
+        }
     }
-    Ok(())
 }
 
 async fn inquire(manager: &Manager, id: SessionId, session: &Session) -> Result<bool, Fault> {

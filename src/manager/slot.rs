@@ -1,9 +1,9 @@
 //! What the manager knows of one session: the work that waits for it and the locks that are on it.
 
 use super::ClientId;
-use crate::core::{Key, Mode, RequestId};
+use crate::core::{Key, Mode, Modes, RequestId, Step};
 use crate::error::Error;
-use crate::pg::{BatchId, Lane, Role, Step, ANSWER_LIMIT};
+use crate::pg::{BatchId, Lane, Role, ANSWER_LIMIT};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 
 /// So many batches may be under way at a time: while the server works at one, the next is on its way.
 const MOST_BATCHES: usize = 3;
+/// So many of one step each, after a batch has failed: what has become of those that fail is asked for all at once.
+const MOST_BATCHES_OF_ONE: usize = 256;
 /// A larger one would hold up what comes after it.
 const MOST_STEPS: usize = 1024;
 /// What comes within a turn of a caller's event loop goes out in this many batches or so, so that the server begins before the
@@ -28,7 +30,7 @@ pub(super) enum Job {
     /// A brief wait, on a session that must not block for long, for a key that it holds in the other mode.
     BriefWait { key: Key, mode: Mode },
     /// The release before a wait on the same session: nobody awaits its answer.
-    SilentRelease { key: Key, exclusive: bool, shared: bool },
+    SilentRelease { key: Key, held: Modes },
     /// Ask whether anybody waits.
     Probe { key: Key },
     /// Ask who holds the key or waits for it, for whoever holds the ticket.
@@ -70,6 +72,8 @@ pub(super) struct Slot {
     pub reading_is_offered: bool,
     /// Steps that are to go out.
     steps: VecDeque<Job>,
+    /// Steps that are to go out first, each in a statement of its own: of batches that failed, and nobody knows by which step.
+    alone: VecDeque<Job>,
     /// How many have come in the caller's current turn, and with how many a batch goes out before its end.
     steps_of_turn: usize,
     early_batch: usize,
@@ -77,7 +81,7 @@ pub(super) struct Slot {
     /// Other work, for which the session's task asks the server.
     pub questions: VecDeque<Job>,
     /// Batches of which the session's task has to find out what was done.
-    pub failed: VecDeque<Failed>,
+    pub failed: Vec<Failed>,
     /// An answer after which the session cannot be trusted.
     pub doom: Option<Failed>,
     pub wait: Option<Wait>,
@@ -104,11 +108,12 @@ impl Slot {
             reader: None,
             reading_is_offered: false,
             steps: VecDeque::new(),
+            alone: VecDeque::new(),
             steps_of_turn: 0,
             early_batch: *EARLY_BATCH.start(),
             batches: VecDeque::new(),
             questions: VecDeque::new(),
-            failed: VecDeque::new(),
+            failed: Vec::new(),
             doom: None,
             wait: None,
             is_waiting: false,
@@ -141,13 +146,24 @@ impl Slot {
         false
     }
 
+    /// Queues `step` once more, in the place of a job that was not done. Those that have held their key go first, as there
+    /// may be no room for more locks than there are.
+    pub fn push_again(&mut self, job: Job, step: Step) {
+        match job {
+            Job::Step(Step::Requeue { .. }) => self.alone.push_front(Job::Step(step)),
+            Job::Step(_) => self.alone.push_back(Job::Step(step)),
+            other => self.alone.push_back(other),
+        }
+    }
+
     /// Whether steps can go out now: not while the session waits in the server's queue, where it must be fetched from first.
     fn can_send(&self) -> bool {
-        self.is_open() && !self.is_waiting && self.batches.len() < MOST_BATCHES
+        let most = if self.alone.is_empty() { MOST_BATCHES } else { MOST_BATCHES_OF_ONE };
+        self.is_open() && !self.is_waiting && self.batches.len() < most
     }
 
     pub fn has_steps(&self) -> bool {
-        !self.steps.is_empty()
+        !self.steps.is_empty() || !self.alone.is_empty()
     }
 
     /// Sends the queued steps where that is better than to wait for the end of the caller's turn: at once where the server has
@@ -171,7 +187,10 @@ impl Slot {
         while self.has_steps() && self.can_send() {
             let Some(lane) = &self.lane else { return };
             let count = self.steps.len().min(MOST_STEPS);
-            let jobs: Vec<Job> = self.steps.drain(..count).collect();
+            let jobs: Vec<Job> = match self.alone.pop_front() {
+                Some(job) => vec![job],
+                None => self.steps.drain(..count).collect(),
+            };
             let id = lane.send(jobs.iter().filter_map(|job| job.step()).collect());
             let sent = Instant::now();
             self.batches.push_back(Batch { id, jobs, sent });
@@ -226,7 +245,7 @@ impl Slot {
     pub fn into_jobs(self) -> impl Iterator<Item = Job> {
         let failed = self.failed.into_iter().chain(self.doom).flat_map(|failed| failed.jobs);
         let batches = self.batches.into_iter().flat_map(|batch| batch.jobs);
-        failed.chain(batches).chain(self.steps).chain(self.questions)
+        failed.chain(batches).chain(self.alone).chain(self.steps).chain(self.questions)
     }
 
     /// Locks on the session, now or soon.
@@ -242,14 +261,17 @@ impl Slot {
 
 impl Job {
     fn is_try(self) -> bool {
-        matches!(self, Job::Retry { .. } | Job::Step(Step::Try { .. } | Step::Cycle { .. }))
+        match self {
+            Job::Step(step) => step.is_try(),
+            other => matches!(other, Job::Retry { .. }),
+        }
     }
 
     pub fn step(self) -> Option<Step> {
         match self {
             Job::Step(step) => Some(step),
             Job::Retry { key, mode } => Some(Step::Try { key, mode }),
-            Job::SilentRelease { key, exclusive, shared } => Some(Step::Release { key, exclusive, shared }),
+            Job::SilentRelease { key, held } => Some(Step::Release { key, held }),
             Job::BriefWait { .. } | Job::Probe { .. } | Job::Holders { .. } | Job::Inquire => None,
         }
     }

@@ -2,10 +2,10 @@
 
 use super::mailbox::ClientId;
 use super::serve::{self, Work};
-use super::slot::Job;
+use super::slot::{Failed, Job};
 use super::state::State;
 use super::{Manager, Reply};
-use crate::core::SessionId;
+use crate::core::{Salvaged, SessionId};
 use crate::error::Error;
 use crate::pg::{Answered, Inquiry, Lane, Role};
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl Manager {
             if let Some(failed) = slot.doom.take() {
                 return Work::GiveUp(failed);
             }
-            if let Some(failed) = slot.failed.pop_front() {
-                return Work::Salvage(failed);
+            if !slot.failed.is_empty() {
+                return Work::Salvage(std::mem::take(&mut slot.failed));
             }
             if let Some(job) = slot.questions.pop_front() {
                 slot.idle_since = Instant::now();
@@ -110,6 +110,13 @@ impl Manager {
             for (job, result) in results {
                 state.job_done(id, job, result);
             }
+        });
+    }
+
+    pub(super) fn salvaged(&self, id: SessionId, failed: Vec<Failed>, salvaged: Vec<Vec<Salvaged>>) {
+        self.change(None, |state| {
+            state.heard(id);
+            state.salvaged(id, failed, salvaged);
         });
     }
 

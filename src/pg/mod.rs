@@ -15,5 +15,4 @@ pub use session::batch::{Answered, BatchId};
 pub use session::deadlock::{Findings, Inquiry, Published};
 pub use session::holder::Holder;
 pub use session::lane::Lane;
-pub use session::steps::Step;
 pub use session::{Fault, Role, Session};

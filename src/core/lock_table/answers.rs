@@ -3,18 +3,21 @@
 use super::effects::{Operation, Outcome, Request, Ticks};
 use super::key_state::{Phase, ServerHold};
 use super::LockTable;
-use crate::core::{Key, SessionId};
+#[cfg(doc)]
+use crate::core::Step;
+use crate::core::{Key, Mode, Modes, SessionId};
 use std::collections::VecDeque;
 
 impl LockTable {
-    /// [`Operation::Try`], [`Operation::Wait`] or [`Operation::Cycle`] got the lock, on `home`.
+    /// [`Step::Try`], [`Step::Requeue`] or [`Operation::Wait`] got the lock, on `home`.
     pub fn acquired(&mut self, key: Key, home: SessionId, now: Ticks) {
         let Some(state) = self.keys.get_mut(&key) else { return };
         let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
             unreachable!("BUG: a lock was acquired that the table did not ask for")
         };
         state.phase = Phase::Idle;
-        state.server.get_or_insert(ServerHold::none(home)).set(mode, true);
+        let server = state.server.get_or_insert(ServerHold::none(home));
+        server.held = server.held.with(mode, true);
         state.since = now;
         state.draining = false;
         self.advance(key, now);
@@ -26,7 +29,7 @@ impl LockTable {
         }
     }
 
-    /// [`Operation::Try`] or the try of an [`Operation::Cycle`] found the key taken.
+    /// [`Step::Try`] or the try of a [`Step::Requeue`] found the key taken.
     pub fn denied(&mut self, key: Key, now: Ticks) {
         let Some(state) = self.keys.get_mut(&key) else { return };
         let Phase::Trying(mode) = state.phase else {
@@ -81,7 +84,7 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// [`Operation::Release`] is done. `held` is false if the server knew of no such lock: it had been lost before.
+    /// [`Step::Release`] is done. `held` is false if the server knew of no such lock: it had been lost before.
     pub fn released(&mut self, key: Key, held: bool, now: Ticks) {
         let Some(state) = self.keys.get_mut(&key) else { return };
         debug_assert!(state.phase == Phase::Releasing, "BUG: a release ended that was not under way");
@@ -92,15 +95,14 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// [`Operation::Downgrade`] is done, or (`false`) has changed nothing.
+    /// [`Step::Downgrade`] is done, or (`false`) has changed nothing.
     pub fn downgraded(&mut self, key: Key, done: bool, now: Ticks) {
         let Some(state) = self.keys.get_mut(&key) else { return };
         let Phase::Downgrading { take_shared } = state.phase else { return };
         state.phase = Phase::Idle;
         if !done {
             if let Some(server) = &mut state.server {
-                server.exclusive = true;
-                server.shared = !take_shared;
+                server.held = Modes::only(Mode::Exclusive).with(Mode::Shared, !take_shared);
                 // Asking again at once would fail again: the stronger lock stays until the next release.
                 server.downgrade_refused = true;
             }

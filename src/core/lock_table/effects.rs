@@ -1,6 +1,6 @@
 //! The words in which the lock table is spoken to and answers.
 
-use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
+use crate::core::{Key, Mode, OwnerId, RequestId, SessionId, Step};
 
 /// Microseconds since some fixed moment, on a clock that never goes back.
 pub type Ticks = u64;
@@ -77,16 +77,15 @@ pub enum Outcome {
     NotHeld,
 }
 
-/// Something for a session to do. `home` is the session that holds the key already.
+/// Something for a session to do. `home` is the session that holds the key already, and so must do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Take the key if it is free: on `home`, or anywhere. Answer: `acquired`, `denied` or `acquire_failed`.
-    Try {
-        /// The key.
-        key: Key,
-        /// The mode to take it in.
-        mode: Mode,
-        /// The session that must do it, as it holds the key in the other mode.
+    /// Do a step. Answer to a [`Step::Try`] or [`Step::Requeue`]: `acquired`, `denied` or `acquire_failed`; to a
+    /// [`Step::Release`]: `released`; to a [`Step::Downgrade`]: `downgraded`.
+    Do {
+        /// What to do.
+        step: Step,
+        /// The session that must do it; `None`: any may.
         home: Option<SessionId>,
         /// Whether a denied try is followed by a wait, so that one that is bound to fail may be spared.
         patient: bool,
@@ -104,41 +103,6 @@ pub enum Operation {
     CancelWait {
         /// The key.
         key: Key,
-    },
-    /// Give the key up. Answer: `released`.
-    Release {
-        /// The key.
-        key: Key,
-        /// The session that holds it.
-        home: SessionId,
-        /// Held exclusively.
-        exclusive: bool,
-        /// Held shared.
-        shared: bool,
-    },
-    /// Give the key up and take it again behind whoever waits for it by now. Answer: as for `Try`.
-    Cycle {
-        /// The key.
-        key: Key,
-        /// The session that holds it.
-        home: SessionId,
-        /// Held exclusively.
-        exclusive: bool,
-        /// Held shared.
-        shared: bool,
-        /// The mode to take it in.
-        mode: Mode,
-        /// Whether a denied try is followed by a wait.
-        patient: bool,
-    },
-    /// Give up the exclusive lock but keep a shared one, without a gap. Answer: `downgraded`.
-    Downgrade {
-        /// The key.
-        key: Key,
-        /// The session that holds it.
-        home: SessionId,
-        /// Whether the shared lock is still to be taken.
-        take_shared: bool,
     },
     /// Look whether anybody waits for the key. Answer: `probed`.
     Probe {

@@ -1,7 +1,7 @@
 //! One key: who holds it, who waits, what the server does about it. Decides; the table carries out.
 
 use super::effects::{Admission, Confirmation, Operation, Outcome, Request, Ticks};
-use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
+use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId, Step};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
@@ -24,26 +24,18 @@ impl From<&Request> for Hold {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServerHold {
     pub home: SessionId,
-    pub exclusive: bool,
-    pub shared: bool,
+    pub held: Modes,
     /// The server refused to exchange the exclusive lock for a shared one.
     pub downgrade_refused: bool,
 }
 
 impl ServerHold {
     pub fn none(home: SessionId) -> ServerHold {
-        ServerHold { home, exclusive: false, shared: false, downgrade_refused: false }
-    }
-
-    pub fn set(&mut self, mode: Mode, held: bool) {
-        match mode {
-            Mode::Exclusive => self.exclusive = held,
-            Mode::Shared => self.shared = held,
-        }
+        ServerHold { home, held: Modes::NONE, downgrade_refused: false }
     }
 
     fn covers(self, mode: Mode) -> bool {
-        self.exclusive || (self.shared && mode == Mode::Shared)
+        self.held.exclusive || (self.held.shared && mode == Mode::Shared)
     }
 }
 
@@ -160,7 +152,7 @@ impl KeyState {
         match self.server {
             None => {
                 self.phase = Phase::Trying(mode);
-                operations.push(Operation::Try { key, mode, home: None, patient });
+                operations.push(Operation::Do { step: Step::Try { key, mode }, home: None, patient });
             }
             Some(server) if server.covers(mode) => {
                 let over = self.tenure_is_over(tenure, now);
@@ -168,7 +160,7 @@ impl KeyState {
                     return self.queue.pop_front().map(|waiter| (waiter, Outcome::Granted));
                 }
                 if self.holds.is_empty() {
-                    self.cycle(key, mode, patient, operations);
+                    self.requeue(key, mode, patient, operations);
                 } else if !over {
                     return self.hold_back(key, operations);
                 } else if !self.probing {
@@ -182,10 +174,10 @@ impl KeyState {
             }
             Some(server) if holder => {
                 self.phase = Phase::Trying(mode);
-                operations.push(Operation::Try { key, mode, home: Some(server.home), patient });
+                operations.push(Operation::Do { step: Step::Try { key, mode }, home: Some(server.home), patient });
             }
             // No holder and no conflict: the server lock is left over, and too weak.
-            Some(_) => self.cycle(key, mode, patient, operations),
+            Some(_) => self.requeue(key, mode, patient, operations),
         }
         None
     }
@@ -203,31 +195,31 @@ impl KeyState {
         let Some(server) = &mut self.server else { return };
         let home = server.home;
         if self.holds.is_empty() {
-            let ServerHold { exclusive, shared, .. } = *server;
+            let step = Step::Release { key, held: server.held };
             self.server = None;
             self.probing = false;
             self.draining = false;
             self.phase = Phase::Releasing;
-            operations.push(Operation::Release { key, home, exclusive, shared });
-        } else if server.exclusive
+            operations.push(Operation::Do { step, home: Some(home), patient: false });
+        } else if server.held.exclusive
             && !server.downgrade_refused
             && self.holds.iter().all(|hold| hold.mode == Mode::Shared)
         {
-            let take_shared = !server.shared;
-            server.exclusive = false;
-            server.shared = true;
+            let take_shared = !server.held.shared;
+            server.held = Modes::only(Mode::Shared);
             self.phase = Phase::Downgrading { take_shared };
-            operations.push(Operation::Downgrade { key, home, take_shared });
+            let step = Step::Downgrade { key, take_shared };
+            operations.push(Operation::Do { step, home: Some(home), patient: false });
         }
     }
 
-    fn cycle(&mut self, key: Key, mode: Mode, patient: bool, operations: &mut Vec<Operation>) {
-        let ServerHold { home, exclusive, shared, .. } =
+    fn requeue(&mut self, key: Key, mode: Mode, patient: bool, operations: &mut Vec<Operation>) {
+        let ServerHold { home, held, .. } =
             self.server.take().expect("BUG: a lock that is not held cannot be handed on");
         self.probing = false;
         self.draining = false;
         self.phase = Phase::Trying(mode);
-        operations.push(Operation::Cycle { key, home, exclusive, shared, mode, patient });
+        operations.push(Operation::Do { step: Step::Requeue { key, held, mode }, home: Some(home), patient });
     }
 
     pub fn is_unused(&self) -> bool {

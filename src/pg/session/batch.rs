@@ -1,9 +1,8 @@
 //! A batch on the wire: steps to one statement, and its reply back to an answer for each step.
 
-use crate::core::Key;
+use crate::core::{Key, Step};
 use crate::error::{Error, ServerDetails};
 use crate::pg::connect::pooler;
-use crate::pg::session::steps::Step;
 use crate::pg::session::Fault;
 use crate::pg::sql;
 use bytes::BytesMut;

@@ -4,11 +4,12 @@
 //! thread, on behalf of `tokio_postgres`, or handed in by who has borrowed the socket; in either case a batch is
 //! answered by who has read the answer. No lock is held meanwhile.
 
+use crate::core::Step;
 use crate::notice;
 use crate::pg::connect::socket::Socket;
 use crate::pg::session::batch::{Answered, BatchId};
 use crate::pg::session::exchange::Exchange;
-use crate::pg::session::steps::{describe, Step};
+use crate::pg::session::steps::describe;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

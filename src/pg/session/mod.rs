@@ -10,7 +10,7 @@ pub(in crate::pg) mod holder;
 pub(in crate::pg) mod lane;
 pub(in crate::pg) mod steps;
 
-use crate::core::{Key, Mode};
+use crate::core::{salvage, Key, Mode, Modes, Salvaged, Step};
 use crate::error::Error;
 use crate::notice;
 use crate::pg::connect::dial::Route;
@@ -20,7 +20,6 @@ use crate::pg::connect::start::Running;
 use crate::pg::connect::tls::Established;
 use crate::pg::session::holder::Holder;
 use crate::pg::session::lane::Lane;
-use crate::pg::session::steps::Step;
 use crate::pg::sql::{self, Action};
 use std::collections::HashSet;
 use std::future::Future;
@@ -194,51 +193,28 @@ impl Session {
         self.answer(ANSWER_LIMIT, self.client.query_typed(statement, &parameters)).await
     }
 
-    /// A failed batch may have done some of its steps, as session locks survive the failed statement: finds out which,
-    /// and does the releases that are left. One answer a step, in their order; `error` is that of the statement.
+    /// Finds out which steps of failed batches are done, and gives back what they have left locked for nobody. One answer a
+    /// step, in their order.
     ///
     /// # Errors
-    /// Of a step: the statement's, where that step was not done. [`Fault::Lost`]: nothing is known of any of them.
+    /// [`Fault::Lost`]: nothing is known of any of them.
     ///
     /// # Cancel safety
-    /// None: some of the releases may be done.
-    pub async fn salvage(&self, steps: &[Step], error: &Error) -> Result<Vec<Result<bool, Error>>, Fault> {
+    /// None: some of the locks may be given back.
+    pub async fn salvage(&self, batches: &[Vec<Step>]) -> Result<Vec<Vec<Salvaged>>, Fault> {
         let held = self.held().await?;
-        let mut rest = Vec::new();
-        let answers = steps
-            .iter()
-            .map(|step| match *step {
-                Step::Try { key, mode } | Step::Cycle { key, mode, .. } if held.contains(&(key, mode)) => Ok(true),
-                Step::Try { .. } => Err(error.clone()),
-                Step::Cycle { key, exclusive, shared, .. } | Step::Release { key, exclusive, shared } => {
-                    let left = |mode, taken| taken && held.contains(&(key, mode));
-                    let (exclusive, shared) = (left(Mode::Exclusive, exclusive), left(Mode::Shared, shared));
-                    Step::Release { key, exclusive, shared }.push_rows(&mut rest);
-                    if matches!(step, Step::Release { .. }) {
-                        Ok(true)
-                    } else {
-                        Err(error.clone())
-                    }
-                }
-                Step::Downgrade { key, .. } => {
-                    let (exclusive, shared) =
-                        (held.contains(&(key, Mode::Exclusive)), held.contains(&(key, Mode::Shared)));
-                    if exclusive && shared {
-                        Step::Release { key, exclusive, shared: false }.push_rows(&mut rest);
-                    }
-                    if shared {
-                        Ok(true)
-                    } else {
-                        Err(error.clone())
-                    }
-                }
-            })
-            .collect();
-        if !rest.is_empty() {
+        let modes = |key| Modes {
+            exclusive: held.contains(&(key, Mode::Exclusive)),
+            shared: held.contains(&(key, Mode::Shared)),
+        };
+        let (salvaged, left_over) = salvage(batches, modes);
+        if !left_over.is_empty() {
+            let mut rows = Vec::new();
+            left_over.iter().for_each(|step| step.push_rows(&mut rows));
             // A lock that cannot be given back goes with its session.
-            self.run(&rest).await.map_err(Fault::into_loss)?;
+            self.run(&rows).await.map_err(Fault::into_loss)?;
         }
-        Ok(answers)
+        Ok(salvaged)
     }
 
     async fn run(&self, rows: &[(Action, Key)]) -> Result<(), Fault> {

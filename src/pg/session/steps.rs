@@ -1,63 +1,17 @@
-//! Units of work that never block, and the rows by which a statement does them.
+//! The rows by which a statement does steps, and the answers of rows back to an answer for each step.
 
-use crate::core::{Key, Mode};
+use crate::core::{Key, Mode, Modes, Step};
 use crate::pg::sql::Action;
-
-/// A unit of work that never blocks. Keys within one batch do not repeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Take the key if it is free. Answer: whether it was.
-    Try {
-        /// The key.
-        key: Key,
-        /// The mode to take it in.
-        mode: Mode,
-    },
-    /// Give the key up. Answer: whether it was held.
-    Release {
-        /// The key.
-        key: Key,
-        /// Held exclusively.
-        exclusive: bool,
-        /// Held shared.
-        shared: bool,
-    },
-    /// Give the key up and try for it again. Answer: whether it was free.
-    Cycle {
-        /// The key.
-        key: Key,
-        /// Held exclusively.
-        exclusive: bool,
-        /// Held shared.
-        shared: bool,
-        /// The mode to try for.
-        mode: Mode,
-    },
-    /// Keep the key shared only. Answer: `true`.
-    Downgrade {
-        /// The key, held exclusively.
-        key: Key,
-        /// Whether it is not held shared yet.
-        take_shared: bool,
-    },
-}
 
 impl Step {
     /// Adds the rows that do the step, in order.
     pub(in crate::pg) fn push_rows(&self, rows: &mut Vec<(Action, Key)>) {
-        let mut push_release = |key, exclusive, shared| {
-            if exclusive {
-                rows.push((Action::Unlock(Mode::Exclusive), key));
-            }
-            if shared {
-                rows.push((Action::Unlock(Mode::Shared), key));
-            }
-        };
+        let mut push_release = |key, held: Modes| rows.extend(held.iter().map(|mode| (Action::Unlock(mode), key)));
         match *self {
             Step::Try { key, mode } => rows.push((Action::Try(mode), key)),
-            Step::Release { key, exclusive, shared } => push_release(key, exclusive, shared),
-            Step::Cycle { key, exclusive, shared, mode } => {
-                push_release(key, exclusive, shared);
+            Step::Release { key, held } => push_release(key, held),
+            Step::Requeue { key, held, mode } => {
+                push_release(key, held);
                 rows.push((Action::Try(mode), key));
             }
             Step::Downgrade { key, take_shared } => {
@@ -73,13 +27,9 @@ impl Step {
     pub(in crate::pg) fn answer(&self, rows: &mut impl Iterator<Item = bool>) -> Option<bool> {
         match *self {
             Step::Try { .. } => rows.next(),
-            Step::Release { exclusive, shared, .. } => {
-                let exclusive = !exclusive || rows.next()?;
-                let shared = !shared || rows.next()?;
-                Some(exclusive && shared)
-            }
-            Step::Cycle { exclusive, shared, .. } => {
-                for _ in 0..usize::from(exclusive) + usize::from(shared) {
+            Step::Release { held, .. } => held.iter().try_fold(true, |all, _| Some(rows.next()? && all)),
+            Step::Requeue { held, .. } => {
+                for _ in held.iter() {
                     rows.next()?;
                 }
                 rows.next()

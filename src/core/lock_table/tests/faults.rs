@@ -1,7 +1,7 @@
 //! Failures and lost sessions. The reporter tells first that the session is lost, then what was under way on it.
 
 use super::script::{
-    cycle, downgrade, release_of, try_for, try_upgrade, wait_for_upgrade, Script, A, B, C, CANCEL_WAIT, HOME, KEY,
+    downgrade, release_of, requeue, try_for, try_upgrade, wait_for_upgrade, Script, A, B, C, CANCEL_WAIT, HOME, KEY,
     PROBE, S, TENURE, X,
 };
 use crate::core::lock_table::Outcome::{Failed, Granted, Lost, ReleaseFailed};
@@ -39,13 +39,13 @@ fn a_failed_wait_that_was_to_end_fails_nobody() {
 }
 
 #[test]
-fn a_failed_cycle_fails_those_that_it_was_for() {
+fn a_failed_requeue_fails_those_that_it_was_for() {
     let (mut s, a) = Script::with_hold(A, X);
     let b = s.pending(B, X);
     s.now += TENURE;
     s.release(a);
     s.acquire_failed();
-    s.brings(&[(b, Failed)], &[cycle(X, X, true)]);
+    s.brings(&[(b, Failed)], &[requeue(X, X, true)]);
     assert!(s.table.is_empty());
 }
 

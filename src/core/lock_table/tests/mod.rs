@@ -8,6 +8,7 @@ mod queue;
 mod random;
 mod releases;
 mod rings;
+mod salvage;
 mod script;
 mod server;
 mod tenure;

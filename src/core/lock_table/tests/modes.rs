@@ -1,7 +1,7 @@
 //! From shared to exclusive and back.
 
 use super::script::{
-    cycle, downgrade, release_of, try_for, try_upgrade, wait_for_upgrade, Script, A, B, C, CANCEL_WAIT, S, X,
+    downgrade, release_of, requeue, try_for, try_upgrade, wait_for_upgrade, Script, A, B, C, CANCEL_WAIT, S, X,
 };
 use crate::core::lock_table::Outcome::{Denied, Failed, Granted, Released};
 
@@ -88,7 +88,7 @@ fn an_upgrade_whose_owner_lets_go_starts_afresh() {
     s.release(shared);
     s.brings(&[], &[CANCEL_WAIT]);
     s.wait_ended();
-    s.brings(&[], &[cycle(S, X, true)]);
+    s.brings(&[], &[requeue(S, X, true)]);
     s.acquired();
     s.brings(&[(upgrade, Granted)], &[]);
 }
@@ -218,7 +218,7 @@ fn a_failed_upgrade_that_nobody_wants_any_more_fails_nobody() {
     s.acquire_failed();
     s.brings(&[], &[try_upgrade(true)]);
     s.release(shared);
-    s.brings(&[], &[cycle(S, X, true)]);
+    s.brings(&[], &[requeue(S, X, true)]);
     s.acquired();
     s.brings(&[(b, Granted)], &[]);
 }
@@ -230,7 +230,7 @@ fn a_left_over_shared_lock_is_exchanged() {
     let b = s.pending(B, X);
     s.cancel(a);
     s.acquired();
-    s.brings(&[], &[try_for(S), cycle(S, X, true)]);
+    s.brings(&[], &[try_for(S), requeue(S, X, true)]);
     s.acquired();
     s.brings(&[(b, Granted)], &[]);
 }

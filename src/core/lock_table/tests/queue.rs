@@ -1,6 +1,6 @@
 //! Who gets the key next, and who is refused.
 
-use super::script::{cycle, downgrade, release_of, try_for, try_once, wait_for, Script, A, B, C, D, S, X};
+use super::script::{downgrade, release_of, requeue, try_for, try_once, wait_for, Script, A, B, C, D, S, X};
 use crate::core::lock_table::Outcome::{Denied, Granted, Released};
 
 #[test]
@@ -85,7 +85,7 @@ fn nobody_joins_past_a_waiter() {
     s.brings(&[], &[]);
     s.release(a);
     // The server lock is too weak for B: whoever waits on the server comes first.
-    s.brings(&[], &[cycle(S, X, true)]);
+    s.brings(&[], &[requeue(S, X, true)]);
     s.acquired();
     s.brings(&[(b, Granted)], &[]);
     let ticket = s.release_pending(b);

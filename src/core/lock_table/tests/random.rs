@@ -1,5 +1,6 @@
 //! Random calls and events, checked after each.
 
+use super::wire::Failure;
 use super::world::{World, KEYS, TENURE};
 use crate::core::lock_table::Ticks;
 use crate::core::{Key, Mode};
@@ -16,7 +17,7 @@ enum Action {
     CloseOwner { owner: usize },
     Pass { time: Ticks },
     Work { task: usize },
-    Fail { task: usize },
+    Fail { task: usize, failure: Failure },
     LoseSession { session: usize, talkative: bool },
     Disturb { client: u64, key: Key, mode: Mode },
     Foresight { on: bool },
@@ -39,7 +40,9 @@ fn action() -> impl Strategy<Value = Action> {
         1 => index().prop_map(|owner| Action::CloseOwner { owner }),
         3 => select(vec![1, TENURE / 2, TENURE, 3 * TENURE]).prop_map(|time| Action::Pass { time }),
         14 => index().prop_map(|task| Action::Work { task }),
-        1 => index().prop_map(|task| Action::Fail { task }),
+        2 => (index(), 0..7usize, any::<bool>()).prop_map(|(task, rows, in_order)| {
+            Action::Fail { task, failure: Failure { rows, in_order } }
+        }),
         1 => (index(), any::<bool>()).prop_map(|(session, talkative)| Action::LoseSession { session, talkative }),
         5 => (0..3u64, key(), mode()).prop_map(|(client, key, mode)| Action::Disturb { client, key, mode }),
         1 => any::<bool>().prop_map(|on| Action::Foresight { on }),
@@ -57,7 +60,7 @@ impl World {
             Action::CloseOwner { owner } => self.close_owner(owner),
             Action::Pass { time } => self.pass(time),
             Action::Work { task } => self.work(task),
-            Action::Fail { task } => self.fail(task),
+            Action::Fail { task, failure } => self.fail(task, failure),
             Action::LoseSession { session, talkative } => self.lose_session(session, talkative),
             Action::Disturb { client, key, mode } => self.disturb(client, key, mode),
             Action::Foresight { on } => self.foresight = on,

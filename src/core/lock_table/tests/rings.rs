@@ -3,7 +3,7 @@
 use super::script::{A, B, C, HOME, S, TENURE, X};
 use crate::core::lock_table::Outcome::{Deadlock, Granted};
 use crate::core::lock_table::{Admission, Link, LockTable, Operation, Request, Ticks};
-use crate::core::{Key, Mode, OwnerId, RequestId};
+use crate::core::{Key, Mode, OwnerId, RequestId, Step};
 
 const AGE: Ticks = 1000;
 const ONE: Key = Key::Pair(0, 1);
@@ -31,8 +31,10 @@ impl Play {
         assert_ne!(self.table.acquire(request, self.now), Admission::Denied);
         for operation in std::mem::take(&mut self.table.effects().operations) {
             match operation {
-                Operation::Try { key, .. } if key == ELSEWHERE => self.table.denied(key, self.now),
-                Operation::Try { key, .. } => self.table.acquired(key, HOME, self.now),
+                Operation::Do { step: Step::Try { key, .. }, .. } if key == ELSEWHERE => {
+                    self.table.denied(key, self.now)
+                }
+                Operation::Do { step: Step::Try { key, .. }, .. } => self.table.acquired(key, HOME, self.now),
                 other => panic!("unforeseen: {other:?}"),
             }
         }

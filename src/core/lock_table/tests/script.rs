@@ -1,7 +1,7 @@
 //! Short words for the scenarios, which play on one key with one server session.
 
 use crate::core::lock_table::{Admission, LockTable, Operation, Outcome, Release, Request, Ticks};
-use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
+use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId, Step};
 
 pub const KEY: Key = Key::Pair(1, 2);
 pub const HOME: SessionId = SessionId(1);
@@ -17,11 +17,11 @@ pub const CANCEL_WAIT: Operation = Operation::CancelWait { key: KEY };
 pub const PROBE: Operation = Operation::Probe { key: KEY, home: HOME };
 
 pub fn try_for(mode: Mode) -> Operation {
-    Operation::Try { key: KEY, mode, home: None, patient: true }
+    Operation::Do { step: Step::Try { key: KEY, mode }, home: None, patient: true }
 }
 
 pub fn try_once(mode: Mode) -> Operation {
-    Operation::Try { key: KEY, mode, home: None, patient: false }
+    Operation::Do { step: Step::Try { key: KEY, mode }, home: None, patient: false }
 }
 
 pub fn wait_for(mode: Mode) -> Operation {
@@ -29,7 +29,7 @@ pub fn wait_for(mode: Mode) -> Operation {
 }
 
 pub fn try_upgrade(patient: bool) -> Operation {
-    Operation::Try { key: KEY, mode: X, home: Some(HOME), patient }
+    Operation::Do { step: Step::Try { key: KEY, mode: X }, home: Some(HOME), patient }
 }
 
 pub fn wait_for_upgrade() -> Operation {
@@ -38,16 +38,18 @@ pub fn wait_for_upgrade() -> Operation {
 
 /// Gives up what is held in these modes.
 pub fn release_of(modes: &[Mode]) -> Operation {
-    Operation::Release { key: KEY, home: HOME, exclusive: modes.contains(&X), shared: modes.contains(&S) }
+    let held = Modes { exclusive: modes.contains(&X), shared: modes.contains(&S) };
+    Operation::Do { step: Step::Release { key: KEY, held }, home: Some(HOME), patient: false }
 }
 
 /// Exchanges what is held in one mode for a lock in the other or the same.
-pub fn cycle(held: Mode, wanted: Mode, patient: bool) -> Operation {
-    Operation::Cycle { key: KEY, home: HOME, exclusive: held == X, shared: held == S, mode: wanted, patient }
+pub fn requeue(held: Mode, wanted: Mode, patient: bool) -> Operation {
+    let step = Step::Requeue { key: KEY, held: Modes::only(held), mode: wanted };
+    Operation::Do { step, home: Some(HOME), patient }
 }
 
 pub fn downgrade(take_shared: bool) -> Operation {
-    Operation::Downgrade { key: KEY, home: HOME, take_shared }
+    Operation::Do { step: Step::Downgrade { key: KEY, take_shared }, home: Some(HOME), patient: false }
 }
 
 pub struct Script {

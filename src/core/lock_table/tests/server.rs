@@ -1,7 +1,7 @@
 //! PostgreSQL's advisory locks as its lock manager decides them (`src/backend/storage/lmgr`: `LockAcquire`,
 //! `JoinWaitQueue`, `ProcLockWakeup`), without anything else of PostgreSQL.
 
-use crate::core::{Key, Mode, SessionId};
+use crate::core::{Key, Mode, Modes, SessionId};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
@@ -67,6 +67,11 @@ impl Server {
 
     pub fn holds(&self, session: SessionId, key: Key, mode: Mode) -> bool {
         self.keys.get(&key).is_some_and(|entry| entry.granted.contains(&(session, mode)))
+    }
+
+    /// How this session holds the key.
+    pub fn held(&self, session: SessionId, key: Key) -> Modes {
+        Modes { exclusive: self.holds(session, key, Mode::Exclusive), shared: self.holds(session, key, Mode::Shared) }
     }
 
     pub fn is_waiting(&self, session: SessionId, key: Key) -> bool {

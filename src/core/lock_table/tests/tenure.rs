@@ -1,6 +1,6 @@
 //! When others on the server get their turn.
 
-use super::script::{cycle, downgrade, release_of, try_once, wait_for, Script, A, B, C, D, PROBE, S, TENURE, X};
+use super::script::{downgrade, release_of, requeue, try_once, wait_for, Script, A, B, C, D, PROBE, S, TENURE, X};
 use crate::core::lock_table::Outcome::{Denied, Granted, Released};
 
 #[test]
@@ -18,7 +18,7 @@ fn then_it_goes_through_the_server() {
     let b = s.pending(B, X);
     s.now += TENURE;
     s.release(a);
-    s.brings(&[], &[cycle(X, X, true)]);
+    s.brings(&[], &[requeue(X, X, true)]);
     s.denied();
     s.brings(&[], &[wait_for(X)]);
     s.acquired();
@@ -47,7 +47,7 @@ fn a_try_goes_through_the_server_too() {
     let c = s.try_pending(C, X);
     s.cancel(b);
     s.denied();
-    s.brings(&[(c, Denied)], &[cycle(X, X, true)]);
+    s.brings(&[(c, Denied)], &[requeue(X, X, true)]);
     assert!(s.table.is_empty());
 }
 
@@ -78,7 +78,7 @@ fn readers_drain_when_somebody_waits() {
     s.release(a);
     s.brings(&[], &[]);
     s.release(again);
-    s.brings(&[], &[cycle(S, S, true)]);
+    s.brings(&[], &[requeue(S, S, true)]);
     s.acquired();
     s.brings(&[(b, Granted)], &[]);
     s.granted(D, S);
@@ -150,7 +150,7 @@ fn an_answer_that_comes_after_the_lock_was_given_up_changes_nothing() {
     s.now += TENURE;
     let b = s.pending(B, S);
     s.release(a);
-    s.brings(&[], &[PROBE, cycle(S, S, true)]);
+    s.brings(&[], &[PROBE, requeue(S, S, true)]);
     s.acquired();
     s.probed(true);
     s.brings(&[(b, Granted)], &[]);

@@ -3,7 +3,7 @@
 use super::model::Evidence;
 use super::world::{World, KEYS, OTHERS};
 use crate::core::lock_table::Operation;
-use crate::core::{Key, Mode, SessionId};
+use crate::core::{salvage, Key, Mode, Modes, Salvaged, SessionId, Step};
 
 /// An operation that a session has been given.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,8 @@ pub struct Task {
     session: SessionId,
     stage: Stage,
     cancelled: bool,
+    /// It goes in a statement of its own.
+    alone: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,13 @@ enum Stage {
     Sent,
     Queued,
     Answered(bool),
+}
+
+/// How a batch fails: after how many of its rows, and whether they are in the order of the keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    pub rows: usize,
+    pub in_order: bool,
 }
 
 impl World {
@@ -38,28 +47,65 @@ impl World {
     }
 
     /// Something under way fails while its session lives on.
-    pub fn fail(&mut self, index: usize) {
+    pub fn fail(&mut self, index: usize, failure: Failure) {
         if self.tasks.is_empty() {
             return;
         }
         let key = *self.tasks.keys().nth(index % self.tasks.len()).expect("it is in range");
         let task = self.tasks[&key];
         match (task.operation, task.stage) {
-            (Operation::Release { exclusive, shared, .. }, Stage::Sent) => {
-                self.unlock(task.session, key, exclusive, shared);
-                self.set_stage(key, Stage::Answered(false));
-            }
-            (Operation::Downgrade { .. }, Stage::Sent) => self.set_stage(key, Stage::Answered(false)),
-            (Operation::Cycle { exclusive, shared, .. }, Stage::Sent) => {
-                self.unlock(task.session, key, exclusive, shared);
-                self.report_failure(task, key);
-            }
+            (Operation::Do { .. }, Stage::Sent) => self.fail_batch(key, task, failure),
             (_, Stage::Sent) => self.report_failure(task, key),
             (_, Stage::Queued) if self.server.is_waiting(task.session, key) => {
                 self.server.cancel(task.session, key);
                 self.report_failure(task, key);
             }
             _ => {}
+        }
+    }
+
+    /// The steps that this one is in a batch with are done in part, and what becomes of them is found out.
+    fn fail_batch(&mut self, key: Key, task: Task, Failure { rows, in_order }: Failure) {
+        let session = task.session;
+        let mut steps: Vec<Step> = self
+            .tasks
+            .iter()
+            .filter(|(&other, with)| other == key || (!task.alone && !with.alone && with.session == session))
+            .filter_map(|(_, with)| match with {
+                Task { operation: Operation::Do { step, .. }, stage: Stage::Sent, .. } => Some(*step),
+                _ => None,
+            })
+            .collect();
+        if !in_order {
+            steps.reverse();
+        }
+        let all: Vec<(Key, Row)> = steps.iter().flat_map(|step| rows_of(*step)).collect();
+        for &(key, row) in all.iter().take(rows) {
+            match row {
+                Row::Try(mode) => drop(self.server.try_lock(session, key, mode)),
+                Row::LockShared => assert!(self.server.lock(session, key, Mode::Shared)),
+                Row::Unlock(mode) => assert!(self.server.unlock(session, key, mode)),
+            }
+        }
+        let (salvaged, left_over) = salvage(&[steps.clone()], |key| self.server.held(session, key));
+        for step in left_over {
+            let Step::Release { key, held } = step else { panic!("{step:?} gives nothing back") };
+            self.unlock(session, key, held);
+        }
+        for (step, salvaged) in steps.into_iter().zip(salvaged.into_iter().flatten()) {
+            let key = step.key();
+            match salvaged {
+                Salvaged::Done(answer) => self.set_stage(key, Stage::Answered(answer)),
+                Salvaged::Failed if step.is_try() => self.report_failure(self.tasks[&key], key),
+                Salvaged::Failed => self.set_stage(key, Stage::Answered(false)),
+                Salvaged::Again(again) => {
+                    let task = self.tasks.get_mut(&key).expect("it is under way");
+                    task.alone = true;
+                    if let Operation::Do { step, .. } = &mut task.operation {
+                        *step = again;
+                    }
+                }
+            }
         }
     }
 
@@ -102,13 +148,13 @@ impl World {
             self.tasks.iter().filter(|(_, task)| task.session == session).map(|(&key, &task)| (key, task)).collect();
         for (key, task) in lost {
             self.tasks.remove(&key);
-            match task.operation {
-                Operation::Release { .. } => {
+            match step_of(task.operation) {
+                Some(Step::Release { .. }) => {
                     evidence.broken.insert(key);
                     self.table.released(key, false, self.now);
                 }
-                Operation::Downgrade { .. } if talkative => self.table.downgraded(key, false, self.now),
-                Operation::Downgrade { .. } => {}
+                Some(Step::Downgrade { .. }) if talkative => self.table.downgraded(key, false, self.now),
+                Some(Step::Downgrade { .. }) => {}
                 _ => self.acquire_failed(task, key, &mut evidence),
             }
         }
@@ -160,30 +206,34 @@ impl World {
                 task.cancelled = true;
                 return;
             }
-            Operation::Try { home, .. } | Operation::Wait { home, .. } => {
+            Operation::Wait { home, .. } => {
                 assert_eq!(locked, home, "the key is on another session");
                 home.unwrap_or_else(|| self.any_session())
             }
-            Operation::Release { home, exclusive, shared, .. } | Operation::Cycle { home, exclusive, shared, .. } => {
-                assert_eq!(exclusive, self.server.holds(home, key, Mode::Exclusive), "held exclusively or not");
-                assert_eq!(shared, self.server.holds(home, key, Mode::Shared), "held shared or not");
-                home
-            }
-            Operation::Downgrade { home, take_shared, .. } => {
-                assert!(self.server.holds(home, key, Mode::Exclusive));
-                assert_ne!(take_shared, self.server.holds(home, key, Mode::Shared), "held shared or not");
-                home
+            Operation::Do { step, home, .. } => {
+                let on_home = |key| self.server.held(home.expect("what is held has a home"), key);
+                match step {
+                    Step::Try { .. } => assert_eq!(locked, home, "the key is on another session"),
+                    Step::Release { held, .. } | Step::Requeue { held, .. } => {
+                        assert_eq!(held, on_home(key), "held otherwise");
+                    }
+                    Step::Downgrade { take_shared, .. } => {
+                        assert_eq!(on_home(key), Modes { exclusive: true, shared: !take_shared }, "held otherwise");
+                    }
+                }
+                home.unwrap_or_else(|| self.any_session())
             }
         };
         assert!(self.sessions.contains(&session), "{session:?} is gone");
         assert!(!self.tasks.contains_key(&key), "{operation:?} during {:?}", self.tasks[&key]);
         match operation {
-            Operation::Try { patient: true, home: None, .. } if self.foresight => {}
-            Operation::Cycle { patient: true, exclusive, shared, .. } if self.foresight => {
-                self.unlock(session, key, exclusive, shared);
+            Operation::Do { step: Step::Try { .. }, home: None, patient: true } if self.foresight => {}
+            Operation::Do { step: Step::Requeue { held, .. }, patient: true, .. } if self.foresight => {
+                self.unlock(session, key, held);
             }
             _ => {
-                self.tasks.insert(key, Task { operation, session, stage: Stage::Sent, cancelled: false });
+                let task = Task { operation, session, stage: Stage::Sent, cancelled: false, alone: false };
+                self.tasks.insert(key, task);
                 return;
             }
         }
@@ -196,9 +246,8 @@ impl World {
         self.sessions[turn % self.sessions.len()]
     }
 
-    fn unlock(&mut self, session: SessionId, key: Key, exclusive: bool, shared: bool) {
-        assert!(!exclusive || self.server.unlock(session, key, Mode::Exclusive));
-        assert!(!shared || self.server.unlock(session, key, Mode::Shared));
+    fn unlock(&mut self, session: SessionId, key: Key, held: Modes) {
+        held.iter().for_each(|mode| assert!(self.server.unlock(session, key, mode)));
     }
 
     fn set_stage(&mut self, key: Key, stage: Stage) {
@@ -207,7 +256,7 @@ impl World {
 
     /// One step of what is under way for the key; whether there was one to make.
     pub fn step(&mut self, key: Key) -> bool {
-        let Some(&Task { operation, session, stage, cancelled }) = self.tasks.get(&key) else { return false };
+        let Some(&Task { operation, session, stage, cancelled, .. }) = self.tasks.get(&key) else { return false };
         let stage = match (stage, operation) {
             (Stage::Answered(answer), _) => {
                 self.tasks.remove(&key);
@@ -220,7 +269,6 @@ impl World {
                 Stage::Answered(false)
             }
             (Stage::Queued, _) => return false,
-            (Stage::Sent, Operation::Try { mode, .. }) => Stage::Answered(self.server.try_lock(session, key, mode)),
             (Stage::Sent, Operation::Wait { .. }) if cancelled => Stage::Answered(false),
             (Stage::Sent, Operation::Wait { mode, .. }) => {
                 if self.server.lock(session, key, mode) {
@@ -229,47 +277,55 @@ impl World {
                     Stage::Queued
                 }
             }
-            (Stage::Sent, Operation::Release { exclusive, shared, .. }) => {
-                self.unlock(session, key, exclusive, shared);
-                Stage::Answered(true)
-            }
-            (Stage::Sent, Operation::Cycle { exclusive, shared, mode, .. }) => {
-                self.unlock(session, key, exclusive, shared);
-                Stage::Answered(self.server.try_lock(session, key, mode))
-            }
-            (Stage::Sent, Operation::Downgrade { take_shared, .. }) => {
-                // Never queues, since the exclusive lock keeps everybody else off.
-                assert!(!take_shared || self.server.lock(session, key, Mode::Shared));
-                assert!(self.server.unlock(session, key, Mode::Exclusive));
-                Stage::Answered(true)
-            }
+            (Stage::Sent, Operation::Do { step, .. }) => Stage::Answered(self.perform(session, step)),
             (Stage::Sent, Operation::CancelWait { .. } | Operation::Probe { .. }) => unreachable!("no task of its own"),
         };
         self.set_stage(key, stage);
         true
     }
 
+    fn perform(&mut self, session: SessionId, step: Step) -> bool {
+        let key = step.key();
+        match step {
+            Step::Try { mode, .. } => self.server.try_lock(session, key, mode),
+            Step::Release { held, .. } => {
+                self.unlock(session, key, held);
+                true
+            }
+            Step::Requeue { held, mode, .. } => {
+                self.unlock(session, key, held);
+                self.server.try_lock(session, key, mode)
+            }
+            Step::Downgrade { take_shared, .. } => {
+                // Never queues, since the exclusive lock keeps everybody else off.
+                assert!(!take_shared || self.server.lock(session, key, Mode::Shared));
+                assert!(self.server.unlock(session, key, Mode::Exclusive));
+                true
+            }
+        }
+    }
+
     fn report(&mut self, key: Key, session: SessionId, operation: Operation, answer: bool) {
         let mut evidence = Evidence::default();
         let now = self.now;
-        match operation {
-            Operation::Try { .. } | Operation::Wait { .. } | Operation::Cycle { .. } if answer => {
+        match (operation, step_of(operation)) {
+            (Operation::Wait { .. }, _) | (_, Some(Step::Try { .. } | Step::Requeue { .. })) if answer => {
                 self.model.turn_begins(key, false);
                 self.table.acquired(key, session, now);
             }
-            Operation::Try { .. } | Operation::Cycle { .. } => {
+            (Operation::Wait { .. }, _) => self.table.wait_ended(key, now),
+            (_, Some(Step::Try { .. } | Step::Requeue { .. })) => {
                 evidence.denied.insert(key);
                 self.table.denied(key, now);
             }
-            Operation::Wait { .. } => self.table.wait_ended(key, now),
-            Operation::Release { .. } => {
+            (_, Some(Step::Release { .. })) => {
                 if !answer {
                     evidence.broken.insert(key);
                 }
                 self.table.released(key, answer, now);
             }
-            Operation::Downgrade { .. } => self.table.downgraded(key, answer, now),
-            Operation::CancelWait { .. } | Operation::Probe { .. } => unreachable!("no task of its own"),
+            (_, Some(Step::Downgrade { .. })) => self.table.downgraded(key, answer, now),
+            (_, None) => unreachable!("no task of its own"),
         }
         self.follow(evidence);
     }
@@ -286,14 +342,37 @@ impl World {
     }
 }
 
+fn step_of(operation: Operation) -> Option<Step> {
+    match operation {
+        Operation::Do { step, .. } => Some(step),
+        Operation::Wait { .. } | Operation::CancelWait { .. } | Operation::Probe { .. } => None,
+    }
+}
+
 fn key_of(operation: Operation) -> Key {
     match operation {
-        Operation::Try { key, .. }
-        | Operation::Wait { key, .. }
-        | Operation::CancelWait { key }
-        | Operation::Release { key, .. }
-        | Operation::Cycle { key, .. }
-        | Operation::Downgrade { key, .. }
-        | Operation::Probe { key, .. } => key,
+        Operation::Do { step, .. } => step.key(),
+        Operation::Wait { key, .. } | Operation::CancelWait { key } | Operation::Probe { key, .. } => key,
     }
+}
+
+/// One row of a batch.
+#[derive(Clone, Copy, Debug)]
+enum Row {
+    Try(Mode),
+    LockShared,
+    Unlock(Mode),
+}
+
+/// The rows by which a step is done, in their order.
+fn rows_of(step: Step) -> Vec<(Key, Row)> {
+    let unlocks = |held: Modes| held.iter().map(Row::Unlock);
+    let rows: Vec<Row> = match step {
+        Step::Try { mode, .. } => vec![Row::Try(mode)],
+        Step::Release { held, .. } => unlocks(held).collect(),
+        Step::Requeue { held, mode, .. } => unlocks(held).chain([Row::Try(mode)]).collect(),
+        Step::Downgrade { take_shared: true, .. } => vec![Row::LockShared, Row::Unlock(Mode::Exclusive)],
+        Step::Downgrade { take_shared: false, .. } => vec![Row::Unlock(Mode::Exclusive)],
+    };
+    rows.into_iter().map(|row| (step.key(), row)).collect()
 }

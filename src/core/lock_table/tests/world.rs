@@ -4,7 +4,7 @@ use super::model::{Evidence, Model};
 use super::server::Server;
 use super::wire::Task;
 use crate::core::lock_table::{LockTable, Operation, Release, Request, Ticks};
-use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
+use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId};
 use std::collections::BTreeMap;
 
 pub const TENURE: Ticks = 20;
@@ -229,6 +229,13 @@ impl World {
             assert!(homes.len() <= 1, "one key on several sessions");
             if !self.tasks.contains_key(&key) {
                 assert_eq!(homes.first().copied(), self.table.home(key), "a lock that the table does not know of");
+                let known = self.table.keys.get(&key).and_then(|state| state.server);
+                let held = homes.first().map_or(Modes::NONE, |&home| self.server.held(home, key));
+                assert_eq!(
+                    held,
+                    known.map_or(Modes::NONE, |server| server.held),
+                    "held otherwise than the table has it"
+                );
             }
         }
     }

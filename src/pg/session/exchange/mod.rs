@@ -4,9 +4,9 @@
 //! Pure: bytes go in and come out. Invariant: a request goes out whole, and `expected` has an entry for each one that the
 //! server has not finished to answer.
 
+use crate::core::Step;
 use crate::error::Error;
 use crate::pg::session::batch::{Answered, Batch, BatchId, Statements};
-use crate::pg::session::steps::Step;
 use bytes::BytesMut;
 use postgres_protocol::message::backend::{self, Header, Message};
 use std::collections::VecDeque;

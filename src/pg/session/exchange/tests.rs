@@ -1,7 +1,7 @@
 //! The server's answers reach whom they belong to, however the bytes are cut.
 
 use super::*;
-use crate::core::{Key, Mode};
+use crate::core::{Key, Mode, Step};
 use crate::pg::Fault;
 use bytes::BufMut;
 use postgres_protocol::message::frontend;
