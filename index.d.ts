@@ -189,6 +189,36 @@ declare namespace advisoryLock {
     once(event: string | symbol, listener: (...args: any[]) => void): this
   }
 
+  /** A session that holds a permit of a semaphore, or waits for one. */
+  export interface PermitHolder extends LockHolder {
+    /** The number of the permit, 0 … permits − 1; `null` for who waits. */
+    slot: number | null
+  }
+
+  /**
+   * A lock of which several may be held at a time. The methods need no `this` and may be destructured. Every permit is an
+   * owner of its own: callers who share a semaphore object count one by one.
+   *
+   * The methods reject as those of {@link Mutex} do, and with `ERR_SEMAPHORE_MISMATCH` where somebody uses the semaphore with
+   * another number of permits at this time.
+   */
+  export interface Semaphore {
+    /** Waits for a permit: resolves to the function that gives it back. */
+    lock(options?: AcquireOptions): Promise<UnlockFunction>
+    /** Takes a permit if one is free: resolves to `true`, else to `false`. */
+    tryLock(): Promise<boolean>
+    /**
+     * Gives back the latest permit taken through this object: resolves to `true`, or to `false` where there is none.
+     *
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the permit was lost before.
+     */
+    unlock(): Promise<boolean>
+    /** Holds a permit while a function runs. */
+    withLock: WithLock
+    /** The sessions that hold a permit, in the order of the permits, then those that wait. */
+    holders(): Promise<PermitHolder[]>
+  }
+
   /** Makes mutexes of one owner. */
   export interface CreateMutex {
     /**
@@ -197,6 +227,25 @@ declare namespace advisoryLock {
      * @throws {RangeError} `ERR_OUT_OF_RANGE`: an integer outside 32 bits, or a bigint outside 64.
      */
     (name: Name): Mutex
+    /**
+     * A mutex of several keys, all or nothing: its `lock` resolves once all of them are held. What is free is not held while
+     * another one is waited for, so no order of names makes a deadlock. One unlock function and one signal stand for all;
+     * `unlock()` releases the latest hold taken through this mutex object.
+     *
+     * @param names 1 … 1000 names; one that is there twice counts once.
+     * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: no array, or something in it is no {@link Name}.
+     * @throws {RangeError} `ERR_OUT_OF_RANGE`: no name, or too many; or a number outside its range.
+     */
+    all(names: readonly Name[]): Mutex
+    /**
+     * A semaphore: at most `permits` holders at a time over all processes. Who waits is served first in, first out.
+     *
+     * @param name see {@link Name}; a semaphore does not conflict with a mutex of the same name.
+     * @param permits 1 … 1000, the same for all who use it.
+     * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: no name, or no number.
+     * @throws {RangeError} `ERR_OUT_OF_RANGE`: no whole number, or outside its range.
+     */
+    semaphore(name: Name, permits: number): Semaphore
     readonly client: Client
     /** The same as `client.end()`. */
     close(): Promise<void>
@@ -209,6 +258,7 @@ declare namespace advisoryLock {
    * - `ERR_LOCK_LOST`: the connection that held the lock is gone; `cause` is the reason;
    * - `ERR_LOCK_TIMEOUT`: the time limit of the call passed;
    * - `ERR_CLIENT_CLOSED`: `client.end()` was called;
+   * - `ERR_SEMAPHORE_MISMATCH`: somebody uses the semaphore with another number of permits; the message says both;
    * - `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`: the connection string, or a file that it names, cannot be used;
    * - `ERR_TLS_NOT_OFFERED`: the server offers no TLS, and it is asked for;
    * - what Node calls a bad certificate (`SELF_SIGNED_CERT_IN_CHAIN`, `DEPTH_ZERO_SELF_SIGNED_CERT`, `CERT_HAS_EXPIRED`,

@@ -11,6 +11,7 @@ const mailbox = require('./lib/mailbox.js')
 const { Locks, toCreateMutex } = require('./lib/mutex.js')
 const { NOT_HELD, RELEASED, RELEASE_FAILED, SHARED } = require('./lib/native.js')
 const { Owner } = require('./lib/owner.js')
+const { withSeveral } = require('./lib/several-mutex.js')
 const { soon } = require('./lib/soon.js')
 const { toUnlockFunction } = require('./lib/unlock-function.js')
 
@@ -23,7 +24,19 @@ function advisoryLock(connectionString, options) {
     () => client.end(),
   )
   createMutex.client = client
-  return createMutex
+  return withSeveral(createMutex, owner, contractOfSeveral(client))
+}
+
+/** How holds of several keys look to callers of this contract. */
+function contractOfSeveral(client) {
+  return {
+    flags: 0,
+    toLocked: toUnlockFunction,
+    toTried: (hold) => hold !== undefined,
+    unlock: async (hold) => (hold ? hold.release() : false),
+    release: (hold) => hold.release(),
+    onLost: (error) => client.tellLoss(error),
+  }
 }
 
 /** The locks of one mutex in one mode, whose holds stack. */

@@ -30,6 +30,7 @@ declare namespace advisoryLock {
   export import Key = contract1.Key
   export import LockHolder = contract1.LockHolder
   export import Name = contract1.Name
+  export import PermitHolder = contract1.PermitHolder
   export import strToKey = contract1.strToKey
 
   /**
@@ -95,6 +96,20 @@ declare namespace advisoryLock {
     holders(): Promise<LockHolder[]>
   }
 
+  /** A lock of which several may be held at a time, as {@link contract1.Semaphore}. A permit that is held keeps the process alive. */
+  export interface Semaphore {
+    /** Waits for a permit: resolves to the function that gives it back. */
+    lock(options?: AcquireOptions): Promise<UnlockFunction>
+    /** Takes a permit if one is free: resolves to the function that gives it back, else to `undefined`. */
+    tryLock(): Promise<UnlockFunction | undefined>
+    /** Gives back the latest permit taken through this object, if there is one. */
+    unlock(): Promise<void>
+    /** Holds a permit while a function runs. */
+    withLock: WithLock
+    /** The sessions that hold a permit, in the order of the permits, then those that wait. */
+    holders(): Promise<PermitHolder[]>
+  }
+
   /** Makes mutexes. */
   export interface CreateMutex {
     /**
@@ -103,6 +118,10 @@ declare namespace advisoryLock {
      * @throws {RangeError} `ERR_OUT_OF_RANGE`: an integer outside 32 bits, or a bigint outside 64.
      */
     (name: Name): Mutex
+    /** A mutex of several keys, all or nothing, as {@link contract1.CreateMutex.all}. */
+    all(names: readonly Name[]): Mutex
+    /** A semaphore, as {@link contract1.CreateMutex.semaphore}. */
+    semaphore(name: Name, permits: number): Semaphore
     /**
      * Gives up all that was taken through these mutexes and ends what waits (`ERR_CLIENT_CLOSED`, as later calls). Nobody
      * has to call it: connections close by themselves.

@@ -8,17 +8,35 @@ const { LatestHolds } = require('./lib/latest-holds.js')
 const { Locks, toCreateMutex } = require('./lib/mutex.js')
 const { ALONE, KEEP_ALIVE, SHARED } = require('./lib/native.js')
 const { Owner } = require('./lib/owner.js')
+const { withSeveral } = require('./lib/several-mutex.js')
 const { toUnlockFunction } = require('./lib/unlock-function.js')
 
 /** Its callers expect that a connection ends with the last lock: no connection is left after a second. */
 const IDLE_TIMEOUT = 500
+/** Each acquire is an owner of its own, and what it holds keeps the process alive. */
+const SEPARATE = ALONE | KEEP_ALIVE
 
 function advisoryLock(connectionString, options) {
   const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
-  return toCreateMutex(
-    (key) => new SeparateLocks(owner, key, ALONE | KEEP_ALIVE),
+  const createMutex = toCreateMutex(
+    (key) => new SeparateLocks(owner, key, SEPARATE),
     () => owner.close(),
   )
+  return withSeveral(createMutex, owner, contractOfSeveral)
+}
+
+/** How holds of several keys look to callers of this contract. */
+const contractOfSeveral = {
+  flags: SEPARATE,
+  toLocked: toUnlockFunction,
+  toTried: (hold) => hold && toUnlockFunction(hold),
+  async unlock(hold) {
+    await hold?.release()
+  },
+  async release(hold) {
+    await hold.release()
+  },
+  onLost() {},
 }
 
 /** The locks of one mutex in one mode, each of them an owner's only one. */

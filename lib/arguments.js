@@ -26,6 +26,23 @@ function toPair(name) {
   return Array.from(name, (half, index) => integer(`name[${index}]`, half, -MAX_INT32 - 1, MAX_INT32))
 }
 
+const MOST_NAMES = 1000
+
+/** The keys of a list of names in their order, each of them once. */
+function toKeys(names) {
+  if (!Array.isArray(names)) throw invalidType('names', 'an array of names', names)
+  if (names.length === 0 || names.length > MOST_NAMES) throw outOfRange('names', `a list of 1 to ${MOST_NAMES} names`)
+  const keys = new Map()
+  for (const key of Array.from(names, toKey)) keys.set(`${key.flags} ${key.high} ${key.low}`, key)
+  return [...keys.values()].sort((a, b) => a.flags - b.flags || a.high - b.high || a.low - b.low)
+}
+
+const MOST_PERMITS = 1000
+
+function toPermits(permits) {
+  return integer('permits', permits, 1, MOST_PERMITS)
+}
+
 function integer(argument, value, least, most) {
   if (typeof value !== 'number') throw invalidType(argument, 'a number', value)
   if (!Number.isInteger(value) || value < least || value > most) {
@@ -96,6 +113,8 @@ module.exports = {
   toAcquireOptions,
   toCallback,
   toConnectionString,
+  toKeys,
+  toPermits,
   toKey: isTracing ? require('./trace.js').remembering(toKey) : toKey,
   toLocksOptions,
 }

@@ -24,8 +24,13 @@ function clientClosed() {
   return new AdvisoryLockError({ code: 'ERR_CLIENT_CLOSED', message: 'the client is closed' })
 }
 
-function lockTimeout(milliseconds) {
-  return new AdvisoryLockError({ code: 'ERR_LOCK_TIMEOUT', message: `the lock was not granted within ${milliseconds} ms` })
+function lockTimeout(milliseconds, cause) {
+  return new AdvisoryLockError({ code: 'ERR_LOCK_TIMEOUT', message: `the lock was not granted within ${milliseconds} ms` }, cause)
+}
+
+function semaphoreMismatch(here, elsewhere) {
+  const message = `the semaphore has ${here} permits here and ${elsewhere} elsewhere`
+  return new AdvisoryLockError({ code: 'ERR_SEMAPHORE_MISMATCH', message })
 }
 
 /** Node's own shape for an argument of a wrong type. The value is not repeated: it may be a secret in the wrong place. */
@@ -47,4 +52,4 @@ function describe(value) {
   return typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`
 }
 
-module.exports = { AdvisoryLockError, clientClosed, fromFailures, invalidType, lockTimeout, outOfRange }
+module.exports = { AdvisoryLockError, clientClosed, fromFailures, invalidType, lockTimeout, outOfRange, semaphoreMismatch }

@@ -75,7 +75,7 @@ class Mutex extends Methods {
 class Others {
   constructor(locks) {
     this.shared = new Methods(locks.inSharedMode())
-    this.holders = () => locks.owner.holders(locks.key)
+    this.holders = () => locks.holders()
   }
 }
 
@@ -128,6 +128,11 @@ class Locks {
     return runHolding(hold, callback, limits !== undefined)
   }
 
+  /** Who holds the lock or waits for it on the server. */
+  holders() {
+    return this.owner.holders(this.key)
+  }
+
   /** The same in shared mode. @returns {Locks} @abstract */
   inSharedMode() {}
 
@@ -149,4 +154,4 @@ class Locks {
   onLost(_hold, _isScoped) {}
 }
 
-module.exports = { Locks, toCreateMutex }
+module.exports = { Locks, Methods, Mutex, toCreateMutex }

@@ -51,6 +51,22 @@ export async function results(): Promise<void> {
   }
 }
 
+async function several(): Promise<void> {
+  const all = createMutex.all(['a', [1, 2], 3n])
+  same<typeof all, Mutex>(true)
+  await (await all.lock({ timeout: 5 }))()
+  const semaphore = createMutex.semaphore('pool', 3)
+  same<Awaited<ReturnType<typeof semaphore.tryLock>>, boolean>(true)
+  for (const { slot } of await semaphore.holders()) same<typeof slot, number | null>(true)
+  same<Awaited<ReturnType<typeof semaphore.unlock>>, boolean>(true)
+  // @ts-expect-error permits are of one kind
+  await semaphore.lockShared()
+}
+void several
+// @ts-expect-error a number of permits is needed
+createMutex.semaphore('pool')
+// @ts-expect-error a list is needed
+createMutex.all('a')
 // @ts-expect-error a connection string is needed
 advisoryLock()
 // @ts-expect-error no number

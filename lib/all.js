@@ -1,0 +1,89 @@
+'use strict'
+
+// A mutex of many keys: all or nothing, without a deadlock whatever the order of the names.
+
+const { HoldOfSeveral, LocksOfSeveral, collect, giveBack, takePart, tryPart } = require('./several.js')
+
+/**
+ * So often all keys are tried at once, and the one that is taken waited for with nothing held. Then they are taken one after the
+ * other in their order, so that nobody starves whose keys are never free at the same time.
+ */
+const ROUNDS = 3
+
+class LocksOfAll extends LocksOfSeveral {
+  #parts
+
+  /**
+   * @param {import('./owner.js').Owner} owner
+   * @param {import('./several.js').Contract} contract
+   * @param {import('./mutex.js').Locks[]} parts one for each key, in the order of the keys
+   */
+  constructor(owner, contract, parts) {
+    super(owner, contract)
+    this.#parts = parts
+  }
+
+  inSharedMode() {
+    return new LocksOfAll(this.owner, this.contract, this.#parts.map((part) => part.inSharedMode()))
+  }
+
+  async tryTake(signal) {
+    const { holds, denied } = await collect(this.#parts.map((part) => tryPart(part, signal && { timeout: Infinity, signal })))
+    if (denied.length === 0) return new HoldOfSeveral(this, holds)
+    giveBack(holds)
+    return undefined
+  }
+
+  async take(left) {
+    try {
+      return new HoldOfSeveral(this, (await this.#takeTogether(left)) ?? (await this.#takeInOrder(left)))
+    } catch (error) {
+      throw left.explain(error)
+    }
+  }
+
+  async #takeTogether(left) {
+    let taken
+    for (let round = 0; round < ROUNDS; round++) {
+      const waited = taken ? [await takePart(taken, left.limits())] : []
+      const rest = this.#parts.filter((part) => part !== taken)
+      const tried = await collectBeside(waited, rest, left)
+      if (tried.denied.length === 0) return [...waited, ...tried.holds]
+      giveBack([...waited, ...tried.holds])
+      taken = rest[tried.denied[0]]
+    }
+    return undefined
+  }
+
+  async #takeInOrder(left) {
+    const holds = []
+    try {
+      for (const part of this.#parts) {
+        holds.push(await takePart(part, left.limits()))
+      }
+    } catch (error) {
+      giveBack(holds)
+      throw error
+    }
+    return holds
+  }
+
+  /** Who holds one of the keys or waits for it. */
+  async holders() {
+    const found = await Promise.all(this.#parts.map((part) => part.holders()))
+    return found.flat()
+  }
+}
+
+/** Tries the rest of the keys while some are held, which are given back where that fails. */
+async function collectBeside(held, rest, left) {
+  try {
+    const limits = left.limits()
+    return await collect(rest.map((part) => tryPart(part, limits)))
+  } catch (error) {
+    giveBack(held)
+    throw error
+  }
+}
+
+module.exports = { LocksOfAll }

@@ -1,0 +1,50 @@
+'use strict'
+
+// `createMutex.all` and `createMutex.semaphore`: mutexes that are made of several keys.
+
+const { LocksOfAll } = require('./all.js')
+const { strToKey, toKey, toKeys, toPermits } = require('./arguments.js')
+const { Locks, Methods, Mutex } = require('./mutex.js')
+const { ALONE, SHARED } = require('./native.js')
+const { LocksOfSemaphore } = require('./semaphore.js')
+
+/** The locks of one key among several. What becomes of it is told by the hold that it is a part of. */
+class PartLocks extends Locks {
+  inSharedMode() {
+    return new PartLocks(this.owner, this.key, this.flags | SHARED)
+  }
+}
+
+/** What users get for a semaphore. */
+class Semaphore extends Methods {
+  constructor(locks) {
+    super(locks)
+    this.holders = () => locks.holders()
+  }
+}
+
+/**
+ * Adds to a `createMutex` what makes mutexes of several keys.
+ *
+ * @param {import('./owner.js').Owner} owner
+ * @param {import('./several.js').Contract} contract
+ */
+function withSeveral(createMutex, owner, contract) {
+  createMutex.all = (names) => {
+    const parts = toKeys(names).map((key) => new PartLocks(owner, key, contract.flags))
+    return new Mutex(new LocksOfAll(owner, contract, parts))
+  }
+  createMutex.semaphore = (name, permits) => {
+    const { high, low, flags } = toKey(name)
+    // Not the name itself, which may be anybody's and need not be a string.
+    const prefix = `advisory-lock-native semaphore ${flags} ${high} ${low}`
+    const toLocks = (part) => {
+      const [partHigh, partLow] = strToKey(`${prefix} ${part}`)
+      return new PartLocks(owner, { high: partHigh, low: partLow, flags: 0 }, contract.flags | ALONE)
+    }
+    return new Semaphore(new LocksOfSemaphore(owner, contract, toLocks, toPermits(permits)))
+  }
+  return createMutex
+}
+
+module.exports = { withSeveral }
