@@ -28,7 +28,7 @@ for (const [contract, advisoryLock] of Object.entries(entries)) {
       granted = true
       return unlock
     })
-    await assert.rejects(here.lock({ timeout: 50 }), { code: 'ERR_LOCK_TIMEOUT' })
+    await assert.rejects(here.lock({ timeout: 50 }), { code: 'ERR_LOCK_TIMEOUT', message: /within 50 ms/ })
     assert.equal(granted, false)
     await unlocks[1]()
     await (await waiting)()

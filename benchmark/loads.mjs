@@ -61,6 +61,29 @@ export async function pairs(peer, { count, milliseconds, name, inOrder = false }
   return { pairs: latencies.length, seconds, p50: quantile(0.5), p99: quantile(0.99) }
 }
 
+/** Callers take permits of one semaphore again and again, each for a turn of the event loop. */
+export async function permits(peer, { callers: count, permits: most, milliseconds }) {
+  let inside = 0
+  const latencies = []
+  const begin = performance.now()
+  const end = begin + milliseconds
+  const run = async (take) => {
+    for (let at = performance.now(); at < end; at = performance.now()) {
+      const release = await take(most)
+      if (++inside > most) throw new Error(`${inside} hold one of ${most} permits`)
+      latencies.push(performance.now() - at)
+      await new Promise(setImmediate)
+      inside--
+      await release()
+    }
+  }
+  await Promise.all(callers(peer, count).map(run))
+  const seconds = (performance.now() - begin) / 1000
+  latencies.sort((a, b) => a - b)
+  const quantile = (part) => latencies[Math.floor(part * (latencies.length - 1))]
+  return { count: latencies.length, seconds, p50: quantile(0.5), p99: quantile(0.99) }
+}
+
 /** Callers in several processes compete for one name until a moment; gives the turns, for the parent to compare. */
 export async function compete(peer, { count, from, until, name }) {
   await new Promise((resolve) => setTimeout(resolve, from - now()))

@@ -3,6 +3,7 @@
 // A peer's module is loaded only by the process that measures it.
 
 import { createRequire } from 'node:module'
+import { semaphores } from './semaphores.mjs'
 
 const require = createRequire(import.meta.url)
 const { strToKey } = require('advisory-lock')
@@ -120,6 +121,7 @@ export const peers = {
       return { caller: () => (name) => mutexOf(name).acquire(), close: async () => {} }
     },
   },
+  ...semaphores,
 }
 
 /** `pg@8.23.1` */

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { contest } from './contest.mjs'
 import { goal, now, others, ratio, withWorkers } from './measures.mjs'
+import { permits } from './permits.mjs'
 import { startWorker } from './processes.mjs'
 import { holds, start, waiters } from './scale.mjs'
 
@@ -180,5 +181,6 @@ export const workloads = [
     goal('connections', ours.connections.median, 10),
   ]),
   waiters(1000, ['ours'], () => []),
+  permits,
   start,
 ]
