@@ -2,7 +2,7 @@ import js from '@eslint/js'
 import globals from 'globals'
 
 export default [
-  { ignores: ['target/', 'npm/', '**/*.ts'] },
+  { ignores: ['target/', '**/*.ts'] },
   js.configs.recommended,
   {
     languageOptions: { ecmaVersion: 2024, globals: globals.node },
@@ -15,5 +15,5 @@ export default [
       'no-shadow': 'error',
     },
   },
-  { files: ['index.js', 'v2.js', 'bin/**/*.js', 'lib/**/*.js', '**/*.cjs'], languageOptions: { sourceType: 'commonjs' } },
+  { files: ['index.js', 'v1.js', 'v2.js', 'bin/**/*.js', 'lib/**/*.js', '**/*.cjs'], languageOptions: { sourceType: 'commonjs' } },
 ]

@@ -1,31 +1,19 @@
-// The package from outside: what is in the tarball, what its manifest says, and an install that works.
+// The package from outside: what is in the tarball, what its manifest says, and an install of the tree that works.
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { promisify } from 'node:util'
 import { publint } from 'publint'
 import { openDatabase } from './support/database.mjs'
-import { emptyProject, node, npm, pack, packRelease, root, runIn, startRegistry } from './support/package.mjs'
+import { caller1, caller2 } from './support/callers.mjs'
+import { emptyProject, filesIn, node, npm, pack, root, runIn } from './support/package.mjs'
 
 const database = await openDatabase()
 const environment = { PG_CONNECTION_STRING: database.connectionString }
 const scratch = await emptyProject()
 const tarball = await pack(root, scratch)
 const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-
-/** Written for advisory-lock 1.x, but for the name that it is given. */
-const contract1 = (name) => `
-  const advisoryLock = require('${name}')
-  const getMutex = advisoryLock(process.env.PG_CONNECTION_STRING)
-  const { withLock, tryLock, unlock } = getMutex('test-lock')
-  withLock(() => tryLock().then((obtained) => unlock().then((given) => [obtained, given])))
-    .then((result) => getMutex.client.end().then(() => console.log(JSON.stringify(result))))`
-
-const files = async (path) =>
-  (await promisify(execFile)('tar', ['-tzf', path])).stdout.split('\n').filter(Boolean).map((name) => name.slice('package/'.length))
 
 test('publint reports nothing', async () => {
   const { messages } = await publint({ pkgDir: root, pack: 'npm', strict: true })
@@ -38,27 +26,47 @@ test('are the types wrong? No', async () => {
 })
 
 test('the tarball has what the package needs and nothing else', async () => {
-  const names = await files(tarball)
-  const expected = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(index|v2)\.(js|d\.ts)|(lib|bin)\/.*\.js|[\w.-]+\.node)$/
+  const names = await filesIn(tarball)
+  const expected = new RegExp(
+    '^(package\\.json|README\\.md|LICENSE|CHANGELOG\\.md|(index|v1|v2)\\.(js|d\\.ts)|(lib|bin)/.*\\.js' +
+      '|THIRD-PARTY-LICENSES\\.txt|advisory-lock-native\\.[\\w-]+\\.node)$',
+  )
   assert.deepEqual(names.filter((name) => !expected.test(name)), [])
   for (const { types, default: entry } of Object.values(manifest.exports).filter((value) => value.types)) {
     for (const path of [types, entry]) assert.ok(names.includes(path.slice(2)), path)
   }
+  for (const program of Object.values(manifest.bin)) assert.ok(names.includes(program), program)
+})
+
+test('whatever the files of the package load is in it', async () => {
+  const names = await filesIn(tarball)
+  const scripts = names.filter((name) => name.endsWith('.js'))
+  for (const name of scripts) {
+    const code = await readFile(join(root, name), 'utf8')
+    for (const [, path] of code.matchAll(/require\('(\.[^']+)'\)/g)) {
+      const target = join(name, '..', path).replaceAll('\\', '/')
+      // The binaries: here lies that of this machine alone.
+      if (!target.endsWith('.node')) assert.ok(names.includes(target), `${name} loads ${target}`)
+    }
+  }
+  assert.ok(scripts.length > 10, 'scripts were looked at')
+})
+
+test('the manifest has no dependencies, no scripts of an install, and a version that says its contract', () => {
+  assert.equal(manifest.dependencies, undefined)
+  assert.deepEqual(Object.keys(manifest.scripts).filter((name) => /install|prepare$/.test(name)), [])
+  assert.match(manifest.version, /^1\./)
+  assert.deepEqual(manifest.exports['.'], { types: './index.d.ts', default: './index.js' })
 })
 
 test('the packed tree installs into an empty project without scripts, and works', async () => {
   const project = await emptyProject()
   await npm(project, 'install', '--ignore-scripts', '--offline', tarball)
-  assert.equal(await node(project, ['-e', contract1('advisory-lock-native')], environment), '[true,true]\n')
-  await writeFile(
-    join(project, 'contract-2.mjs'),
-    `import advisoryLock, { strToKey } from 'advisory-lock-native/v2'
-     const { lock, tryLock } = advisoryLock(process.env.PG_CONNECTION_STRING)('test-lock')
-     const unlock = await lock()
-     console.log(await tryLock(), await unlock(), strToKey('test-lock').join())`,
-  )
-  assert.equal(await node(project, ['contract-2.mjs'], environment), 'undefined undefined -107789403,-1898803861\n')
-  for (const program of ['withlock', 'pgmutex']) {
+  assert.equal(await node(project, ['-e', caller1('advisory-lock-native')], environment), 'caller 1: ok\n')
+  assert.equal(await node(project, ['-e', caller1('advisory-lock-native/v1')], environment), 'caller 1: ok\n')
+  await writeFile(join(project, 'caller-2.mjs'), caller2('advisory-lock-native/v2'))
+  assert.equal(await node(project, ['caller-2.mjs'], environment), 'caller 2: ok\n')
+  for (const program of Object.keys(manifest.bin)) {
     const command = join(project, 'node_modules/.bin', program)
     assert.equal(await runIn(project, command, ['--version']), `${manifest.version}\n`)
   }
@@ -66,33 +74,19 @@ test('the packed tree installs into an empty project without scripts, and works'
   assert.equal(await runIn(project, command, ['name', '--', process.execPath, '-p', '6 * 7'], environment), '42\n')
 })
 
-test('the release: a small main package, a binary for each platform, and the swap without a change of code', async () => {
-  const release = await packRelease()
-  assert.ok(!(await files(release.main)).some((name) => name.endsWith('.node')), 'the binaries are packages of their own')
-  assert.deepEqual(Object.values(release.optionalDependencies), [manifest.version])
-  const registry = await startRegistry([release.main, release.platform])
-
-  const project = await emptyProject()
-  await npm(project, 'install', '--ignore-scripts', `--registry=${registry}`, 'advisory-lock@npm:advisory-lock-native')
-  const { dependencies } = JSON.parse(await readFile(join(project, 'package.json'), 'utf8'))
-  assert.deepEqual(Object.keys(dependencies), ['advisory-lock'])
-  assert.equal(await node(project, ['-e', contract1('advisory-lock')], environment), '[true,true]\n')
-
-  const incomplete = await emptyProject()
-  await npm(incomplete, 'install', '--ignore-scripts', '--omit=optional', `--registry=${registry}`, 'advisory-lock-native')
-  const script = `try { require('advisory-lock-native') } catch (error) { console.log(error.code, error.message) }`
-  const complaint = await node(incomplete, ['-e', script])
-  assert.match(complaint, new RegExp(`^ERR_NO_BINARY the binary .* for ${process.platform} ${process.arch} is not installed`))
-  assert.match(complaint, /--omit=optional/)
+test('npm publish of the tree itself is refused', async () => {
+  const attempt = npm(root, 'publish', '--dry-run', '--offline')
+  await assert.rejects(attempt, (error) => {
+    assert.match(error.stderr, /scripts\/release\.mjs/)
+    return true
+  })
 })
 
-test('there is a platform package for each target, of the same version', async () => {
-  const folder = await emptyProject()
-  const napi = join(root, 'node_modules/@napi-rs/cli/dist/cli.js')
-  await writeFile(join(folder, 'package.json'), JSON.stringify(manifest))
-  await node(folder, [napi, 'create-npm-dirs'])
-  for (const platform of ['linux-x64-gnu', 'linux-arm64-gnu', 'linux-x64-musl', 'linux-arm64-musl', 'darwin-x64', 'darwin-arm64', 'win32-x64-msvc']) {
-    const path = join('npm', platform, 'package.json')
-    assert.equal(await readFile(join(root, path), 'utf8'), await readFile(join(folder, path), 'utf8'), platform)
+test('there are papers for whoever looks for them', async () => {
+  for (const name of ['LICENSE', 'SECURITY.md', 'CHANGELOG.md', 'CONTRIBUTING.md']) {
+    assert.ok((await stat(join(root, name))).size > 0, name)
   }
+  const { license } = manifest
+  assert.equal(license, 'MIT')
+  assert.match(await readFile(join(root, 'LICENSE'), 'utf8'), /^MIT License/)
 })

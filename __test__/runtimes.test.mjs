@@ -2,43 +2,21 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { openDatabase, until } from './support/database.mjs'
-import { root } from './support/package.mjs'
+import { bun, deno } from './support/runtimes.mjs'
 
 const database = await openDatabase()
 const core = fileURLToPath(new URL('children/core.mjs', import.meta.url))
 const nobodyLeft = () => until(async () => (await database.connectionCount()) === 0, 'the process has left the server')
 
-/** The binary inside an npm package, wherever its install script has put it, if that ran. */
-function binary(...candidates) {
-  const found = candidates.map((path) => join(root, 'node_modules', path)).find((path) => existsSync(path))
-  assert.ok(found, `none of ${candidates.join(', ')} is installed`)
-  return found
-}
-
-const { platform, arch } = process
 const runtimes = {
   'Node.js': () => [process.execPath],
-  Bun: () => [
-    binary(
-      `@oven/bun-${platform === 'win32' ? 'windows' : platform}-${arch === 'arm64' ? 'aarch64' : arch}/bin/bun${platform === 'win32' ? '.exe' : ''}`,
-      'bun/bin/bun.exe',
-    ),
-  ],
-  Deno: () => [
-    binary(
-      `@deno/${platform}-${arch}${platform === 'linux' ? '-glibc' : ''}/deno${platform === 'win32' ? '.exe' : ''}`,
-      `deno/deno${platform === 'win32' ? '.exe' : ''}`,
-    ),
-    'run',
-    '--allow-all',
-  ],
+  Bun: () => [bun()],
+  Deno: () => [deno(), 'run', '--allow-all'],
 }
 
 for (const [name, command] of Object.entries(runtimes)) {

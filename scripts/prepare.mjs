@@ -6,6 +6,9 @@ import { readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { build } from './build.mjs'
+import { LICENCES_FILE } from './licences.mjs'
+
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 export function run(command, parameters, options = {}) {
@@ -25,7 +28,7 @@ export function prepare() {
   const [major] = process.versions.node.split('.').map(Number)
   if (major < 20) throw new Error(`Node.js 20 or later is needed, this is ${process.version}`)
   install()
-  build()
+  buildWhereStale()
 }
 
 function install() {
@@ -37,17 +40,16 @@ function install() {
   run(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { shell: process.platform === 'win32' })
 }
 
-function build() {
+function buildWhereStale() {
   const addons = readdirSync(root).filter((name) => name.endsWith('.node'))
-  const built = Math.max(0, ...addons.map(modified))
-  const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', ...files('src')]
+  const built = Math.min(Math.max(0, ...addons.map(modified)), modified(LICENCES_FILE))
+  const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'scripts/build.mjs', 'scripts/licences.mjs', ...files('src')]
   if (built > Math.max(...sources.map(modified))) return
   console.log('prepare: building the addon (Rust, release profile)')
   if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).error) {
     throw new Error('cargo is needed to build the addon: install Rust 1.88 or later')
   }
-  const parameters = ['build', '--platform', '--release', '--no-js', '--dts', 'binding.d.ts']
-  runPackage('@napi-rs/cli/dist/cli.js', parameters)
+  build()
 }
 
 function modified(path) {

@@ -1,15 +1,14 @@
-// The package as its users get it: packed, published to a registry of the tests' own, installed.
+// The package as its users get it: packed, or released as the release does and installed from a registry of the tests' own.
 
 import { execFile } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { once } from 'node:events'
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { LICENCES_FILE } from '../../scripts/licences.mjs'
+import { binaryName, hostTarget, targets } from '../../scripts/targets.mjs'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 const execute = promisify(execFile)
@@ -17,10 +16,11 @@ const onWindows = process.platform === 'win32'
 
 /** Runs a program in a folder to its end: what it prints. Rejects with what it printed where it fails. */
 export async function runIn(folder, file, parameters, environment = {}) {
-  const env = { ...process.env, ...environment }
   // The tests' own npm would hand its settings on.
-  for (const name of Object.keys(env)) if (/^npm_(config|package|lifecycle)_/i.test(name)) delete env[name]
-  const { stdout } = await execute(file, parameters, { cwd: folder, env, maxBuffer: 1 << 26, shell: onWindows && file === 'npm' })
+  const isNpms = ([name]) => /^npm_(config|package|lifecycle)_/i.test(name)
+  const inherited = Object.fromEntries(Object.entries(process.env).filter((entry) => !isNpms(entry)))
+  const options = { cwd: folder, env: { ...inherited, ...environment }, maxBuffer: 1 << 26, shell: onWindows && file === 'npm' }
+  const { stdout } = await execute(file, parameters, options)
   return stdout
 }
 
@@ -42,63 +42,33 @@ export async function pack(source, destination) {
   return join(destination, filename)
 }
 
-/** Makes the packages as the release does, for this platform alone: the paths of the main and the platform's tarball. */
-export async function packRelease() {
-  const folder = await emptyProject()
-  const kept = ['LICENSE', 'README.md', 'CHANGELOG.md', 'index.js', 'index.d.ts', 'v2.js', 'v2.d.ts', 'lib', 'bin', 'npm', 'scripts']
-  for (const name of kept) await cp(join(root, name), join(folder, name), { recursive: true })
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction')
-  const { stdout } = await execute('rustc', ['-vV'])
-  const target = /^host: (.*)$/m.exec(stdout)[1]
-  const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-  manifest.napi.targets = [target]
-  await writeFile(join(folder, 'package.json'), JSON.stringify(manifest))
-  await cp(root, join(folder, 'artifacts'), {
-    recursive: true,
-    filter: (path) => path === root || path.endsWith('.node'),
-  })
-  const napi = join(root, 'node_modules/@napi-rs/cli/dist/cli.js')
-  await node(folder, [napi, 'artifacts', '--output-dir', 'artifacts'])
-  await runIn(folder, 'npm', ['run', 'prepublishOnly'])
-  const { optionalDependencies } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
-  const [platform] = Object.keys(optionalDependencies)
-  return {
-    main: await pack(folder, folder),
-    platform: await pack(join(folder, 'npm', platform.slice(`${manifest.name}-`.length)), folder),
-    optionalDependencies,
-  }
+/** The paths of the files in a tarball of a package. */
+export async function filesIn(tarball) {
+  const { stdout } = await execute('tar', ['-tzf', tarball])
+  return stdout.split('\n').filter(Boolean).map((path) => path.replace('package/', ''))
 }
 
-/** Starts a registry that has these tarballs and nothing else; its address. */
-export async function startRegistry(tarballs) {
-  const files = new Map()
-  const packages = new Map()
-  const server = createServer((request, response) => {
-    const path = decodeURIComponent(request.url)
-    if (files.has(path)) return response.end(files.get(path))
-    const known = packages.get(path)
-    response.writeHead(known ? 200 : 404, { 'content-type': 'application/json' })
-    response.end(JSON.stringify(known ?? { error: 'not found' }))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  after(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  const address = `http://127.0.0.1:${server.address().port}`
-  for (const tarball of tarballs) {
-    const content = await readFile(tarball)
-    const { stdout } = await execute('tar', ['-xzOf', tarball, 'package/package.json'])
-    const manifest = JSON.parse(stdout)
-    const path = `/-/${manifest.name}-${manifest.version}.tgz`
-    files.set(path, content)
-    const integrity = `sha512-${createHash('sha512').update(content).digest('base64')}`
-    packages.set(`/${manifest.name}`, {
-      name: manifest.name,
-      'dist-tags': { latest: manifest.version },
-      versions: { [manifest.version]: { ...manifest, dist: { tarball: address + path, integrity } } },
-    })
+/** The text of a file in a tarball of a package. */
+export const readIn = async (tarball, path) => (await execute('tar', ['-xzOf', tarball, `package/${path}`])).stdout
+
+/** Where the packages of the rehearsals say that they come from. */
+export const repository = 'https://example.org/somebody/advisory-lock-native'
+
+/**
+ * Makes the packages as the release does: with this machine's binary for its own platform, and for the others with files that
+ * stand for theirs.
+ *
+ * @returns the folder with the tarballs, and what is in it: `{ folder, packages: [{ name, version, tag, file }] }`
+ */
+export async function makeRelease() {
+  const [binaries, folder] = [await emptyProject(), await emptyProject()]
+  const own = targets[hostTarget()].platform
+  for (const { platform } of Object.values(targets)) {
+    await mkdir(join(binaries, platform))
+    await cp(join(root, LICENCES_FILE), join(binaries, platform, LICENCES_FILE))
+    const binary = join(binaries, platform, binaryName(platform))
+    await (platform === own ? cp(join(root, binaryName(platform)), binary) : writeFile(binary, `for ${platform}`))
   }
-  return address
+  await node(root, ['scripts/release.mjs', binaries, folder, `--repository=${repository}`])
+  return { folder, packages: JSON.parse(await readFile(join(folder, 'release.json'), 'utf8')) }
 }
