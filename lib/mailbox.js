@@ -9,10 +9,7 @@ const { fromFailures } = require('./errors.js')
 const { isTracing, onNotice } = require('./notices.js')
 const { soon } = require('./soon.js')
 
-const { FAILED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, MAY_READ, RELEASE_FAILED, STOP_READING, UNSENT } = native
-
-/** Only Node.js takes sockets by descriptor, and not on Windows. */
-const canRead = process.platform !== 'win32' && !process.versions.bun && !process.versions.deno
+const { FAILED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, RELEASE_FAILED, UNSENT } = native
 
 /** What waits for a completion, by request: `{ settle(kind, hold, error, holders) }`. */
 const pending = new ByNumber()
@@ -24,7 +21,7 @@ const newNumber = () => ++lastNumber
 
 /** The core's side; made for the first call. */
 let client
-const toClient = () => (client ??= new native.Client(deliver, canRead, onNotice, isTracing))
+const toClient = () => (client ??= new native.Client(deliver, onNotice, isTracing))
 
 let references = 0
 
@@ -89,13 +86,6 @@ function settle(request, kind, hold) {
     lost?.lose(error)
     return
   }
-  if (kind === MAY_READ) {
-    const reader = client.takeReader()
-    // Not before the first lock is with its caller.
-    setImmediate(() => require('./readers.js').begin(hold, reader, open))
-    return
-  }
-  if (kind === STOP_READING) return require('./readers.js').end(hold)
   const holders = kind === HOLDERS ? client.takeHolders() : undefined
   const call = pending.get(request)
   if (forget(request)) call.settle(kind, hold, error, holders)

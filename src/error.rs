@@ -96,15 +96,25 @@ impl Error {
         )
     }
 
+    /// What the server says is not PostgreSQL's protocol (`08P01`).
+    #[must_use]
+    pub fn protocol(what: &str) -> Error {
+        Error::new("08P01", format!("the server answered outside of the protocol: {what}"))
+    }
+
     /// What the server said.
     #[must_use]
     pub fn from_server(code: String, message: String, details: ServerDetails) -> Error {
         Error::build(Cow::Owned(code), message, None, Some(details), None)
     }
 
-    /// An error of the operating system, with the name that Node gives it.
+    /// An error of the operating system, with the name that Node gives it; or one of this crate's that has come in its place,
+    /// as failures of TLS do.
     #[must_use]
     pub fn system(error: &io::Error, peer: Option<Peer>) -> Error {
+        if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            return own.clone();
+        }
         let code = errno::name(error);
         let place = peer.as_ref().map_or(String::new(), |peer| format!(" {peer}"));
         Error::build(Cow::Borrowed(code), format!("{code}{place}: {error}"), peer, None, None)
@@ -224,10 +234,6 @@ impl From<tokio_postgres::Error> for Error {
         let mut source = std::error::Error::source(&error);
         while let Some(inner) = source {
             if let Some(io) = inner.downcast_ref::<io::Error>() {
-                // A failure of TLS comes through the socket.
-                if let Some(own) = io.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-                    return own.clone();
-                }
                 return Error::system(io, None);
             }
             source = inner.source();

@@ -1,10 +1,9 @@
 //! One JavaScript thread: its mailbox, and how it is woken.
 
 use super::data::{failures, Failure, HolderData};
-use super::reader::Reader;
 use super::unsent::Unsent;
 use crate::error::Error;
-use crate::manager::{self, Answer, ClientId, Mailbox, SessionReader};
+use crate::manager::{self, Answer, ClientId, Mailbox};
 use crate::notice::{self, Notice};
 use crate::pg::Holder;
 use napi::bindgen_prelude::{Float64Array, FnArgs, Function};
@@ -41,12 +40,6 @@ pub const CLOSED: u32 = 8;
 /// Kind of a completion: who holds the key; with holders.
 #[napi]
 pub const HOLDERS: u32 = 9;
-/// Kind of a completion: this thread may read a session's socket; with a reader.
-#[napi]
-pub const MAY_READ: u32 = 10;
-/// Kind of a completion: this thread must not read it any more.
-#[napi]
-pub const STOP_READING: u32 = 11;
 
 /// Numbers that a completion takes up in the buffer of [`Client::drain`]: request, kind, hold.
 #[napi]
@@ -64,28 +57,21 @@ pub struct Client {
     taken: VecDeque<(u64, Answer)>,
     failures: VecDeque<Error>,
     holders: VecDeque<Vec<Holder>>,
-    readers: VecDeque<SessionReader>,
 }
 
 #[napi]
 impl Client {
     /// `on_mail` is called, without arguments, when the mailbox has become non-empty behind JavaScript's back; `on_notice`
     /// with code and text of a warning or, if `traces` are wanted, with an empty code and what happens. Neither keeps the
-    /// process alive. `can_read`: this thread lives as long as the process, and can read sockets by descriptor.
+    /// process alive.
     #[napi(constructor)]
-    pub fn new(
-        env: Env,
-        on_mail: Function<(), ()>,
-        can_read: bool,
-        on_notice: OnNotice,
-        traces: bool,
-    ) -> napi::Result<Client> {
+    pub fn new(env: Env, on_mail: Function<(), ()>, on_notice: OnNotice, traces: bool) -> napi::Result<Client> {
         let wake = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
         let event_loop = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
         let id = ClientId::next();
         listen(env, &on_notice, traces)?;
         // A thread that is ending is not called any more: the status says so, and its locks are being given up.
-        let mailbox = Arc::new(Mailbox::new(id, can_read, move || {
+        let mailbox = Arc::new(Mailbox::new(id, move || {
             wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }));
         env.add_env_cleanup_hook(id, manager::close_client)?;
@@ -96,7 +82,6 @@ impl Client {
             taken: VecDeque::new(),
             failures: VecDeque::new(),
             holders: VecDeque::new(),
-            readers: VecDeque::new(),
         })
     }
 
@@ -126,12 +111,6 @@ impl Client {
                     self.holders.push_back(holders);
                     (HOLDERS, 0, None)
                 }
-                Answer::MayRead(reader) => {
-                    let session = reader.session().0;
-                    self.readers.push_back(reader);
-                    (MAY_READ, session, None)
-                }
-                Answer::StopReading(session) => (STOP_READING, session.0, None),
             };
             self.failures.extend(error);
             place[0] = exact(request);
@@ -170,13 +149,6 @@ impl Client {
     #[napi]
     pub fn take_holders(&mut self) -> Vec<HolderData> {
         self.holders.pop_front().unwrap_or_default().into_iter().map(HolderData::from).collect()
-    }
-
-    /// The reader of the next completion that has one.
-    #[napi]
-    pub fn take_reader(&mut self) -> Option<Reader> {
-        let reader = self.readers.pop_front()?;
-        Some(Reader { reader, unsent: Arc::clone(&self.unsent) })
     }
 }
 

@@ -13,5 +13,4 @@ mod data;
 #[cfg_attr(test, allow(dead_code))]
 mod name;
 mod owner;
-mod reader;
 mod unsent;

@@ -1,7 +1,6 @@
 //! Where answers wait for the thread that asked. The manager puts them in, the binding takes them out.
 
-use super::SessionReader;
-use crate::core::{RequestId, SessionId};
+use crate::core::RequestId;
 use crate::error::Error;
 use crate::pg::Holder;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,26 +67,20 @@ pub enum Answer {
     Holders(Vec<Holder>),
     /// An owner is closed, and the sessions that only it used.
     Closed,
-    /// The client may read this session's socket.
-    MayRead(SessionReader),
-    /// It must not any more.
-    StopReading(SessionId),
 }
 
 /// The answers for one client.
 pub struct Mailbox {
     /// Whose it is.
     pub client: ClientId,
-    /// Whether the client is able to read sockets.
-    pub can_read: bool,
     answers: Mutex<Vec<(RequestId, Answer)>>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Mailbox {
     /// An empty one; `wake` is called, from any thread, when something arrives while it is empty.
-    pub fn new(client: ClientId, can_read: bool, wake: impl Fn() + Send + Sync + 'static) -> Mailbox {
-        Mailbox { client, can_read, answers: Mutex::new(Vec::new()), wake: Box::new(wake) }
+    pub fn new(client: ClientId, wake: impl Fn() + Send + Sync + 'static) -> Mailbox {
+        Mailbox { client, answers: Mutex::new(Vec::new()), wake: Box::new(wake) }
     }
 
     /// Everything that has arrived, in order.

@@ -3,23 +3,22 @@
 //! Calls come in on the callers' threads, take the state's lock for a moment and leave; answers that need the server come
 //! later through the caller's [`Mailbox`]. It knows nothing of Node.
 
+mod doubts;
 mod mailbox;
-mod reader;
 mod registry;
 mod retries;
 mod rings;
 mod route;
-mod serve;
+mod session_events;
+mod session_task;
 mod slot;
 mod state;
-mod tasks;
 
 pub use mailbox::{Answer, ClientId, Mailbox};
-pub use reader::SessionReader;
 pub use registry::{close_client, manager_for};
 
 use crate::core::lock_table::{Admission, Release, Request};
-use crate::core::{Key, Mode, OwnerId, RequestId};
+use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
 use crate::error::Error;
 use crate::pg::ConnectConfig;
 use crate::runtime;
@@ -28,6 +27,7 @@ use state::State;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How the sessions of one manager behave.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -183,6 +183,9 @@ impl Manager {
     /// Changes the state, hands out what follows from it, and wakes whom it concerns except the caller.
     fn change<T>(&self, caller: Option<ClientId>, change: impl FnOnce(&mut State) -> T) -> Reply<T> {
         let mut state = self.lock();
+        if caller.is_some() {
+            state.settle_doubts();
+        }
         let answer = change(&mut state);
         state.settle();
         let unsent = match caller {
@@ -209,15 +212,7 @@ impl Manager {
         let start_watching = std::mem::take(&mut state.start_watching);
         drop(state);
         if let Some(this) = self.this.upgrade() {
-            for (id, changed) in to_open {
-                runtime::handle().spawn(serve::guard(Arc::clone(&this), id, changed));
-            }
-            if start_retrying {
-                runtime::handle().spawn(serve::keep_retrying(Arc::clone(&this)));
-            }
-            if start_watching {
-                runtime::handle().spawn(serve::keep_watching(this));
-            }
+            self.start(&this, to_open, start_retrying, start_watching);
         }
         let mut mail = false;
         for mailbox in to_wake {
@@ -228,6 +223,35 @@ impl Manager {
             }
         }
         Reply { answer, mail, unsent }
+    }
+
+    /// Starts what runs on the I/O thread. Where that cannot be had, those who wait for a session are told why.
+    fn start(
+        &self,
+        this: &Arc<Manager>,
+        to_open: Vec<(SessionId, Arc<Notify>)>,
+        start_retrying: bool,
+        start_watching: bool,
+    ) {
+        let io_thread = match runtime::handle() {
+            Ok(io_thread) => io_thread,
+            Err(cause) => {
+                let mut state = self.lock();
+                (state.retries.ticking, state.rings.watching) = (false, false);
+                drop(state);
+                to_open.iter().for_each(|(id, _)| self.open_failed(*id, &cause));
+                return;
+            }
+        };
+        for (id, changed) in to_open {
+            io_thread.spawn(session_task::guard(Arc::clone(this), id, changed));
+        }
+        if start_retrying {
+            io_thread.spawn(session_task::keep_retrying(Arc::clone(this)));
+        }
+        if start_watching {
+            io_thread.spawn(session_task::keep_watching(Arc::clone(this)));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

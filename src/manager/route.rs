@@ -287,7 +287,7 @@ impl State {
                     slot.changed.notify_one();
                 }
                 Err(Fault::Lost(cause)) => {
-                    slot.doom = Some(Failed { jobs, cause });
+                    slot.fatal = Some(Failed { jobs, cause });
                     slot.changed.notify_one();
                 }
             }

@@ -1,12 +1,11 @@
 //! What the manager knows of one session: the work that waits for it and the locks that are on it.
 
-use super::ClientId;
 use crate::core::{Key, Mode, Modes, RequestId, Step};
 use crate::error::Error;
-use crate::pg::{BatchId, Lane, Role, ANSWER_LIMIT};
+use crate::pg::{BatchId, Role, Wire};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// So many batches may be under way at a time: while the server works at one, the next is on its way.
@@ -52,7 +51,6 @@ pub(super) struct Wait {
 struct Batch {
     id: BatchId,
     jobs: Vec<Job>,
-    sent: Instant,
 }
 
 /// Steps that may have been done, and why nobody knows.
@@ -66,10 +64,7 @@ pub(super) struct Failed {
 pub(super) struct Slot {
     pub role: Role,
     /// The way to send batches, once the session is open.
-    pub lane: Option<Arc<Lane>>,
-    /// Who reads what the server says, unless it is the I/O thread.
-    pub reader: Option<ClientId>,
-    pub reading_is_offered: bool,
+    pub wire: Option<Arc<Wire>>,
     /// Steps that are to go out.
     steps: VecDeque<Job>,
     /// Steps that are to go out first, each in a statement of its own: of batches that failed, and nobody knows by which step.
@@ -83,7 +78,7 @@ pub(super) struct Slot {
     /// Batches of which the session's task has to find out what was done.
     pub failed: Vec<Failed>,
     /// An answer after which the session cannot be trusted.
-    pub doom: Option<Failed>,
+    pub fatal: Option<Failed>,
     pub wait: Option<Wait>,
     /// The wait is in the server's queue, and the session answers nothing else meanwhile.
     pub is_waiting: bool,
@@ -92,8 +87,6 @@ pub(super) struct Slot {
     /// Tries that are queued or under way.
     tries: usize,
     pub idle_since: Instant,
-    /// When the server last said something.
-    pub heard: Instant,
     /// Whether the session's task looks after it at short intervals, and whether there was something to look after.
     is_watched: bool,
     was_used: bool,
@@ -104,9 +97,7 @@ impl Slot {
     pub fn new(role: Role, now: Instant) -> Slot {
         Slot {
             role,
-            lane: None,
-            reader: None,
-            reading_is_offered: false,
+            wire: None,
             steps: VecDeque::new(),
             alone: VecDeque::new(),
             steps_of_turn: 0,
@@ -114,13 +105,12 @@ impl Slot {
             batches: VecDeque::new(),
             questions: VecDeque::new(),
             failed: Vec::new(),
-            doom: None,
+            fatal: None,
             wait: None,
             is_waiting: false,
             held: 0,
             tries: 0,
             idle_since: now,
-            heard: now,
             is_watched: false,
             was_used: false,
             changed: Arc::new(Notify::new()),
@@ -128,7 +118,7 @@ impl Slot {
     }
 
     pub fn is_open(&self) -> bool {
-        self.lane.is_some()
+        self.wire.is_some()
     }
 
     /// Queues work; whether it is a step, which somebody has to send.
@@ -185,16 +175,15 @@ impl Slot {
     /// Sends the queued steps, as far as it may.
     pub fn send(&mut self) {
         while self.has_steps() && self.can_send() {
-            let Some(lane) = &self.lane else { return };
+            let Some(wire) = &self.wire else { return };
             let count = self.steps.len().min(MOST_STEPS);
             let jobs: Vec<Job> = match self.alone.pop_front() {
                 Some(job) => vec![job],
                 None => self.steps.drain(..count).collect(),
             };
-            let id = lane.send(jobs.iter().filter_map(|job| job.step()).collect());
-            let sent = Instant::now();
-            self.batches.push_back(Batch { id, jobs, sent });
-            self.idle_since = sent;
+            let id = wire.send(jobs.iter().filter_map(|job| job.step()).collect());
+            self.batches.push_back(Batch { id, jobs });
+            self.idle_since = Instant::now();
         }
         if self.has_steps() && self.is_waiting {
             self.changed.notify_one();
@@ -224,14 +213,13 @@ impl Slot {
     /// The jobs of a batch that is answered.
     pub fn take_batch(&mut self, id: BatchId) -> Option<Vec<Job>> {
         let place = self.batches.iter().position(|batch| batch.id == id)?;
-        self.heard = Instant::now();
-        self.idle_since = self.heard;
+        self.idle_since = Instant::now();
         self.batches.remove(place).map(|batch| batch.jobs)
     }
 
-    /// Whether a batch should have been answered by now.
-    pub fn is_overdue(&self) -> bool {
-        self.batches.front().is_some_and(|batch| batch.sent.elapsed() >= ANSWER_LIMIT)
+    /// How long ago that was asked for which the server has last shown that it is there.
+    pub fn age_of_proof(&self) -> Duration {
+        self.wire.as_ref().map_or(Duration::ZERO, |wire| wire.age_of_proof())
     }
 
     /// A job has an answer.
@@ -243,7 +231,7 @@ impl Slot {
 
     /// All work that has not been reported.
     pub fn into_jobs(self) -> impl Iterator<Item = Job> {
-        let failed = self.failed.into_iter().chain(self.doom).flat_map(|failed| failed.jobs);
+        let failed = self.failed.into_iter().chain(self.fatal).flat_map(|failed| failed.jobs);
         let batches = self.batches.into_iter().flat_map(|batch| batch.jobs);
         failed.chain(batches).chain(self.alone).chain(self.steps).chain(self.questions)
     }

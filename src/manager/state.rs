@@ -3,6 +3,7 @@
 //! Invariant: whenever the lock is released, every operation of the table has been given to a session and every outcome
 //! is in a mailbox.
 
+use super::doubts::Doubts;
 use super::mailbox::{Answer, ClientId, Mailbox};
 use super::retries::Retries;
 use super::rings::Rings;
@@ -37,6 +38,7 @@ pub(super) struct State {
     pub to_open: Vec<SessionId>,
     pub start_retrying: bool,
     pub rings: Rings,
+    pub doubts: Doubts,
     pub start_watching: bool,
     mailboxes: HashMap<ClientId, Arc<Mailbox>>,
     /// Mailboxes that were empty and are not any more.
@@ -65,6 +67,7 @@ impl State {
             to_open: Vec::new(),
             start_retrying: false,
             rings: Rings::default(),
+            doubts: Doubts::default(),
             start_watching: false,
             mailboxes: HashMap::default(),
             to_wake: Vec::new(),
@@ -157,27 +160,11 @@ impl State {
     }
 
     pub fn open_owner(&mut self, owner: OwnerId, mailbox: &Arc<Mailbox>) {
-        if !self.mailboxes.contains_key(&mailbox.client) {
-            self.stop_reading();
-            self.mailboxes.insert(mailbox.client, Arc::clone(mailbox));
-        }
+        self.mailboxes.entry(mailbox.client).or_insert_with(|| Arc::clone(mailbox));
         self.owners.insert(owner, mailbox.client);
         for ticket in std::mem::take(&mut self.awaiting_silence) {
             self.post(ticket, Answer::Closed);
         }
-    }
-
-    pub fn mailbox(&self, client: ClientId) -> Option<&Arc<Mailbox>> {
-        self.mailboxes.get(&client)
-    }
-
-    /// The mailbox of the one client there is.
-    pub fn only_mailbox(&self) -> Option<&Arc<Mailbox>> {
-        self.mailboxes.values().next().filter(|_| self.mailboxes.len() == 1)
-    }
-
-    pub fn is_only_client(&self, client: ClientId) -> bool {
-        self.only_mailbox().is_some_and(|mailbox| mailbox.client == client)
     }
 
     /// Whether some owner may still call.
@@ -232,16 +219,8 @@ impl State {
         self.tell_silence();
     }
 
-    /// The server has said something on this session.
-    pub fn heard(&mut self, id: SessionId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.heard = Instant::now();
-        }
-    }
-
     /// Makes room for a new session.
     pub fn begin_session(&mut self, role: Role) -> SessionId {
-        // Clients name sessions of all managers.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
         self.slots.insert(id, Slot::new(role, Instant::now()));

@@ -4,15 +4,17 @@
 //! Two wings that [`open`] puts together: [`connect`], everything until a session is open, and [`session`], everything that is
 //! said on it.
 
+pub mod clock;
 mod connect;
+mod fault;
 mod open;
 mod session;
 mod sql;
 
 pub use connect::config::ConnectConfig;
-pub use connect::setup::ANSWER_LIMIT;
+pub use fault::Fault;
 pub use session::batch::{Answered, BatchId};
 pub use session::deadlock::{Findings, Inquiry, Published};
 pub use session::holder::Holder;
-pub use session::lane::Lane;
-pub use session::{Fault, Role, Session};
+pub use session::wire::Wire;
+pub use session::{Role, Session};

@@ -2,6 +2,8 @@
 
 use crate::error::Error;
 use crate::notice;
+use crate::pg::clock;
+use crate::pg::connect::cancel::Cancel;
 use crate::pg::connect::config::{ConnectConfig, Host, Server, Target};
 use crate::pg::connect::dial::{self, Route};
 use crate::pg::connect::passwords;
@@ -9,14 +11,18 @@ use crate::pg::connect::pooler;
 use crate::pg::connect::setup;
 use crate::pg::connect::socket::Socket;
 use crate::pg::connect::start::start;
-use crate::pg::connect::tls::{Established, Tls};
-use crate::pg::session::lane::Lane;
-use crate::pg::session::{Role, Session};
-use crate::pg::sql;
+use crate::pg::connect::tls::Tls;
+use crate::pg::session::wire::{Patience, Wire};
+use crate::pg::session::Session;
 use std::time::Duration;
 use tokio::time::{timeout_at, Instant};
 
 impl Session {
+    /// After [`Error::transaction_pooling`]: gives back what was taken, as far as it can still be reached.
+    pub async fn give_back(&self) {
+        pooler::give_back(&self.wire, self.pid).await;
+    }
+
     /// Connects to the first host that answers and will do, and sets the session up. Each host has its part of the time, so
     /// that a silent one leaves the next its chance.
     ///
@@ -26,7 +32,7 @@ impl Session {
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
-    pub async fn open(config: &ConnectConfig, role: Role, heartbeat: Duration) -> Result<Session, Error> {
+    pub async fn open(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
         let deadline = Instant::now() + config.connect_timeout;
         let tls = load_tls(config, deadline).await?;
         let rounds = config.target.rounds();
@@ -36,7 +42,7 @@ impl Session {
             for host in &config.hosts {
                 let time = part_of(deadline, left);
                 left -= 1;
-                let attempt = Attempt { config, tls: tls.as_ref(), host, target, role, heartbeat };
+                let attempt = Attempt { config, tls: tls.as_ref(), host, target, heartbeat };
                 match attempt.open_within(time).await {
                     Ok(session) => return Ok(session),
                     Err(error) if error.leaves_other_hosts() => reasons.push(error),
@@ -73,7 +79,6 @@ struct Attempt<'a> {
     tls: Option<&'a Tls>,
     host: &'a Host,
     target: Target,
-    role: Role,
     heartbeat: Duration,
 }
 
@@ -100,22 +105,15 @@ impl Attempt<'_> {
         self.open_on(route, socket).await.map_err(|error| error.at(&peer))
     }
 
-    async fn open_on(&self, route: Route, socket: Socket) -> Result<Session, Error> {
-        let Attempt { config, host, target, role, heartbeat, .. } = *self;
+    async fn open_on(&self, route: Route, mut socket: Socket) -> Result<Session, Error> {
+        let Attempt { config, host, target, heartbeat, .. } = *self;
         let password = passwords::of(config, host).await;
         let encryption = socket.encryption().cloned();
-        let (lane, socket) = Lane::new(socket);
-        let (client, ended, connection) =
-            start(config, &password, socket, Established::by(encryption.as_ref())).await?;
-        // One round trip for all of it: the requests are sent before the first answer is awaited.
-        let (found, wait) = tokio::join!(setup::set_up(&client, config, heartbeat), async {
-            if role == Role::Main {
-                return Ok(None);
-            }
-            let (single, pair) = tokio::try_join!(client.prepare(sql::wait(1)), client.prepare(sql::wait(2)))?;
-            Ok(Some([single, pair]))
-        });
-        let (pid, server): (i32, Server) = found?;
+        let patience = Patience { answer: setup::ANSWER_LIMIT, promise: setup::promise(heartbeat) };
+        let since = clock::now();
+        let request = start(config, &password, &mut socket).await?;
+        let (wire, driver) = Wire::new(socket, route.peer(), patience, since);
+        let (pid, server): (i32, Server) = setup::set_up(&wire, config, heartbeat).await?;
         notice::trace(|| {
             let kind = if server.is_standby { ", a standby" } else { "" };
             let version = encryption.as_ref().map_or("no TLS", |encryption| encryption.version);
@@ -125,15 +123,15 @@ impl Attempt<'_> {
         if server.is_standby && !target.wants_standby() {
             warn_of_standby(host);
         }
-        let cancel = client.cancel_token();
-        let asking = pooler::Probe { config, password: &password, route: &route };
-        if pooler::is_between(&cancel, pid).await && asking.shares_sessions(&client, pid).await {
-            pooler::give_back(&client, pid).await;
+        let asking = pooler::Probe { config, password: &password, route: &route, patience };
+        // The process id for cancel requests is that of whoever stands between, if anybody does.
+        if request.pid() != pid && asking.shares_sessions(&wire, pid).await {
+            pooler::give_back(&wire, pid).await;
             return Err(Error::transaction_pooling());
         }
-        let wait = wait.map_err(|error: tokio_postgres::Error| pooler::recognize(Error::from(error)))?;
-        lane.open(pid);
-        Ok(Session { client, cancel, route, pid, lane, wait, ended, connection })
+        wire.open(pid);
+        let cancel = Cancel { request, route };
+        Ok(Session { wire, driver, cancel, pid, patience: patience.answer })
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) const SINGLE: [&str; 4] = [
 
 /// Takes a lock however long it takes, within `lock_timeout` (`$4`, for this statement only). `$1` and `$2` are the halves
 /// of the key, `$3` tells exclusive from shared, `$5` is the backend that alone may take it.
-pub(super) fn wait(space: i16) -> &'static str {
+pub(super) const fn wait(space: i16) -> &'static str {
     if space == 1 {
         "SELECT pg_catalog.pg_backend_pid(), pg_catalog.set_config('lock_timeout', $4, true), \
          CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $5::pg_catalog.int4 THEN NULL \

@@ -4,20 +4,18 @@
 //! Three ways to find out: a new session asks for a second one, where somebody stands between, and is served by the same backend;
 //! it finds the mark of another ([`super::setup`]); or a later answer comes from another backend, which has done nothing then.
 
-use crate::error::Error;
+use crate::pg::clock;
 use crate::pg::connect::config::ConnectConfig;
 use crate::pg::connect::dial::Route;
 use crate::pg::connect::passwords::Given;
 use crate::pg::connect::setup::{setting_names, ANSWER_LIMIT};
 use crate::pg::connect::start::start;
-use crate::pg::connect::tls::Established;
+use crate::pg::session::call::{Parameter, Statement};
+use crate::pg::session::wire::{Patience, Wire};
 use crate::pg::sql;
 use std::time::Duration;
-use tokio::io::{duplex, AsyncReadExt};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::{CancelToken, Client};
 
 /// A pooler that shares sessions has one at hand. One that does not may have none left, and lets us wait.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
@@ -26,27 +24,12 @@ const PAUSES: [u64; 5] = [0, 2, 5, 10, 20];
 /// How often the backend is looked for from which something is to be given back.
 const SEARCHES: u32 = 20;
 
-/// Whether somebody stands between: the process id for cancel requests is not the one of the backend then. It is not told
-/// otherwise than in a request.
-pub(in crate::pg) async fn is_between(cancel: &CancelToken, pid: i32) -> bool {
-    let (mut near, far) = duplex(64);
-    if cancel.cancel_query_raw(far, Established::default()).await.is_err() {
-        return false;
-    }
-    // Length and code of the request, process id, secret (manual, section 55.7, "CancelRequest").
-    let mut request = [0; 12];
-    let [_, _, _, _, _, _, _, _, told @ ..] = match near.read_exact(&mut request).await {
-        Ok(_) => request,
-        Err(_) => return false,
-    };
-    i32::from_be_bytes(told) != pid
-}
-
 /// The way to another connection beside ours.
 pub(in crate::pg) struct Probe<'a> {
     pub config: &'a ConnectConfig,
     pub password: &'a Given,
     pub route: &'a Route,
+    pub patience: Patience,
 }
 
 impl Probe<'_> {
@@ -54,11 +37,12 @@ impl Probe<'_> {
     ///
     /// Such a pooler lends the backend that has been free for the shortest time: asked in turn, both connections get the
     /// same one, unless somebody else comes between, which will not happen each time.
-    pub async fn shares_sessions(&self, ours: &Client, pid: i32) -> bool {
+    pub async fn shares_sessions(&self, ours: &Wire, pid: i32) -> bool {
         let probe = async {
-            let socket = self.route.connect().await.ok()?;
-            let established = Established::by(socket.encryption());
-            let (other, _ended, _running) = start(self.config, self.password, socket, established).await.ok()?;
+            let since = clock::now();
+            let mut socket = self.route.connect().await.ok()?;
+            start(self.config, self.password, &mut socket).await.ok()?;
+            let (other, _driver) = Wire::new(socket, self.route.peer(), self.patience, since);
             let mut seen = None;
             for pause in PAUSES {
                 sleep(Duration::from_millis(pause)).await;
@@ -75,21 +59,21 @@ impl Probe<'_> {
 }
 
 /// The backend, and whether a session of this package has been there.
-async fn served_by(client: &Client) -> Option<(i32, bool)> {
-    let row = client.query_typed_one(sql::SERVED_BY, &[]).await.ok()?;
-    let mark: Option<&str> = row.try_get(1).ok()?;
-    Some((row.try_get(0).ok()?, mark.is_some_and(|mark| !mark.is_empty())))
+async fn served_by(wire: &Wire) -> Option<(i32, bool)> {
+    let rows = wire.ask(Statement::once(sql::SERVED_BY), &[], ANSWER_LIMIT).await.ok()?;
+    let row = rows.first()?;
+    let mark: Option<String> = row.try_get(1).ok()?;
+    Some((row.get(0).ok()?, mark.is_some_and(|mark| !mark.is_empty())))
 }
 
 /// Undoes what was done to a backend that others share, if it can still be reached.
-pub(in crate::pg) async fn give_back(client: &Client, pid: i32) {
+pub(in crate::pg) async fn give_back(wire: &Wire, pid: i32) {
     let names = setting_names();
     let search = async {
         for _ in 0..SEARCHES {
-            let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-                [(&pid, Type::INT4), (&names, Type::TEXT_ARRAY)];
-            let row = client.query_typed_one(sql::GIVE_BACK, &parameters).await.ok()?;
-            if row.try_get(0).ok()? {
+            let parameters: [Parameter; 2] = [(&pid, Type::INT4), (&names, Type::TEXT_ARRAY)];
+            let rows = wire.ask(Statement::once(sql::GIVE_BACK), &parameters, ANSWER_LIMIT).await.ok()?;
+            if rows.first()?.get(0).ok()? {
                 return Some(());
             }
             // The pooler lends the backend that has been free for the shortest time: ours may be in use.
@@ -98,13 +82,4 @@ pub(in crate::pg) async fn give_back(client: &Client, pid: i32) {
         None
     };
     let _ = timeout(ANSWER_LIMIT, search).await;
-}
-
-/// What a session is told that has not got the backend any more in which it prepared its statements.
-pub(in crate::pg) fn recognize(error: Error) -> Error {
-    let foreign = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
-    if foreign.iter().any(|state| state.code() == error.code()) {
-        return Error::transaction_pooling();
-    }
-    error
 }

@@ -2,52 +2,65 @@
 
 use crate::error::Error;
 use crate::pg::connect::config::{ConnectConfig, Server};
+use crate::pg::fault::Fault;
+use crate::pg::session::call::Statement;
+use crate::pg::session::row::Row;
+use crate::pg::session::wire::Wire;
 use crate::pg::sql;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::Client;
 
 /// The server must not give a lock of a silent client to the next before that client has told its holder. The client
 /// takes a heartbeat and this to do so.
-pub const ANSWER_LIMIT: Duration = Duration::from_millis(4800);
+pub(in crate::pg) const ANSWER_LIMIT: Duration = Duration::from_millis(4800);
+/// How much longer than that the server waits.
+const SERVER_WAITS: Duration = Duration::from_secs(7);
+/// How much longer than that the latest sign of life promises that the session is there: with room for the way of a message.
+const PROMISE_LASTS: Duration = Duration::from_secs(4);
+
+/// How long the latest sign of life promises that the session is there.
+pub(in crate::pg) fn promise(heartbeat: Duration) -> Duration {
+    heartbeat + ANSWER_LIMIT + PROMISE_LASTS
+}
 
 /// Sets the session up; the process id of its backend, and what kind of server that is.
 ///
 /// # Errors
 /// `ERR_TRANSACTION_POOLING`, `ERR_UNSUPPORTED_SERVER`, or what the server says.
 pub(in crate::pg) async fn set_up(
-    client: &Client,
+    wire: &Wire,
     config: &ConnectConfig,
     heartbeat: Duration,
 ) -> Result<(i32, Server), Error> {
     let mut settings = settings(config.options.as_deref().unwrap_or(""), heartbeat);
-    let row = match apply(client, &settings).await {
+    let row = match apply(wire, &settings).await {
         // Not every platform's server can watch a client while it works; without it, a dead client's wait lasts a turn.
-        Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
+        Err(error) if error.code() == SqlState::INVALID_PARAMETER_VALUE.code() => {
             settings.retain(|(name, _)| *name != "client_connection_check_interval");
-            apply(client, &settings).await?
+            apply(wire, &settings).await?
         }
         answer => answer?,
     };
-    let (pid, version, mark): (i32, &str, Option<&str>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    if is_unsupported(version) {
+    let (pid, version, mark): (i32, String, Option<String>) = (row.get(0)?, row.get(1)?, row.try_get(2)?);
+    if is_unsupported(&version) {
         return Err(Error::new("ERR_UNSUPPORTED_SERVER", "the advisory locks of CockroachDB exclude nobody"));
     }
     if mark.is_some_and(|mark| !mark.is_empty()) {
         return Err(Error::transaction_pooling());
     }
-    Ok((pid, Server { is_standby: row.try_get(5)?, is_read_only: row.try_get(6)? }))
+    Ok((pid, Server { is_standby: row.get(5)?, is_read_only: row.get(6)? }))
 }
 
-async fn apply(client: &Client, settings: &[(&str, String)]) -> Result<tokio_postgres::Row, tokio_postgres::Error> {
+async fn apply(wire: &Wire, settings: &[(&str, String)]) -> Result<Row, Error> {
     static SESSIONS: AtomicU64 = AtomicU64::new(0);
     let mark = format!("{}.{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
     let (names, values): (Vec<&str>, Vec<&str>) = settings.iter().map(|(name, value)| (*name, value.as_str())).unzip();
-    client
-        .query_typed_one(sql::SETUP, &[(&mark, Type::TEXT), (&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)])
-        .await
+    let parameters = [(&mark as _, Type::TEXT), (&names as _, Type::TEXT_ARRAY), (&values as _, Type::TEXT_ARRAY)];
+    let asked = wire.ask(Statement::once(sql::SETUP), &parameters, ANSWER_LIMIT);
+    let rows = asked.await.map_err(Fault::into_error)?;
+    rows.into_iter().next().ok_or_else(|| Error::protocol("no row"))
 }
 
 /// What a session sets for itself, unless the connection string's `options` mention it.
@@ -64,7 +77,7 @@ fn settings(options: &str, heartbeat: Duration) -> Vec<(&'static str, String)> {
         ("tcp_keepalives_idle", keepalive_idle.to_string()),
         ("tcp_keepalives_interval", "3".to_owned()),
         ("tcp_keepalives_count", "3".to_owned()),
-        ("tcp_user_timeout", (told_after.as_millis() + 7000).to_string()),
+        ("tcp_user_timeout", (told_after + SERVER_WAITS).as_millis().to_string()),
         ("client_connection_check_interval", "2000".to_owned()),
     ];
     settings.into_iter().filter(|(name, _)| !options.contains(name)).collect()

@@ -1,32 +1,26 @@
-//! The start of the protocol on a connected socket.
+//! The start of the protocol on a connected socket: the one part of the conversation that `tokio_postgres` has.
 
 use crate::error::Error;
+use crate::pg::connect::cancel::CancelRequest;
 use crate::pg::connect::config::{ChannelBinding, ConnectConfig};
+use crate::pg::connect::opening::Opening;
 use crate::pg::connect::passwords::Given;
+use crate::pg::connect::socket::Socket;
 use crate::pg::connect::tls::Established;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio_postgres::config::{self, SslMode, SslNegotiation};
-use tokio_postgres::Client;
 
-/// The task that moves the bytes. One that waits for an answer would keep its socket, and the server its locks, until
-/// that comes: it ends with its session.
-pub(in crate::pg) struct Running(AbortHandle);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Starts the protocol on a connected socket and leaves the connection running. `established`: what of TLS is there.
+/// Starts the protocol on a connected socket, on which the caller speaks from then on; what a request to cancel has to say.
+///
+/// # Errors
+/// What the server says, `08P01` where it is none, `28P01` where it wants a password and there is none, or the system's.
+///
+/// # Cancel safety
+/// None: the socket is of no use any more.
 pub(in crate::pg) async fn start(
     config: &ConnectConfig,
     password: &Given,
-    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    established: Established,
-) -> Result<(Client, watch::Receiver<Option<Error>>, Running), Error> {
+    socket: &mut Socket,
+) -> Result<CancelRequest, Error> {
     let mut protocol = tokio_postgres::Config::new();
     protocol.user(&config.user).dbname(&config.database).application_name(&config.application_name);
     if let Given::Password(password) = password {
@@ -42,7 +36,8 @@ pub(in crate::pg) async fn start(
         ChannelBinding::Prefer => config::ChannelBinding::Prefer,
         ChannelBinding::Require => config::ChannelBinding::Require,
     });
-    let (client, connection) = protocol.connect_raw(socket, established).await.map_err(|error| {
+    let established = Established::by(socket.encryption());
+    let (client, connection) = protocol.connect_raw(Opening::new(socket), established).await.map_err(|error| {
         let has_reason = std::error::Error::source(&error).is_some();
         match (password, Error::from(error)) {
             // The client itself gives up where the server asks for what it has not got.
@@ -59,13 +54,6 @@ pub(in crate::pg) async fn start(
             (_, error) => error,
         }
     })?;
-    let (end, ended) = watch::channel(None);
-    let running = tokio::spawn(async move {
-        let reason = match connection.await {
-            Ok(()) => Error::new("ECONNRESET", "the connection was closed"),
-            Err(error) => Error::from(error),
-        };
-        end.send_replace(Some(reason));
-    });
-    Ok((client, ended, Running(running.abort_handle())))
+    drop(connection);
+    CancelRequest::of(&client.cancel_token()).await
 }

@@ -4,13 +4,14 @@
 
 use crate::core::lock_table::Link;
 use crate::core::{Key, Mode};
-use crate::pg::connect::setup::ANSWER_LIMIT;
-use crate::pg::session::{decode, Fault, Session};
+use crate::pg::fault::Fault;
+use crate::pg::session::call::{Parameter, Statement};
+use crate::pg::session::row::Row;
+use crate::pg::session::{decode, Session};
 use crate::pg::sql;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
 /// Links that are known to the other processes, with the time in milliseconds since when they are true: 32 bits of the
 /// server's clock.
@@ -84,7 +85,7 @@ impl Session {
         let spelled: Vec<String> = held.iter().copied().map(spell).collect();
         let row = self.ask(sql::WANTED, &[(&spelled, Type::TEXT_ARRAY)]).await?;
         let places: Option<Vec<i64>> = decode(row.try_get(2))?;
-        Ok((decode(row.try_get(1))?, at_places(&held, &places.unwrap_or_default()).collect()))
+        Ok((decode(row.get(1))?, at_places(&held, &places.unwrap_or_default()).collect()))
     }
 
     async fn mark(&self, links: &Published, publish: bool) -> Result<(), Fault> {
@@ -120,10 +121,10 @@ impl Session {
         Ok(at_places(&links, &places.unwrap_or_default()).collect())
     }
 
-    async fn ask(&self, statement: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Row, Fault> {
-        let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(statement, parameters)).await?;
-        self.verify_backend(&row)?;
-        Ok(row)
+    async fn ask(&self, statement: &'static str, parameters: &[Parameter<'_>]) -> Result<Row, Fault> {
+        let rows = self.wire.ask(Statement::once(statement), parameters, self.patience).await?;
+        self.verify_backend(rows.first())?;
+        rows.into_iter().next().ok_or_else(|| Fault::of_protocol("no row"))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who uses a key, as the server's catalogues tell it.
 
 use crate::core::Mode;
-use tokio_postgres::{Error, Row};
+use crate::error::Error;
+use crate::pg::session::row::Row;
 
 /// A session that holds a key or waits for it in the server's queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,11 +25,11 @@ impl Holder {
     /// Reads a row of [`crate::pg::sql::HOLDERS`].
     pub(in crate::pg) fn read(row: &Row) -> Result<Holder, Error> {
         Ok(Holder {
-            pid: row.try_get(0)?,
+            pid: row.get(0)?,
             application_name: row.try_get(1)?,
             client_address: row.try_get(2)?,
-            mode: if row.try_get(3)? { Mode::Exclusive } else { Mode::Shared },
-            granted: row.try_get(4)?,
+            mode: if row.get(3)? { Mode::Exclusive } else { Mode::Shared },
+            granted: row.get(4)?,
             waiting_since: row.try_get(5)?,
         })
     }

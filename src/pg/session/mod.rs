@@ -1,35 +1,33 @@
-//! One connection that holds locks: wait for a lock, be cancelled, be lost. Batches have a way of their own ([`Lane`]).
+//! One connection that holds locks: what is asked on it, and what the answers mean. Batches go by the [`Wire`] itself.
 //!
 //! A session knows nothing of who wants its locks. Its one invariant: what it reports as taken is held by the backend
 //! that it began with; where it cannot tell any more it calls itself lost.
 
 pub(in crate::pg) mod batch;
+pub(in crate::pg) mod call;
 pub(in crate::pg) mod deadlock;
-mod exchange;
 pub(in crate::pg) mod holder;
-pub(in crate::pg) mod lane;
+pub(in crate::pg) mod row;
 pub(in crate::pg) mod steps;
+pub(in crate::pg) mod wire;
 
 use crate::core::{salvage, Key, Mode, Modes, Salvaged, Step};
 use crate::error::Error;
 use crate::notice;
-use crate::pg::connect::dial::Route;
-use crate::pg::connect::pooler;
-use crate::pg::connect::setup::ANSWER_LIMIT;
-use crate::pg::connect::start::Running;
-use crate::pg::connect::tls::Established;
+use crate::pg::connect::cancel::Cancel;
+use crate::pg::fault::Fault;
+use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::holder::Holder;
-use crate::pg::session::lane::Lane;
-use crate::pg::sql::{self, Action};
+use crate::pg::session::row::Row;
+use crate::pg::session::wire::{Driver, Wire, HEARTBEAT};
+use crate::pg::sql;
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, Row, Statement};
+use tokio_postgres::types::Type;
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,81 +38,69 @@ pub enum Role {
     Wait,
 }
 
-/// How work on a session fails.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// This statement failed; the session lives.
-    Statement(Error),
-    /// The session is gone, with all its locks.
-    Lost(Error),
-}
-
-impl Fault {
-    /// The same, where the session cannot go on after it.
-    #[must_use]
-    pub fn into_loss(self) -> Fault {
-        let (Fault::Statement(error) | Fault::Lost(error)) = self;
-        Fault::Lost(error)
-    }
-}
-
-/// An open session.
+/// An open session. Its connection ends when it is dropped.
 pub struct Session {
-    pub(in crate::pg) client: Client,
-    pub(in crate::pg) cancel: CancelToken,
-    pub(in crate::pg) route: Route,
+    pub(in crate::pg) wire: Arc<Wire>,
+    pub(in crate::pg) driver: Driver,
+    pub(in crate::pg) cancel: Cancel,
     pub(in crate::pg) pid: i32,
-    pub(in crate::pg) lane: Arc<Lane>,
-    /// The statements that wait, of a session that does so again and again.
-    pub(in crate::pg) wait: Option<[Statement; 2]>,
-    pub(in crate::pg) ended: watch::Receiver<Option<Error>>,
-    pub(in crate::pg) connection: Running,
+    /// For how long an answer is waited.
+    pub(in crate::pg) patience: Duration,
 }
+
+/// The statements that wait, for a pair and for a single key.
+const WAIT: [Statement; 2] =
+    [Statement { name: "wait", text: sql::wait(2) }, Statement { name: "wait_single", text: sql::wait(1) }];
+/// A look that somebody's request to cancel has hit is repeated so often.
+const MOST_LOOKS: usize = 5;
 
 impl Session {
     /// The way to send batches.
     #[must_use]
-    pub fn lane(&self) -> &Arc<Lane> {
-        &self.lane
+    pub fn wire(&self) -> &Arc<Wire> {
+        &self.wire
     }
 
-    /// Resolves when the connection has ended by itself, to the reason.
+    /// Resolves when the connection is over, to the reason.
     ///
     /// # Cancel safety
     /// May be dropped and called again.
     pub async fn lost(&self) -> Error {
-        let mut ended = self.ended.clone();
-        let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        reason.unwrap_or_else(|| Error::new("ECONNRESET", "the connection has ended"))
+        self.wire.over().await
     }
 
-    /// One turn of waiting for a lock in the server's queue: whether it was granted within `turn`.
+    /// One turn of waiting for a lock in the server's queue: whether it was granted within `turn`, or until `interrupted` resolves.
     ///
     /// # Errors
     /// [`Fault::Statement`]: this wait cannot go on (`40P01`, `53200`). [`Fault::Lost`].
     ///
     /// # Cancel safety
-    /// None: call [`Session::cancel`] and await the turn; it may have been granted.
-    pub async fn wait_turn(&self, key: Key, mode: Mode, turn: Duration) -> Result<bool, Fault> {
+    /// None: it may have been granted.
+    pub async fn wait_turn(
+        &self,
+        key: Key,
+        mode: Mode,
+        turn: Duration,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<bool, Fault> {
         let (high, low) = key.halves();
         let (exclusive, limit) = (mode == Mode::Exclusive, turn.as_millis().to_string());
         self.trace(|| format!("wait for {key} {mode}"));
-        let asked = async {
-            if let Some(statements) = &self.wait {
-                let parameters: [&(dyn ToSql + Sync); 5] = [&high, &low, &exclusive, &limit, &self.pid];
-                return self.client.query_one(&statements[usize::from(key.space() == 2)], &parameters).await;
-            }
-            let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
-                (&high, Type::INT4),
-                (&low, Type::INT4),
-                (&exclusive, Type::BOOL),
-                (&limit, Type::TEXT),
-                (&self.pid, Type::INT4),
-            ];
-            self.client.query_typed_one(sql::wait(key.space()), &parameters).await
+        let parameters: [Parameter; 5] = [
+            (&high, Type::INT4),
+            (&low, Type::INT4),
+            (&exclusive, Type::BOOL),
+            (&limit, Type::TEXT),
+            (&self.pid, Type::INT4),
+        ];
+        let asked = self.wire.ask(WAIT[usize::from(key.space() == 1)], &parameters, self.patience + turn);
+        tokio::pin!(asked);
+        let answer = tokio::select! {
+            answer = &mut asked => answer,
+            () = interrupted => self.cut_short(asked).await,
         };
-        match self.answer(turn + ANSWER_LIMIT, asked).await {
-            Ok(row) => self.verify_backend(&row).map(|()| true),
+        match answer {
+            Ok(rows) => self.verify_backend(rows.first()).map(|()| true),
             // Out of time or cancelled, but perhaps in the very moment of the grant: session locks outlive the statement.
             Err(Fault::Statement(error))
                 if [SqlState::LOCK_NOT_AVAILABLE.code(), SqlState::QUERY_CANCELED.code()].contains(&error.code()) =>
@@ -125,16 +111,26 @@ impl Session {
         }
     }
 
-    /// Asks the server to end the statement under way. Resolves once the request is delivered, so that it cannot hit a
-    /// later statement; a request that cannot be delivered is given up, as a turn ends by itself.
-    pub async fn cancel(&self) {
+    /// Has the server end a statement under way, and awaits its answer. Nothing is sent on the session before the request is
+    /// delivered or given up, so that it does not hit what comes next; a request that cannot be delivered is given up, as
+    /// turns end by themselves.
+    async fn cut_short(&self, mut asked: impl Future<Output = Answer> + Unpin) -> Answer {
         self.trace(|| "cancel what it is doing".to_owned());
-        let deliver = async {
-            let mut socket = self.route.connect().await.ok()?;
-            // Ends when the server closes this connection, which it does after it has signalled the backend.
-            self.cancel.cancel_query_raw(&mut socket, Established::default()).await.ok()
+        let sent = async {
+            let socket = self.cancel.connect().await.ok()?;
+            self.cancel.send(socket).await.ok()
         };
-        let _ = timeout(ANSWER_LIMIT, deliver).await;
+        let sent = tokio::select! {
+            sent = timeout(self.patience, sent) => sent.ok().flatten(),
+            // Over by itself before anything was sent.
+            answer = &mut asked => return answer,
+        };
+        let delivered = async {
+            if let Some(sent) = sent {
+                let _ = timeout(self.patience, sent.delivered()).await;
+            }
+        };
+        tokio::join!(asked, delivered).0
     }
 
     /// Whether anybody waits for the key.
@@ -144,7 +140,7 @@ impl Session {
     pub async fn is_contended(&self, key: Key) -> Result<bool, Fault> {
         self.trace(|| format!("ask whether anybody waits for {key}"));
         let rows = self.ask_about(sql::CONTENDED, key).await?;
-        rows.first().map_or(Ok(false), |row| decode(row.try_get(0)))
+        rows.first().map_or(Ok(false), |row| decode(row.get(0)))
     }
 
     /// Who holds the key or waits for it on the server.
@@ -159,20 +155,19 @@ impl Session {
     /// A sign of life.
     ///
     /// # Errors
-    /// [`Fault::Lost`]: there was none in time.
+    /// [`Fault::Statement`]: somebody has cancelled it, which is one too. [`Fault::Lost`]: there was none in time.
     pub async fn heartbeat(&self) -> Result<(), Fault> {
         self.trace(|| "heartbeat".to_owned());
-        let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(sql::HEARTBEAT, &[])).await?;
-        self.verify_backend(&row)
+        let rows = self.wire.ask(HEARTBEAT, &[], self.wire.time_for_proof()).await?;
+        self.verify_backend(rows.first())
     }
 
     /// Takes leave of the server; the locks that are left are given up.
     pub async fn close(self) {
         self.trace(|| "closed".to_owned());
-        let Session { client, mut ended, connection, .. } = self;
-        drop(client);
-        let _ = timeout(ANSWER_LIMIT, ended.wait_for(Option::is_some)).await;
-        drop(connection);
+        self.wire.terminate();
+        let _ = timeout(self.patience, self.wire.over()).await;
+        drop(self.driver);
     }
 
     /// Tells whoever wants to know what this session is about to do.
@@ -180,17 +175,10 @@ impl Session {
         notice::trace(|| format!("backend {}: {}", self.pid, what()));
     }
 
-    /// After [`Error::transaction_pooling`]: gives back what was taken, as far as it can still be reached.
-    pub async fn give_back(&self) {
-        pooler::give_back(&self.client, self.pid).await;
-    }
-
-    async fn ask_about(&self, statement: &str, key: Key) -> Result<Vec<Row>, Fault> {
+    async fn ask_about(&self, statement: &'static str, key: Key) -> Result<Vec<Row>, Fault> {
         let (high, low) = key.halves();
         let space = key.space();
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&high, Type::INT4), (&low, Type::INT4), (&space, Type::INT2)];
-        self.answer(ANSWER_LIMIT, self.client.query_typed(statement, &parameters)).await
+        self.look(statement, &[(&high, Type::INT4), (&low, Type::INT4), (&space, Type::INT2)]).await
     }
 
     /// Finds out which steps of failed batches are done, and gives back what they have left locked for nobody. One answer a
@@ -209,77 +197,47 @@ impl Session {
         };
         let (salvaged, left_over) = salvage(batches, modes);
         if !left_over.is_empty() {
-            let mut rows = Vec::new();
-            left_over.iter().for_each(|step| step.push_rows(&mut rows));
             // A lock that cannot be given back goes with its session.
-            self.run(&rows).await.map_err(Fault::into_loss)?;
+            batch::read(&left_over, self.ask_for(&left_over).await).map_err(Fault::into_loss)?;
         }
         Ok(salvaged)
     }
 
-    async fn run(&self, rows: &[(Action, Key)]) -> Result<(), Fault> {
-        let actions: Vec<i16> = rows.iter().map(|(action, key)| action.code(key.space())).collect();
-        let (highs, lows): (Vec<i32>, Vec<i32>) = rows.iter().map(|(_, key)| key.halves()).unzip();
-        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
-            (&actions, Type::INT2_ARRAY),
-            (&highs, Type::INT4_ARRAY),
-            (&lows, Type::INT4_ARRAY),
-            (&self.pid, Type::INT4),
-        ];
-        let row = self.answer(ANSWER_LIMIT, self.client.query_typed_one(sql::BATCH, &parameters)).await?;
-        match decode::<Option<Vec<bool>>>(row.try_get(0))? {
-            Some(_) => Ok(()),
-            None => Err(Fault::Lost(Error::transaction_pooling())),
+    /// Asks something that changes nothing: again, if a request to cancel has hit it that was meant for something else.
+    async fn look(&self, statement: &'static str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
+        let ask = || self.wire.ask(Statement::once(statement), parameters, self.patience);
+        let mut answer = ask().await;
+        for _ in 1..MOST_LOOKS {
+            if !answer.as_ref().is_err_and(Fault::is_cancel) {
+                break;
+            }
+            answer = ask().await;
         }
+        answer
     }
 
+    /// The locks that the session has.
     async fn held(&self) -> Result<HashSet<(Key, Mode)>, Fault> {
-        let rows = self.answer(ANSWER_LIMIT, self.client.query_typed(sql::HELD, &[])).await?;
+        // Where this cannot be told, nothing can.
+        let rows = self.look(sql::HELD, &[]).await.map_err(Fault::into_loss)?;
         let mut held = HashSet::with_capacity(rows.len());
         for row in rows {
-            let key = Key::from_halves(decode(row.try_get(0))?, decode(row.try_get(1))?, decode(row.try_get(2))?);
-            let mode = if decode(row.try_get(3))? { Mode::Exclusive } else { Mode::Shared };
+            let key = Key::from_halves(decode(row.get(0))?, decode(row.get(1))?, decode(row.get(2))?);
+            let mode = if decode(row.get(3))? { Mode::Exclusive } else { Mode::Shared };
             held.extend(key.map(|key| (key, mode)));
         }
         Ok(held)
     }
 
-    pub(in crate::pg) async fn answer<T>(
-        &self,
-        limit: Duration,
-        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, Fault> {
-        tokio::pin!(work);
-        let answer = loop {
-            match timeout(limit, &mut work).await {
-                Ok(answer) => break answer,
-                // It has answered, and whoever reads for us is late.
-                Err(_) if self.lane.has_unread() => {}
-                Err(_) => return Err(Fault::Lost(self.silent(limit))),
-            }
-        };
-        match answer {
-            Ok(answer) => Ok(answer),
-            Err(error) if error.is_closed() => Err(Fault::Lost(self.lost().await)),
-            Err(error) => {
-                let error = pooler::recognize(Error::from(error));
-                match error.server() {
-                    Some(server) if server.severity == "ERROR" => Err(Fault::Statement(error)),
-                    _ => Err(Fault::Lost(error)),
-                }
-            }
-        }
+    /// Has steps done by themselves.
+    fn ask_for(&self, steps: &[Step]) -> impl Future<Output = Answer> + Send + use<> {
+        self.trace(|| steps::describe(steps));
+        batch::request(steps, self.pid, |statement, parameters| self.wire.ask(statement, parameters, self.patience))
     }
 
-    /// Why a session is given up that has not answered for so long.
-    #[must_use]
-    pub fn silent(&self, limit: Duration) -> Error {
-        let message = format!("ETIMEDOUT: the server has not answered for {} ms", limit.as_millis());
-        Error::new("ETIMEDOUT", message).at(&self.route.peer())
-    }
-
-    pub(in crate::pg) fn verify_backend(&self, row: &Row) -> Result<(), Fault> {
-        if decode::<i32>(row.try_get(0))? == self.pid {
+    fn verify_backend(&self, row: Option<&Row>) -> Result<(), Fault> {
+        let row = row.ok_or_else(|| Fault::of_protocol("no row"))?;
+        if decode::<i32>(row.get(0))? == self.pid {
             Ok(())
         } else {
             Err(Fault::Lost(Error::transaction_pooling()))
@@ -288,6 +246,6 @@ impl Session {
 }
 
 /// An answer of another shape than asked for comes from no PostgreSQL: nothing that it says can be trusted.
-pub(in crate::pg) fn decode<T>(answer: Result<T, tokio_postgres::Error>) -> Result<T, Fault> {
-    answer.map_err(|error| Fault::Lost(error.into()))
+fn decode<T>(answer: Result<T, Error>) -> Result<T, Fault> {
+    answer.map_err(Fault::Lost)
 }

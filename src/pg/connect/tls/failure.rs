@@ -30,14 +30,6 @@ pub(super) fn of_handshake(error: &io::Error) -> Error {
     }
 }
 
-/// The same in the place of an I/O error, from which [`Error`] takes it out again.
-pub(super) fn within_io(error: io::Error) -> io::Error {
-    match told_by_rustls(&error) {
-        Some(inner) => io::Error::other(of(inner)),
-        None => error,
-    }
-}
-
 fn told_by_rustls(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }

@@ -106,14 +106,14 @@ impl Secure {
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
-    pub async fn connect(&self, mut plain: TcpStream) -> Result<Encrypted, Error> {
+    pub async fn connect(&self, mut plain: TcpStream) -> Result<(TcpStream, Encrypted), Error> {
         if !self.tls.direct {
             ask(&mut plain).await?;
         }
         let connector = TlsConnector::from(Arc::clone(&self.tls.config));
         let stream =
             connector.connect(self.name.clone(), plain).await.map_err(|error| failure::of_handshake(&error))?;
-        let session = stream.get_ref().1;
+        let (plain, session) = stream.into_inner();
         let encryption = Encryption {
             version: match session.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
@@ -121,7 +121,7 @@ impl Secure {
             },
             end_point: session.peer_certificates().and_then(|chain| certificate::end_point(chain.first()?)),
         };
-        Ok(Encrypted::new(stream, encryption))
+        Ok((plain, Encrypted::new(session, encryption)))
     }
 }
 

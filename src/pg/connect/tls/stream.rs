@@ -1,15 +1,14 @@
 //! An encrypted connection as the layers above see it.
 
 use super::failure;
+use rustls::ClientConnection;
 use std::convert::Infallible;
 use std::future::{ready, Ready};
-use std::io;
+use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
-use tokio_rustls::client;
 
 /// How a connection is encrypted.
 #[derive(Clone, Debug)]
@@ -20,43 +19,58 @@ pub(in crate::pg) struct Encryption {
     pub end_point: Option<Vec<u8>>,
 }
 
-/// Bytes through TLS. Failures are told in this crate's words.
+/// What encrypts a connection. Failures are told in this crate's words.
 pub(in crate::pg) struct Encrypted {
-    stream: client::TlsStream<TcpStream>,
+    session: ClientConnection,
     encryption: Encryption,
 }
 
 impl Encrypted {
-    pub(in crate::pg) fn new(stream: client::TlsStream<TcpStream>, encryption: Encryption) -> Encrypted {
-        Encrypted { stream, encryption }
+    pub(in crate::pg) fn new(session: ClientConnection, encryption: Encryption) -> Encrypted {
+        Encrypted { session, encryption }
     }
 
     pub fn encryption(&self) -> &Encryption {
         &self.encryption
     }
-}
 
-impl AsyncRead for Encrypted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer).map(|read| match read {
-            // PostgreSQL's messages tell their own length: what ends early is noticed without TLS saying so.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-            read => read.map_err(failure::within_io),
-        })
-    }
-}
-
-impl AsyncWrite for Encrypted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes).map_err(failure::within_io)
+    /// Reads and decrypts what has arrived at `source`: nothing at its end.
+    pub fn receive(&mut self, source: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.session.reader().read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // PostgreSQL's messages tell their own length: what ends early is noticed without TLS saying so.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                outcome => return outcome,
+            }
+            self.session.read_tls(source)?;
+            self.session.process_new_packets().map_err(|error| io::Error::other(failure::of(&error)))?;
+        }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(failure::within_io)
+    /// Encrypts as much as there is room for, and writes what `sink` takes of it; how much was encrypted.
+    pub fn send(&mut self, sink: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+        if self.session.wants_write() {
+            self.flush(sink)?;
+        }
+        let taken = self.session.writer().write(bytes)?;
+        match self.flush(sink) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(taken),
+        }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// Whether something is encrypted that is not written.
+    pub fn has_to_write(&self) -> bool {
+        self.session.wants_write()
+    }
+
+    /// Writes what is encrypted already.
+    pub fn flush(&mut self, sink: &mut impl Write) -> io::Result<()> {
+        while self.session.wants_write() {
+            self.session.write_tls(sink)?;
+        }
+        Ok(())
     }
 }
 

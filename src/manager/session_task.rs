@@ -6,7 +6,8 @@ use super::state::State;
 use super::{Answer, Manager};
 use crate::core::SessionId;
 use crate::error::Error;
-use crate::pg::{Fault, Session, ANSWER_LIMIT};
+use crate::pg::{Fault, Session};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -26,46 +27,45 @@ pub(super) const WATCH: Duration = Duration::from_millis(10);
 /// What a session is to do next.
 pub(super) enum Work {
     /// Ask the server.
-    Ask(Job),
+    Query(Job),
     /// Find out what failed batches have done.
     Salvage(Vec<Failed>),
     Wait(Wait),
     Heartbeat,
     /// Nothing until something changes, or this has passed.
-    Rest(Duration),
-    /// The server has not answered a batch in time.
-    Overdue,
+    Idle(Duration),
     /// The session cannot be trusted any more.
-    GiveUp(Failed),
+    Lose(Failed),
     /// Close: the slot is gone already.
-    Leave,
+    Close,
+    /// The session has been found lost by somebody else.
+    Gone,
 }
 
 /// Runs the session to its end, and reports it lost if a bug ends it early: then its holders are told at least.
 pub(super) async fn guard(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
-    let served = tokio::spawn(serve(Arc::clone(&manager), id, changed)).await;
-    if let Err(panic) = served {
+    let run = tokio::spawn(run(Arc::clone(&manager), id, changed)).await;
+    if let Err(panic) = run {
         manager.lost(id, Vec::new(), &Error::new("ERR_INTERNAL", format!("BUG: the session's task failed: {panic}")));
     }
 }
 
 /// Runs the session to its end.
-async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
+async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     let Some(session) = open(&manager, id, &changed).await else { return };
     let (unfinished, cause) = loop {
         let (unfinished, done) = match manager.next_work(id) {
-            Work::Ask(job) => (vec![job], ask(&manager, id, &session, job).await),
+            Work::Query(job) => (vec![job], ask(&manager, id, &session, job).await),
             Work::Salvage(failed) => salvage(&manager, id, &session, failed).await,
             Work::Wait(wait) => (Vec::new(), wait_in_queue(&manager, id, &session, wait, &changed).await),
-            Work::Heartbeat => (Vec::new(), heartbeat(&manager, id, &session).await),
-            Work::Rest(limit) => (Vec::new(), rest(&session, &changed, limit).await),
-            Work::Overdue if session.lane().has_unread() => (Vec::new(), rest(&session, &changed, WATCH).await),
-            Work::Overdue => (Vec::new(), Err(session.silent(ANSWER_LIMIT))),
-            Work::GiveUp(Failed { jobs, cause }) => (jobs, Err(cause)),
-            Work::Leave => {
+            Work::Heartbeat => (Vec::new(), heartbeat(&session).await),
+            Work::Idle(limit) => (Vec::new(), idle(&session, &changed, limit).await),
+            Work::Lose(Failed { jobs, cause }) => (jobs, Err(cause)),
+            Work::Close => {
                 session.close().await;
                 return manager.left();
             }
+            Work::Gone => return,
         };
         if let Err(cause) = done {
             break (unfinished, cause);
@@ -79,7 +79,7 @@ async fn serve(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
 }
 
 async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<Session> {
-    let opening = Session::open(&manager.config, manager.role(id)?, manager.settings.heartbeat);
+    let opening = Session::open(&manager.config, manager.settings.heartbeat);
     tokio::pin!(opening);
     let opened = loop {
         tokio::select! {
@@ -94,12 +94,12 @@ async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option
     match opened {
         Ok(session) => {
             let this = Arc::downgrade(manager);
-            session.lane().on_answer(move |answered| {
+            session.wire().on_answer(move |answered| {
                 if let Some(manager) = this.upgrade() {
-                    manager.answered(id, answered, None);
+                    manager.answered(id, answered);
                 }
             });
-            manager.opened(id, session.lane());
+            manager.opened(id, session.wire());
             Some(session)
         }
         Err(cause) => {
@@ -117,7 +117,7 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, job: Job) -> R
         }),
         Job::Probe { key } => session.is_contended(key).await,
         Job::Inquire => inquire(manager, id, session).await,
-        Job::BriefWait { key, mode } => session.wait_turn(key, mode, BRIEF_TURN).await,
+        Job::BriefWait { key, mode } => session.wait_turn(key, mode, BRIEF_TURN, pending()).await,
         Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } => unreachable!("BUG: a step is no question"),
     };
     let result = match result {
@@ -163,18 +163,15 @@ async fn wait_in_queue(
     wait: Wait,
     changed: &Notify,
 ) -> Result<(), Error> {
-    let turn = session.wait_turn(wait.key, wait.mode, TURN);
-    tokio::pin!(turn);
-    let outcome = loop {
-        tokio::select! {
-            outcome = &mut turn => break outcome,
-            () = changed.notified() => {
-                if manager.must_interrupt(id) {
-                    break tokio::join!(&mut turn, session.cancel()).0;
-                }
+    let interrupted = async {
+        loop {
+            changed.notified().await;
+            if manager.must_interrupt(id) {
+                return;
             }
         }
     };
+    let outcome = session.wait_turn(wait.key, wait.mode, TURN, interrupted).await;
     match outcome {
         Ok(acquired) => manager.turn_over(id, acquired),
         Err(Fault::Statement(cause)) => manager.wait_failed(id, &cause),
@@ -183,7 +180,7 @@ async fn wait_in_queue(
     Ok(())
 }
 
-async fn rest(session: &Session, changed: &Notify, limit: Duration) -> Result<(), Error> {
+async fn idle(session: &Session, changed: &Notify, limit: Duration) -> Result<(), Error> {
     tokio::select! {
         () = changed.notified() => Ok(()),
         cause = session.lost() => Err(cause),
@@ -191,13 +188,11 @@ async fn rest(session: &Session, changed: &Notify, limit: Duration) -> Result<()
     }
 }
 
-async fn heartbeat(manager: &Manager, id: SessionId, session: &Session) -> Result<(), Error> {
+async fn heartbeat(session: &Session) -> Result<(), Error> {
     match session.heartbeat().await {
-        Ok(()) => {
-            manager.heard(id);
-            Ok(())
-        }
-        Err(Fault::Statement(cause) | Fault::Lost(cause)) => Err(cause),
+        // That somebody has cancelled it is said by the server.
+        Ok(()) | Err(Fault::Statement(_)) => Ok(()),
+        Err(Fault::Lost(cause)) => Err(cause),
     }
 }
 

@@ -1,27 +1,21 @@
 //! What the tasks on the I/O thread ask of the manager, and what they report: what a session is to do next, and how it went.
 
-use super::mailbox::ClientId;
-use super::serve::{self, Work};
+use super::session_task::{Work, WATCH};
 use super::slot::{Failed, Job};
 use super::state::State;
-use super::{Manager, Reply};
+use super::Manager;
 use crate::core::{Salvaged, SessionId};
 use crate::error::Error;
-use crate::pg::{Answered, Inquiry, Lane, Role};
+use crate::pg::{Answered, Inquiry, Wire};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Manager {
-    pub(super) fn role(&self, id: SessionId) -> Option<Role> {
-        self.lock().slots.get(&id).map(|slot| slot.role)
-    }
-
-    pub(super) fn opened(&self, id: SessionId, lane: &Arc<Lane>) {
+    pub(super) fn opened(&self, id: SessionId, wire: &Arc<Wire>) {
         self.change(None, |state| {
             if let Some(slot) = state.slots.get_mut(&id) {
-                slot.lane = Some(Arc::clone(lane));
-                slot.heard = Instant::now();
-                slot.idle_since = slot.heard;
+                slot.wire = Some(Arc::clone(wire));
+                slot.idle_since = Instant::now();
                 if slot.has_steps() {
                     state.unsent.push(id);
                 }
@@ -29,13 +23,9 @@ impl Manager {
         });
     }
 
-    /// What has become of batches; `reader` is who has read it.
-    pub(super) fn answered(&self, id: SessionId, answered: Vec<Answered>, reader: Option<ClientId>) -> Reply<()> {
-        self.change(reader, |state| {
-            state.answered(id, answered);
-            // After that: whoever waits for the first answer is not to wait for this.
-            state.offer_reading(&self.this, id);
-        })
+    /// What has become of batches.
+    pub(super) fn answered(&self, id: SessionId, answered: Vec<Answered>) {
+        self.change(None, |state| state.answered(id, answered));
     }
 
     pub(super) fn open_failed(&self, id: SessionId, cause: &Error) {
@@ -52,20 +42,17 @@ impl Manager {
             let has_links = state.rings.is_on(id);
             let has_owners = state.has_owners();
             let idle_timeout = if has_owners { self.settings.idle_timeout } else { Duration::ZERO };
-            let Some(slot) = state.slots.get_mut(&id) else { return Work::Leave };
+            let Some(slot) = state.slots.get_mut(&id) else { return Work::Gone };
             slot.send();
-            if let Some(lane) = &slot.lane {
-                lane.push();
-            }
-            if let Some(failed) = slot.doom.take() {
-                return Work::GiveUp(failed);
+            if let Some(failed) = slot.fatal.take() {
+                return Work::Lose(failed);
             }
             if !slot.failed.is_empty() {
                 return Work::Salvage(std::mem::take(&mut slot.failed));
             }
             if let Some(job) = slot.questions.pop_front() {
                 slot.idle_since = Instant::now();
-                return Work::Ask(job);
+                return Work::Query(job);
             }
             match slot.wait {
                 Some(wait) if wait.cancelled => {
@@ -81,32 +68,28 @@ impl Manager {
                 }
                 _ => {}
             }
-            if slot.is_overdue() {
-                return Work::Overdue;
-            }
             if slot.is_busy() || (has_owners && slot.was_busy()) {
-                return Work::Rest(serve::WATCH);
+                return Work::Idle(WATCH);
             }
             if slot.held > 0 {
-                let due = self.settings.heartbeat.saturating_sub(slot.heard.elapsed());
-                return if due.is_zero() { Work::Heartbeat } else { Work::Rest(due) };
+                let due = self.settings.heartbeat.saturating_sub(slot.age_of_proof());
+                return if due.is_zero() { Work::Heartbeat } else { Work::Idle(due) };
             }
             let idle = slot.idle_since.elapsed();
             if is_retrying || has_links {
-                return Work::Rest(self.settings.heartbeat);
+                return Work::Idle(self.settings.heartbeat);
             }
             if idle < idle_timeout {
-                return Work::Rest(idle_timeout - idle);
+                return Work::Idle(idle_timeout - idle);
             }
             state.leave(id);
-            return Work::Leave;
+            return Work::Close;
         })
         .answer
     }
 
     pub(super) fn jobs_done(&self, id: SessionId, results: impl IntoIterator<Item = (Job, Result<bool, Error>)>) {
         self.change(None, |state| {
-            state.heard(id);
             for (job, result) in results {
                 state.job_done(id, job, result);
             }
@@ -114,15 +97,7 @@ impl Manager {
     }
 
     pub(super) fn salvaged(&self, id: SessionId, failed: Vec<Failed>, salvaged: Vec<Vec<Salvaged>>) {
-        self.change(None, |state| {
-            state.heard(id);
-            state.salvaged(id, failed, salvaged);
-        });
-    }
-
-    /// The server has said something.
-    pub(super) fn heard(&self, id: SessionId) {
-        self.lock().heard(id);
+        self.change(None, |state| state.salvaged(id, failed, salvaged));
     }
 
     /// Whether a wait under way must be cut short.
@@ -135,7 +110,6 @@ impl Manager {
 
     pub(super) fn turn_over(&self, id: SessionId, acquired: bool) {
         self.change(None, |state| {
-            state.heard(id);
             let Some(slot) = state.slots.get_mut(&id) else { return };
             slot.idle_since = Instant::now();
             slot.is_waiting = false;
@@ -149,7 +123,6 @@ impl Manager {
 
     pub(super) fn wait_failed(&self, id: SessionId, cause: &Error) {
         self.change(None, |state| {
-            state.heard(id);
             let Some(slot) = state.slots.get_mut(&id) else { return };
             slot.is_waiting = false;
             if let Some(wait) = slot.wait.take() {
