@@ -266,6 +266,8 @@ declare namespace advisoryLock {
    *   read;
    * - `ERR_SSL_…`, `EPROTO`: the TLS handshake failed otherwise;
    * - `ERR_CHANNEL_BINDING`: `channel_binding=require` cannot be met;
+   * - `ERR_TLS_IDENTITY_NOT_ASKED`: the server has not asked for the client's certificate, as `sslcertmode=require` wants it to;
+   * - `ERR_WRONG_SERVER`: the server is not run by the user that `requirepeer` names;
    * - `25006`: the server cannot be written to, and one that can is asked for, as several hosts do;
    * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;

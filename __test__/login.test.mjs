@@ -1,9 +1,10 @@
 // Logging in: by variables alone, with a password from a file, with settings for the session.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -130,6 +131,31 @@ test('a password file that others can read is not used, and the error says so', 
   const folderInPlace = advisoryLock(`${bare}?passfile=${folder}`)
   await assert.rejects(folderInPlace('x').tryLock(), { code: NONE, message: /not a plain file/ })
   await folderInPlace.close()
+})
+
+test('requirepeer: who runs the server at a unix socket', { skip: process.platform === 'win32' }, async () => {
+  const { uid } = await stat(server.socketDirectory)
+  const owner = execFileSync('id', ['-un', String(uid)], { encoding: 'utf8' }).trim()
+  const bySocket = (more) => `host=${server.socketDirectory} port=${server.port} user=${user} password='${password}' ${more}`
+  assert.equal(await outcome(bySocket(`requirepeer=${owner}`), {}), OK)
+  assert.equal(await outcome(bySocket(`requirepeer=${owner}x`), {}), 'ERR_WRONG_SERVER')
+  assert.equal(await outcome(bySocket('requirepeer=nobody'), {}), 'ERR_WRONG_SERVER')
+  assert.equal(await outcome(bySocket(''), { PGREQUIREPEER: 'nobody' }), 'ERR_WRONG_SERVER')
+  assert.equal(await outcome(bySocket(''), { PGREQUIREPEER: owner }), OK)
+  const { stderr } = await runChild('outcome', [bySocket('requirepeer=nobody')], { env: { NODE_DEBUG: 'advisory-lock' } })
+  assert.ok(stderr.includes(`run by ${owner}`), stderr)
+})
+
+test('a parameter that asks for more safety is refused by name where it cannot be met', async () => {
+  for (const [variable, value] of Object.entries({
+    PGSSLCRL: '/crl', PGSSLCRLDIR: '/crl', PGGSSENCMODE: 'require', PGSSLCERTMODE: 'require', PGSSLMINPROTOCOLVERSION: 'TLSv1.3',
+    PGREQUIREPEER: 'postgres', PGCHANNELBINDING: 'require', PGMINPROTOCOLVERSION: '3.2', PGREQUIREAUTH: 'kerberos',
+  })) {
+    const env = { ...where, PGPASSWORD: password, [variable]: value, NODE_DEBUG: 'advisory-lock' }
+    const { stdout, stderr } = await runChild('outcome', [''], { env })
+    assert.equal(stdout.trim(), 'ERR_INVALID_CONNECTION_STRING', variable)
+    assert.ok(stderr.includes(variable) && !stderr.includes(password), stderr)
+  }
 })
 
 test('a password file that is changed counts for the next connection', async () => {

@@ -24,6 +24,11 @@ const strings = [
   'pg://',
   'pg://h/d',
   'POSTGRES://h/d',
+  'postgis://u:p@h/d',
+  'postgresql+psycopg2://u:p@h/d?sslmode=verify-full',
+  'postgres+pool://h:5433/d',
+  'psql://u:p@h/d',
+  'timescaledb://u@h',
   'postgres:///d',
   'postgres:/d',
   'postgres://h',
@@ -55,7 +60,6 @@ const strings = [
   'postgres://u:p@h/d/',
   "postgres://u:p@h/d'e",
   'postgres://u:!$&()*+,;=-._~@h/d',
-  'postgres://u:p@h/d#fragment',
   'postgres://u:p@127.0.0.1/d',
   'postgres://u:p@[::1]/d',
   'postgres://u:p@[2001:db8::1]:5433/d',
@@ -125,7 +129,7 @@ const strings = [
 /** Strings of parts that each may have, put together at random; what the two read differently on purpose is not among them. */
 function* randomStrings(count) {
   const { chance, pick, between } = choices(20_261_125)
-  const schemes = ['postgres://', 'postgresql://', 'pg://', 'Postgres://']
+  const schemes = ['postgres://', 'postgresql://', 'pg://', 'Postgres://', 'postgis://', 'postgresql+asyncpg://']
   const users = ['', 'u', 'u%40x', 'é', 'U.x-y~z', "o'k"]
   const passwords = ['', ':', ':p', ':p%3A%2F', ':p@ss', ':p:q', ':%E2%82%AC', ':!$&()*+,;=', ':a"b<c>`{|}^']
   const hosts = ['h', 'Host.X', '127.0.0.1', '[::1]', '[2001:db8::1]', '%2Frun%2Fpg', 'h_x', 'h-1.', 'é.example']
@@ -143,7 +147,7 @@ function* randomStrings(count) {
     const mine = host.includes('%2F') ? parameters : [...parameters, 'host=/run', 'host=x', 'host=%2Frun']
     const login = chance(70) ? `${pick(users)}${pick(passwords)}@` : ''
     const query = Array.from({ length: between(0, 3) }, () => pick(mine)).join('&')
-    yield `${pick(schemes)}${login}${host}${pick(ports)}${pick(paths)}${chance(80) ? '?' : ''}${query}${chance(20) ? '#f' : ''}`
+    yield `${pick(schemes)}${login}${host}${pick(ports)}${pick(paths)}${chance(80) ? `?${query}` : ''}`
   }
 }
 
@@ -204,6 +208,16 @@ const meant = [
   ['postgres://h/d?port=99999', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'nor is a port that there cannot be'],
   ['postgres://h/d?statement_timeout=5s', { code: 'ERR_INVALID_CONNECTION_STRING' }, '`pg` reads it as 5 ms'],
   ['postgres://h/d%00', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'the protocol ends texts by a NUL'],
+  ['postgres://u:p@h/d#fragment', { code: 'ERR_INVALID_URL' }, 'a fragment is the rest of a password with a `#`; `pg` passes over it'],
+  ['postgres://u:1/p@h/d', { code: 'ERR_INVALID_URL' }, 'what is behind the slash is the rest of a password; `pg` takes it for a database on the host "u"'],
+  ['postgres://u:p@s/w@h/d', { code: 'ERR_INVALID_URL' }, 'the same; `pg` looks for a host "s"'],
+  ['postgres://u:p@s?w@h/d', { code: 'ERR_INVALID_URL' }, 'the same with a question mark'],
+  ['postgres:/u:p@h/d', { code: 'ERR_INVALID_URL' }, 'a slash is missing; `pg` takes all of it for a database'],
+  ['//u:p@h/d', { code: 'ERR_INVALID_URL' }, 'the scheme is missing; `pg` takes all of it for a folder'],
+  ['/u:p@h/d', { code: 'ERR_INVALID_URL' }, 'the same'],
+  ['socket://u:p@h/run/pg?db=d', { code: 'ERR_INVALID_URL' }, 'a socket has no host; `pg` passes over it'],
+  ['postgres://u%3Ap@h/d', { code: 'ERR_INVALID_URL' }, 'the colon was escaped with the rest; `pg` takes it for a user "u:p"'],
+  ['postgres://h/d?host=h:5433', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'a port is no part of a name; `pg` looks it up with it'],
   ['mysql://u:p@h/d', { code: 'ERR_INVALID_URL' }, 'another scheme is another database; `pg` connects all the same'],
   ['localhost', { code: 'ERR_INVALID_URL' }, 'no URL; `pg` takes it for a database on a host named "base"'],
   ['h:5432/d', { code: 'ERR_INVALID_URL' }, 'no URL; `pg` takes "h:" for the scheme'],

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { chmod, chown, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -22,7 +22,7 @@ const folder = mkdtempSync(join(tmpdir(), 'advisory-lock-tls-'))
 after(() => rmSync(folder, { recursive: true }))
 const put = (name, content) => {
   const path = join(folder, name)
-  writeFileSync(path, content)
+  writeFileSync(path, content, { mode: 0o600 })
   return path
 }
 
@@ -65,6 +65,8 @@ async function encryption() {
 }
 
 const oldOne = createCertificate('localhost', { version: 1 })
+const expiredOldOne = createCertificate('localhost', { version: 1, days: [-9, -2] })
+const again = createCertificate('localhost', { version: 1, keys: oldOne })
 const everybody = 'host all all all scram-sha-256'
 const OK = 'ok'
 const UNKNOWN = 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'
@@ -90,13 +92,15 @@ const cases = [
     const own = createCertificate('itself', { ca: isCa, names })
     const old = createCertificate('itself', { ca: isCa, names, days: [-9, -2] })
     const other = createCertificate('itself', { ca: isCa, names: ['other.example'] })
+    const bare = createCertificate('itself', { ca: isCa })
     const alone = 'DEPTH_ZERO_SELF_SIGNED_CERT'
     return [
       [what, { shown: own, roots: caFile }, [alone, alone]],
       [`${what}, with the platform's roots`, { shown: own }, [alone, undefined]],
       [`${what} that is itself trusted`, { shown: own, roots: put(`own-${isCa}.pem`, own.pem) }, [OK, OK]],
       [`${what} that is itself trusted and has expired`, { shown: old, roots: put(`old-${isCa}.pem`, old.pem) }, ['CERT_HAS_EXPIRED', 'CERT_HAS_EXPIRED']],
-      [`${what} that is itself trusted, by another name`, { shown: other, roots: put(`named-${isCa}.pem`, other.pem) }, [NAME, OK]],
+      [`${what} that is itself trusted, by another name`, { shown: other, roots: put(`named-${isCa}.pem`, other.pem), toPg: [NAME, OK] }, [OK, OK]],
+      [`${what} that is itself trusted, without a name`, { shown: bare, roots: put(`bare-${isCa}.pem`, bare.pem), toPg: [NAME, OK] }, [OK, OK]],
     ]
   }),
   ['an authority in between that is sent along', { shown: createCertificate('server', { issuer: between, names }), chain: [between], roots: caFile }, [OK, OK]],
@@ -113,7 +117,10 @@ const cases = [
   ['a name as common name alone', { shown: createCertificate('localhost', { issuer: ca }), roots: caFile, toPg: [OK, OK] }, [NAME, OK]],
   ['version 1 of X.509', { shown: createCertificate('localhost', { issuer: ca, version: 1 }), roots: caFile, toPg: [OK, OK] }, ['ERR_TLS_CERT_UNSUPPORTED', 'ERR_TLS_CERT_UNSUPPORTED']],
   ['an authority in the place of a server', { shown: createCertificate('server', { issuer: ca, ca: true, names }), roots: caFile, toPg: [OK, OK] }, ['ERR_TLS_CERT_UNSUPPORTED', 'ERR_TLS_CERT_UNSUPPORTED']],
-  ['version 1 of X.509 that is itself trusted', { shown: oldOne, roots: put('old-one.pem', oldOne.pem), toPg: [OK, OK] }, [NAME, OK]],
+  ['version 1 of X.509 that is itself trusted', { shown: oldOne, roots: put('old-one.pem', oldOne.pem) }, [OK, OK]],
+  ['version 1 of X.509 that is itself trusted and has expired', { shown: expiredOldOne, roots: put('expired-old-one.pem', expiredOldOne.pem) }, ['CERT_HAS_EXPIRED', 'CERT_HAS_EXPIRED']],
+  ['one of several that are themselves trusted', { shown: oldOne, roots: put('old-bundle.pem', ca.pem + oldOne.pem) }, [OK, OK]],
+  ['a certificate with the name and the key of a trusted one, but not the same', { shown: again, roots: put('old-one-again.pem', oldOne.pem) }, ['DEPTH_ZERO_SELF_SIGNED_CERT', 'DEPTH_ZERO_SELF_SIGNED_CERT']],
   ['version 1 of X.509, signed by itself', { shown: createCertificate('localhost', { version: 1 }), roots: caFile }, ['DEPTH_ZERO_SELF_SIGNED_CERT', 'DEPTH_ZERO_SELF_SIGNED_CERT']],
 ]
 
@@ -225,6 +232,42 @@ test('versions of TLS', async (context) => {
     assert.equal(await outcome(string), expected)
     assert.equal(await outcomeOfPg(string), expected)
   }
+  await tls.set({ ssl_min_protocol_version: 'TLSv1.2', ssl_max_protocol_version: 'TLSv1.2' })
+  await tls.show(oldOne, keyPem(oldOne))
+  assert.equal(await outcome(tls.string({ sslmode: 'verify-full', sslrootcert: put('old-one.pem', oldOne.pem) })), OK)
+  assert.equal(await outcome(tls.string({ sslmode: 'no-verify' })), OK)
+})
+
+test('versions of TLS that the string asks for', async (context) => {
+  await tls.rules(everybody)
+  await tls.show(good, keyPem(good))
+  const used = async (query) => {
+    const createMutex = advisoryLock(tls.string({ ...trusting, ...query }))
+    try {
+      await createMutex('version').tryLock()
+      return (await encryption())[0].version
+    } catch (error) {
+      return error.code
+    } finally {
+      await createMutex.close()
+    }
+  }
+  assert.equal(await used({}), 'TLSv1.3')
+  assert.equal(await used({ ssl_max_protocol_version: 'TLSv1.2' }), 'TLSv1.2')
+  assert.equal(await used({ ssl_min_protocol_version: 'tlsv1.3' }), 'TLSv1.3')
+  assert.equal(await used({ ssl_min_protocol_version: 'TLSv1.3', ssl_max_protocol_version: 'TLSv1.2' }), 'ERR_INVALID_CONNECTION_STRING')
+  context.after(() => tls.set({ ssl_max_protocol_version: '' }))
+  await tls.set({ ssl_max_protocol_version: 'TLSv1.2' })
+  assert.equal(await used({}), 'TLSv1.2')
+  assert.equal(await used({ ssl_min_protocol_version: 'TLSv1.3' }), 'EPROTO')
+})
+
+test('the name is not sent where the string says so', async () => {
+  for (const [sslsni, isSent] of [[0, false], [1, true]]) {
+    const recorder = await startRecorder(tls.server.port)
+    assert.equal(await outcome(tls.string({ ...trusting, sslsni }, { port: recorder.port })), OK)
+    assert.equal(recorder.sent[0].includes('localhost'), isSent)
+  }
 })
 
 test('a plain client where TLS is a must', async () => {
@@ -313,6 +356,82 @@ test('a client certificate is missing, is of another authority, or is of somebod
   assert.equal(await outcome(strange), 'EPROTO')
   assert.equal(await outcomeOfPg(strange), 'EPROTO')
   await tls.set({ ssl_max_protocol_version: '' })
+})
+
+test('a server that does not ask for the client certificate, where it has to', async () => {
+  const [[, client]] = clients
+  const shown = { ...identity(client.pem, keyPem(client)), sslcertmode: 'require' }
+  assert.equal(await outcome(tls.string(shown)), OK)
+  for (const ssl_max_protocol_version of ['TLSv1.2', '']) {
+    await tls.set({ ssl_max_protocol_version })
+    await tls.rules(everybody)
+    await tls.show(good, keyPem(good))
+    assert.equal(await outcome(tls.string(shown)), 'ERR_TLS_IDENTITY_NOT_ASKED')
+    assert.equal(await outcome(tls.string({ ...shown, sslcertmode: 'allow' })), OK)
+    await tls.show(good, keyPem(good), [], clientCa)
+    await tls.rules(required)
+    assert.equal(await outcome(tls.string(shown)), OK)
+    assert.equal(await outcome(tls.string({ ...shown, sslcertmode: 'disable' })), '28000')
+  }
+})
+
+test('a key that others can read is refused, as libpq does', { skip: process.platform === 'win32' }, async () => {
+  const [[, client]] = clients
+  const string = tls.string(identity(client.pem, keyPem(client)))
+  const { sslkey } = identity(client.pem, keyPem(client))
+  const isRoot = process.getuid() === 0
+  const owners = isRoot ? [0, (await stat(tls.server.socketDirectory)).uid] : [process.getuid()]
+  for (const owner of owners) {
+    if (isRoot) await chown(sslkey, owner, owner)
+    for (const mode of [0o600, 0o400, 0o640, 0o604, 0o660, 0o644, 0o610]) {
+      await chmod(sslkey, mode)
+      const expected = mode === 0o600 || mode === 0o400 || (owner === 0 && mode === 0o640) ? OK : 'ERR_INVALID_CONNECTION_STRING'
+      assert.equal(await outcome(string), expected, `${mode.toString(8)} of ${owner}`)
+    }
+  }
+  const createMutex = advisoryLock(string)
+  await assert.rejects(createMutex('exposed').tryLock(), (error) => error.message.includes(sslkey) && /0600/.test(error.message))
+  await createMutex.close()
+  await rm(sslkey)
+})
+
+test('what goes wrong is said in words', async (context) => {
+  const messageOf = async (string) => {
+    const createMutex = advisoryLock(string)
+    const { message } = await createMutex('words').tryLock().then(assert.fail, (error) => error)
+    await createMutex.close()
+    return message
+  }
+  await tls.rules(everybody)
+  const messages = []
+  for (const shown of [
+    createCertificate('localhost', { issuer: ca, names, hash: 'sha512' }),
+    createCertificate('localhost', { issuer: ca, names, kind: 'p521' }),
+    createCertificate('localhost', { issuer: createCertificate('weak', { ca: true, kind: 'p521' }), names }),
+    createCertificate('localhost', { issuer: ca, names, critical: true }),
+    createCertificate('localhost', { issuer: ca, ca: true, names }),
+    createCertificate('localhost', { issuer: ca, version: 1 }),
+  ]) {
+    await tls.show(shown, keyPem(shown))
+    messages.push(await messageOf(tls.string(trusting)))
+  }
+  await tls.show(good, keyPem(good), [], clientCa)
+  await tls.rules(required)
+  const stranger = createCertificate('postgres', { issuer: otherCa })
+  const expired = createCertificate('postgres', { issuer: clientCa, days: [-9, -2] })
+  context.after(() => tls.set({ ssl_min_protocol_version: 'TLSv1.2', ssl_max_protocol_version: '' }))
+  for (const most of ['TLSv1.2', 'TLSv1.3']) {
+    await tls.set({ ssl_max_protocol_version: most })
+    for (const client of [stranger, expired]) messages.push(await messageOf(tls.string(identity(client.pem, keyPem(client)))))
+  }
+  await tls.set({ ssl_min_protocol_version: 'TLSv1', ssl_max_protocol_version: 'TLSv1.1' })
+  messages.push(await messageOf(tls.string(trusting)))
+  for (const message of messages) {
+    const words = message.replaceAll(/TLS|OpenSSL|PostgreSQL|subjectAltName|X\.509|\(CN\)/g, '')
+    assert.doesNotMatch(words, /[a-z][A-Z]|[A-Z]{2}|[{}[\]()_]|::/, message)
+    assert.match(message, /^the server/)
+  }
+  assert.equal(new Set(messages).size, messages.length - 2, 'each has its own words, the same with either version')
 })
 
 test('files are read anew for each connection', async () => {

@@ -1,6 +1,6 @@
 // Certificates of the tests' own: good ones, and each of the ways in which one can be bad (RFC 5280).
 
-import { X509Certificate, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
+import { X509Certificate, createPublicKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { isIP } from 'node:net'
 
 const element = (tag, ...contents) => {
@@ -39,6 +39,7 @@ const KEYS = {
   ec: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
   rsa: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
   ed25519: () => generateKeyPairSync('ed25519'),
+  p521: () => generateKeyPairSync('ec', { namedCurve: 'P-521' }),
 }
 
 const DAY = 24 * 3600 * 1000
@@ -53,19 +54,22 @@ const daysFromNow = (days) => new Date(Date.now() + days * DAY)
  * @param {string[]} [options.names] host names and addresses (of IPv6 only `::1`), as subjectAltName
  * @param {boolean} [options.ca] whether it may sign others
  * @param {'server' | 'client'} [options.purpose] the only one
- * @param {'ec' | 'rsa' | 'ed25519'} [options.kind] of the key
+ * @param {'ec' | 'rsa' | 'ed25519' | 'p521'} [options.kind] of the key
  * @param {'sha256' | 'sha384' | 'sha512'} [options.hash] of the signature
  * @param {[number, number]} [options.days] from when to when, counted from today
  * @param {1 | 3} [options.version] of X.509
+ * @param {boolean} [options.critical] whether it has an extension that must be understood, and nobody knows
+ * @param {{ privateKey: object }} [options.keys] a certificate whose key it has as well
  */
 export function createCertificate(commonName, options = {}) {
-  const { issuer, names = [], ca = false, purpose, kind = 'ec', hash = 'sha256', days = [-1, 1], version = 3 } = options
-  const { publicKey, privateKey } = KEYS[kind]()
+  const { issuer, names = [], ca = false, purpose, kind = 'ec', hash = 'sha256', days = [-1, 1], version = 3, critical, keys } = options
+  const { publicKey, privateKey } = keys ? { publicKey: createPublicKey(keys.privateKey), privateKey: keys.privateKey } : KEYS[kind]()
   const signer = issuer ?? { commonName, privateKey }
   const signature = algorithm(signer.privateKey, hash)
   const extensions = [sequence(oid('551d13'), yes, bytes(sequence(...(ca ? [yes] : []))))]
   if (names.length > 0) extensions.push(sequence(oid('551d11'), bytes(sequence(...names.map(alternativeName)))))
   if (purpose) extensions.push(sequence(oid('551d25'), bytes(sequence(oid(purpose === 'server' ? SERVER_AUTH : CLIENT_AUTH)))))
+  if (critical) extensions.push(sequence(oid('2a0304'), yes, bytes(nothing)))
   const body = sequence(
     ...(version === 3 ? [element(0xa0, element(0x02, Buffer.from([2])))] : []),
     element(0x02, Buffer.from([1]), randomBytes(8)),

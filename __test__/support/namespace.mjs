@@ -47,7 +47,7 @@ export function createNamespace() {
     run('link', 'set', near, 'master', bridge)
     for (const link of [bridge, near]) run('link', 'set', link, 'up')
     run('-n', name, 'addr', 'add', `${network}.2/24`, 'dev', far)
-    run('-n', name, 'link', 'set', far, 'up')
+    for (const link of [far, 'lo']) run('-n', name, 'link', 'set', link, 'up')
     // Nobody answers to these, and nobody says so.
     for (const nobody of silent) run('-n', name, 'neigh', 'add', nobody, 'lladdr', '02:00:00:00:00:01', 'dev', far, 'nud', 'permanent')
   } catch (error) {

@@ -100,7 +100,7 @@ impl Attempt<'_> {
     async fn open(&self, deadline: Instant) -> Result<Session, Error> {
         let tls = self.tls.filter(|_| self.host.socket().is_none());
         let secure = tls.map(|tls| tls.toward(&self.host.name)).transpose()?;
-        let (route, socket) = dial::connect(self.host, secure, deadline).await?;
+        let (route, socket) = dial::connect(self.host, secure, self.config.required_peer.as_deref(), deadline).await?;
         let peer = route.peer();
         self.open_on(route, socket).await.map_err(|error| error.at(&peer))
     }

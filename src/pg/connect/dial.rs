@@ -5,6 +5,8 @@
 
 use crate::error::{Error, Peer};
 use crate::pg::connect::config::Host;
+#[cfg(unix)]
+use crate::pg::connect::peer_owner;
 use crate::pg::connect::resolve::resolve;
 use crate::pg::connect::socket::Socket;
 use crate::pg::connect::tls::Secure;
@@ -37,7 +39,11 @@ pub(in crate::pg) struct Route {
 enum Endpoint {
     Tcp(SocketAddr),
     #[cfg(unix)]
-    Unix(std::path::PathBuf),
+    Unix {
+        path: std::path::PathBuf,
+        /// The operating system's user who has to run the server.
+        owner: Option<String>,
+    },
 }
 
 impl Route {
@@ -45,7 +51,7 @@ impl Route {
         match &self.endpoint {
             Endpoint::Tcp(address) => Peer { address: address.ip().to_string(), port: Some(address.port()) },
             #[cfg(unix)]
-            Endpoint::Unix(path) => Peer { address: path.display().to_string(), port: None },
+            Endpoint::Unix { path, .. } => Peer { address: path.display().to_string(), port: None },
         }
     }
 
@@ -64,7 +70,13 @@ impl Route {
                 Ok(Reached::Tcp(stream))
             }),
             #[cfg(unix)]
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Reached::Unix),
+            Endpoint::Unix { path, owner } => match (UnixStream::connect(path).await, owner) {
+                (Ok(stream), Some(owner)) => {
+                    peer_owner::check(&stream, owner).map_err(|error| error.at(&self.peer()))?;
+                    Ok(Reached::Unix(stream))
+                }
+                (connected, _) => connected.map(Reached::Unix),
+            },
         };
         reached.map_err(|error| Error::system(&error, Some(self.peer())))
     }
@@ -96,20 +108,21 @@ fn keep_alive(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
-/// Connects to the address of the host that answers first.
+/// Connects to the address of the host that answers first. `owner`: who has to run the server at a unix socket.
 ///
 /// # Errors
 /// `ENOTFOUND` where the name has no address; otherwise the system's code for the last of the addresses, `ETIMEDOUT` for the
-/// first that has not answered by `deadline`, or what is wrong with TLS.
+/// first that has not answered by `deadline`, `ERR_WRONG_SERVER` for another owner, or what is wrong with TLS.
 ///
 /// # Cancel safety
 /// Dropping the future closes every socket.
 pub(in crate::pg) async fn connect(
     host: &Host,
     secure: Option<Secure>,
+    owner: Option<&str>,
     deadline: Instant,
 ) -> Result<(Route, Socket), Error> {
-    let routes = routes(host, secure).await?;
+    let routes = routes(host, secure, owner).await?;
     let (route, reached) = race(&routes, deadline).await?;
     let socket = route.secure(reached).await?;
     Ok((route, socket))
@@ -152,10 +165,11 @@ async fn race(routes: &[Route], deadline: Instant) -> Result<(Route, Reached), E
     }
 }
 
-async fn routes(host: &Host, secure: Option<Secure>) -> Result<Vec<Route>, Error> {
+async fn routes(host: &Host, secure: Option<Secure>, owner: Option<&str>) -> Result<Vec<Route>, Error> {
     #[cfg(unix)]
     if let Some(path) = host.socket() {
-        return Ok(vec![Route { endpoint: Endpoint::Unix(path), secure }]);
+        let owner = owner.map(str::to_owned);
+        return Ok(vec![Route { endpoint: Endpoint::Unix { path, owner }, secure }]);
     }
     #[cfg(not(unix))]
     if host.socket().is_some() {

@@ -6,7 +6,10 @@ pub(in crate::pg) mod config;
 pub(in crate::pg) mod dial;
 mod opening;
 pub(in crate::pg) mod passwords;
+#[cfg(unix)]
+mod peer_owner;
 pub(in crate::pg) mod pooler;
+mod private_file;
 mod resolve;
 pub(in crate::pg) mod setup;
 pub(in crate::pg) mod socket;

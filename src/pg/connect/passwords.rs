@@ -2,8 +2,8 @@
 //! Password File").
 
 use crate::pg::connect::config::{ConnectConfig, Host, Password};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use crate::pg::connect::private_file::{self, Unreadable};
+use std::io;
 use std::path::Path;
 
 /// Folders of unix sockets that go by the name `localhost` in the file: PostgreSQL's own and Debian's.
@@ -31,36 +31,24 @@ pub(in crate::pg) async fn of(config: &ConnectConfig, host: &Host) -> Given {
     };
     let look_up = move || match read(&path) {
         Ok(text) => find(&text, &entry).map_or(Given::Nothing(None), Given::Password),
-        Err(Unread::Absent) => Given::Nothing(None),
-        Err(Unread::Refused(why)) => Given::Nothing(Some(format!("the password file {} {why}", path.display()))),
+        Err(why) => Given::Nothing(why.map(|why| format!("the password file {} {why}", path.display()))),
     };
     tokio::task::spawn_blocking(look_up).await.unwrap_or(Given::Nothing(None))
 }
 
-enum Unread {
-    Absent,
-    Refused(String),
-}
-
-/// The file's text. A file that others can read is not used, lest it be relied on.
-fn read(path: &Path) -> Result<String, Unread> {
-    let refused = |why: &str| Err(Unread::Refused(format!("is ignored: {why}")));
-    let unread = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unread::Absent,
-        _ => Unread::Refused(format!("cannot be read: {error}")),
-    };
-    // Asked first: to open what is no file may wait for ever.
-    let metadata = fs::metadata(path).map_err(unread)?;
-    if !metadata.is_file() {
-        return refused("it is not a plain file");
-    }
-    #[cfg(unix)]
-    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0 {
-        return refused("others than its owner have access to it; its permissions should be 0600");
-    }
-    let mut text = String::new();
-    File::open(path).and_then(|mut file| file.read_to_string(&mut text)).map_err(unread)?;
-    Ok(text)
+/// The file's text, or why it is not used; a file that is not there is no reason.
+fn read(path: &Path) -> Result<String, Option<String>> {
+    let content = private_file::read(path, false).map_err(|why| match why {
+        Unreadable::System(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => None,
+            _ => Some(format!("cannot be read: {error}")),
+        },
+        Unreadable::NotPlain => Some("is ignored: it is not a plain file".to_owned()),
+        Unreadable::Exposed => {
+            Some("is ignored: others than its owner have access to it; its permissions should be 0600".to_owned())
+        }
+    })?;
+    String::from_utf8(content).map_err(|_| Some("is ignored: it is not UTF-8".to_owned()))
 }
 
 /// What a line has to be for.

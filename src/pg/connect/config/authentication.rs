@@ -1,7 +1,7 @@
 //! How a server may have the client prove who it is: the parameters `require_auth` and `channel_binding` (manual, section
 //! 32.1.2).
 
-use super::invalid;
+use super::said::Said;
 use crate::error::Error;
 
 /// Whether the proof of the password is tied to the TLS connection, so that nobody in between can pass it on.
@@ -72,34 +72,37 @@ impl RequireAuth {
 }
 
 /// Reads `require_auth`: a list of ways that will do, or of ways that will not, each behind an exclamation mark.
-pub(super) fn read_require_auth(text: Option<&str>) -> Result<RequireAuth, Error> {
-    let Some(text) = text else { return Ok(RequireAuth::ANY) };
+pub(super) fn read_require_auth(said: &Said) -> Result<RequireAuth, Error> {
+    let Some(list) = said.get("require_auth")? else { return Ok(RequireAuth::ANY) };
     let (mut listed, mut denials) = (0, 0);
-    let entries: Vec<&str> = text.split(',').map(str::trim).collect();
+    let entries: Vec<&str> = list.text.split(',').map(str::trim).collect();
     for entry in &entries {
         let name = entry.strip_prefix('!').inspect(|_| denials += 1).unwrap_or(entry);
         let method = AuthMethod::ALL.into_iter().find(|method| method.name() == name);
         match method.map(AuthMethod::bit) {
             Some(bit) if listed & bit == 0 => listed |= bit,
-            Some(_) => return Err(invalid("require_auth", "each method once")),
+            Some(_) => return Err(list.invalid("each method once")),
             None => {
                 let names = AuthMethod::ALL.map(AuthMethod::name).join(", ");
-                return Err(invalid("require_auth", &format!("a list of {names}, or of these with `!` before each")));
+                return Err(list.invalid(&format!("a list of {names}, or of these with `!` before each")));
             }
         }
     }
     match denials {
         0 => Ok(RequireAuth(listed)),
         all if all == entries.len() => Ok(RequireAuth(!listed)),
-        _ => Err(invalid("require_auth", "methods that all have `!` before them, or none")),
+        _ => Err(list.invalid("methods that all have `!` before them, or none")),
     }
 }
 
-pub(super) fn read_channel_binding(text: Option<&str>) -> Result<ChannelBinding, Error> {
-    match text {
-        None | Some("prefer") => Ok(ChannelBinding::Prefer),
-        Some("disable") => Ok(ChannelBinding::Disable),
-        Some("require") => Ok(ChannelBinding::Require),
-        Some(_) => Err(invalid("channel_binding", "disable, prefer or require")),
+/// Reads `channel_binding`, which asks for TLS where it is required.
+pub(super) fn read_channel_binding(said: &Said, has_tls: bool) -> Result<ChannelBinding, Error> {
+    let Some(value) = said.get("channel_binding")? else { return Ok(ChannelBinding::Prefer) };
+    match value.text.as_str() {
+        "prefer" => Ok(ChannelBinding::Prefer),
+        "disable" => Ok(ChannelBinding::Disable),
+        "require" if has_tls => Ok(ChannelBinding::Require),
+        "require" => Err(value.invalid("TLS to be used where it is `require`")),
+        _ => Err(value.invalid("disable, prefer or require")),
     }
 }

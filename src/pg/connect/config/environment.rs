@@ -1,6 +1,4 @@
-//! What the process's environment says where the connection string is silent.
-
-use std::path::PathBuf;
+//! The variables of the process's environment.
 
 pub(super) struct Environment<'a> {
     variables: &'a dyn Fn(&str) -> Option<String>,
@@ -16,30 +14,14 @@ impl<'a> Environment<'a> {
         (self.variables)(name).filter(|value| !value.is_empty())
     }
 
-    /// What the string says, else the variable.
-    pub fn unless(&self, said: Option<&str>, name: &str) -> Option<String> {
-        said.map(str::to_owned).or_else(|| self.get(name))
+    /// Whether the variable is there, be it empty.
+    pub fn has(&self, name: &str) -> bool {
+        (self.variables)(name).is_some()
     }
 
     /// Who runs the process.
     pub fn user(&self) -> Option<String> {
         let names = if cfg!(windows) { ["USERNAME", "USER"] } else { ["USER", "USERNAME"] };
         names.into_iter().find_map(|name| self.get(name)).or_else(|| whoami::username().ok())
-    }
-
-    /// The file that may hold the password: `given`, else the one of the variables, else the user's own.
-    ///
-    /// `PGPASSWORD`, even an empty one, keeps `pg` from looking into the file.
-    pub fn password_file(&self, given: Option<&str>) -> Option<PathBuf> {
-        if (self.variables)("PGPASSWORD").is_some() {
-            return None;
-        }
-        self.unless(given, "PGPASSFILE").map(PathBuf::from).or_else(|| {
-            if cfg!(windows) {
-                self.get("APPDATA").map(|folder| PathBuf::from(folder).join("postgresql").join("pgpass.conf"))
-            } else {
-                self.get("HOME").map(|folder| PathBuf::from(folder).join(".pgpass"))
-            }
-        })
     }
 }

@@ -1,6 +1,7 @@
 //! The servers to try: a host and a port each, in lists as libpq has them.
 
-use super::invalid;
+use super::refusal::invalid;
+use super::said::{Said, Value};
 use crate::error::{Error, Peer};
 use std::fmt;
 use std::net::IpAddr;
@@ -42,43 +43,51 @@ impl fmt::Display for Host {
 }
 
 /// Reads the lists; a missing or empty entry has a default.
-pub(super) fn read(hosts: Option<&str>, addresses: Option<&str>, ports: Option<&str>) -> Result<Vec<Host>, Error> {
-    let list =
-        |text: Option<&str>| text.map(|text| text.split(',').map(str::trim).map(str::to_owned).collect::<Vec<_>>());
-    let (names, addresses, ports) = (list(hosts), list(addresses), list(ports).unwrap_or_default());
-    let count = names.as_ref().or(addresses.as_ref()).map_or(1, Vec::len);
-    for (name, entries) in [("host", &names), ("hostaddr", &addresses)] {
-        if entries.as_ref().is_some_and(|entries| entries.len() != count) {
-            return Err(invalid(name, "as many entries as hostaddr has"));
-        }
+pub(super) fn read(said: &Said) -> Result<Vec<Host>, Error> {
+    let names = said.get("host")?.as_ref().map(entries);
+    let addresses = said.get("hostaddr")?.as_ref().map(read_addresses).transpose()?;
+    let ports = said.get("port")?;
+    let count = names.as_ref().map(Vec::len).or(addresses.as_ref().map(Vec::len)).unwrap_or(1);
+    if addresses.as_ref().is_some_and(|addresses| addresses.len() != count) {
+        return Err(invalid("host", "as many entries as hostaddr has"));
     }
-    if ports.len() > 1 && ports.len() != count {
-        return Err(invalid("port", "one for all hosts or one for each"));
-    }
-    let entry =
-        |list: &Option<Vec<String>>, index: usize| list.as_ref().map_or("", |list| list[index].as_str()).to_owned();
-    (0..count)
-        .map(|index| {
-            let (name, address) = (entry(&names, index), entry(&addresses, index));
-            let port = ports.get(index).or_else(|| if ports.len() == 1 { ports.first() } else { None });
-            let name = match (name.is_empty(), address.is_empty()) {
-                (false, _) => name,
-                (true, false) => address.clone(),
-                (true, true) => DEFAULT_HOST.to_owned(),
-            };
-            let address = match address.as_str() {
-                "" => None,
-                text => Some(text.parse().map_err(|_| invalid("hostaddr", "an IP address"))?),
-            };
-            Ok(Host { name, address, port: read_port(port.map_or("", String::as_str))? })
-        })
-        .collect()
+    let ports = ports.as_ref().map_or(Ok(vec![DEFAULT_PORT; count]), |value| read_ports(value, count))?;
+    let read_one = |(index, port): (usize, u16)| {
+        let name = names.as_ref().map(|names| names[index].clone()).filter(|name| !name.is_empty());
+        let address = addresses.as_ref().and_then(|addresses| addresses[index]);
+        let name = name.or(address.map(|address| address.to_string())).unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        Host { name, address, port }
+    };
+    Ok(ports.into_iter().enumerate().map(read_one).collect())
 }
 
-fn read_port(text: &str) -> Result<u16, Error> {
+fn entries(list: &Value) -> Vec<String> {
+    list.text.split(',').map(str::trim).map(str::to_owned).collect()
+}
+
+fn read_addresses(list: &Value) -> Result<Vec<Option<IpAddr>>, Error> {
+    let read_one = |text: &String| match text.parse() {
+        _ if text.is_empty() => Ok(None),
+        Ok(address) => Ok(Some(address)),
+        Err(_) => Err(list.invalid("an IP address")),
+    };
+    entries(list).iter().map(read_one).collect()
+}
+
+/// A port for each of so many hosts; one alone is for all.
+fn read_ports(list: &Value, count: usize) -> Result<Vec<u16>, Error> {
+    let ports = entries(list).iter().map(|text| read_port(list, text)).collect::<Result<Vec<u16>, Error>>()?;
+    match ports[..] {
+        [port] => Ok(vec![port; count]),
+        _ if ports.len() == count => Ok(ports),
+        _ => Err(list.invalid("one for all hosts or one for each")),
+    }
+}
+
+fn read_port(list: &Value, text: &str) -> Result<u16, Error> {
     match text.parse() {
         _ if text.is_empty() => Ok(DEFAULT_PORT),
-        Ok(0) | Err(_) => Err(invalid("port", "a number from 1 to 65535")),
+        Ok(0) | Err(_) => Err(list.invalid("a number from 1 to 65535")),
         Ok(port) => Ok(port),
     }
 }

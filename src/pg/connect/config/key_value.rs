@@ -1,6 +1,7 @@
 //! The form of libpq: `host=example.org user='O\'Neil'` (manual, section 32.1.1.1, "Keyword/Value Connection Strings").
 
-use super::parts::Parts;
+use super::parts::{self, Parts};
+use super::refusal::invalid_string;
 use crate::error::Error;
 
 /// Whether the text is of this form: it begins with a name and an equals sign.
@@ -23,37 +24,28 @@ pub(super) fn split(text: &str) -> Result<Parts, Error> {
     while !rest.is_empty() {
         // What stands in a name's place may be the end of a password: it is not repeated.
         let broken = || {
-            Error::new(
-            "ERR_INVALID_CONNECTION_STRING",
-            format!("invalid connection string: expected a name and `=` behind {last}; a value with blanks in it needs quotes"),
-        )
+            invalid_string(&format!(
+                "expected a name and `=` behind {last}; a value with blanks in it needs quotes, and a quote in it a backslash"
+            ))
         };
         let (name, behind) = rest.split_once('=').ok_or_else(broken)?;
         let name = name.trim_end();
         if !is_name(name) {
             return Err(broken());
         }
-        let known = Parts::known(name);
+        let known = parts::known(name);
         let (value, behind) = take_value(behind.trim_start()).ok_or_else(|| {
             let name = known.unwrap_or("a parameter");
-            Error::new(
-                "ERR_INVALID_CONNECTION_STRING",
-                format!("invalid connection string: the quotes or the backslash in {name} have no end"),
-            )
+            invalid_string(&format!("the quotes or the backslash in {name} have no end"))
         })?;
         if let Some(known) = known {
-            parts.set(known, value)?;
-            last = known;
-        } else {
-            last = "a parameter that is not known";
+            parts.set(known, value);
         }
+        last = known.unwrap_or("a parameter that is not known");
         rest = behind.trim_start();
     }
     if parts.is_empty() {
-        return Err(Error::new(
-            "ERR_INVALID_CONNECTION_STRING",
-            "invalid connection string: none of its parameters is known",
-        ));
+        return Err(invalid_string("none of its parameters is known"));
     }
     Ok(parts)
 }

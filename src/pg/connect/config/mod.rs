@@ -8,24 +8,31 @@
 
 mod authentication;
 mod environment;
+mod escape;
 mod host;
 mod key_value;
 mod parts;
+mod refusal;
+mod safeguards;
+mod said;
 mod target;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tls_policy;
+mod trust;
 mod url;
 
 #[allow(unused_imports)]
 pub(in crate::pg) use authentication::{AuthMethod, ChannelBinding, RequireAuth};
 pub(in crate::pg) use host::Host;
 pub(in crate::pg) use target::{Server, Target};
-pub(in crate::pg) use tls_policy::{Roots, TlsPolicy, Trust};
+pub(in crate::pg) use tls_policy::{Roots, TlsPolicy, Versions};
+pub(in crate::pg) use trust::Trust;
 
 use crate::error::Error;
 use environment::Environment;
-use parts::Parts;
+use said::Said;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +61,8 @@ pub struct ConnectConfig {
     pub(in crate::pg) channel_binding: ChannelBinding,
     /// How the server may ask who the client is.
     pub(in crate::pg) require_auth: RequireAuth,
+    /// The operating system's user who has to run the server; with unix sockets alone.
+    pub(in crate::pg) required_peer: Option<String>,
     /// For the whole way to a session that is ready, over all hosts.
     pub(in crate::pg) connect_timeout: Duration,
 }
@@ -74,43 +83,32 @@ impl ConnectConfig {
     /// # Errors
     /// `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`: it names the part at fault.
     pub fn parse(text: &str, variables: impl Fn(&str) -> Option<String>) -> Result<ConnectConfig, Error> {
-        let parts = parts::split(text)?;
-        let environment = Environment::new(&variables);
-        let part = |name: &str, variable: &str| environment.unless(parts.get(name), variable);
-        let user = match part("user", "PGUSER").or_else(|| environment.user()) {
+        let said = Said::new(text::split(text)?, Environment::new(&variables));
+        safeguards::refuse_unsupported(&said)?;
+        let user = match said.text("user")?.or_else(|| said.environment.user()) {
             Some(user) => user,
-            None => return Err(invalid("user", "one, as the system tells none")),
+            None => return Err(refusal::invalid("user", "one, as the system tells none")),
         };
-        let hosts = host::read(
-            part("host", "PGHOST").as_deref(),
-            part("hostaddr", "PGHOSTADDR").as_deref(),
-            part("port", "PGPORT").as_deref(),
-        )?;
-        let tls = tls_policy::read(&parts, &environment)?;
-        let channel_binding =
-            authentication::read_channel_binding(part("channel_binding", "PGCHANNELBINDING").as_deref())?;
-        if channel_binding == ChannelBinding::Require && tls.is_none() {
-            return Err(invalid("channel_binding", "TLS to be used where it is `require`"));
-        }
-        let password = part("password", "PGPASSWORD").map(Password);
+        let hosts = host::read(&said)?;
+        let tls = tls_policy::read(&said, &hosts)?;
+        let password = said.text("password")?.map(Password);
         Ok(ConnectConfig {
-            target: target::read(part("target_session_attrs", "PGTARGETSESSIONATTRS").as_deref(), hosts.len())?,
+            target: target::read(&said, hosts.len())?,
+            required_peer: safeguards::read_required_peer(&said, &hosts)?,
             hosts,
-            password_file: if password.is_none() { environment.password_file(parts.get("passfile")) } else { None },
+            password_file: if password.is_none() { read_password_file(&said)? } else { None },
             password,
-            database: part("database", "PGDATABASE").unwrap_or_else(|| user.clone()),
+            database: said.text("database")?.unwrap_or_else(|| user.clone()),
             user,
-            application_name: part("application_name", "PGAPPNAME")
-                .or_else(|| parts.get("fallback_application_name").map(str::to_owned))
-                .unwrap_or_else(|| DEFAULT_APPLICATION_NAME.to_owned()),
-            options: read_options(&parts, part("options", "PGOPTIONS"))?,
-            tls,
-            channel_binding,
-            require_auth: authentication::read_require_auth(part("require_auth", "PGREQUIREAUTH").as_deref())?,
-            connect_timeout: match part("connect_timeout", "PGCONNECT_TIMEOUT") {
-                None => DEFAULT_CONNECT_TIMEOUT,
-                Some(seconds) => parse_seconds(&seconds)?,
+            application_name: match said.get("application_name")? {
+                Some(name) => name.text,
+                None => said.text("fallback_application_name")?.unwrap_or_else(|| DEFAULT_APPLICATION_NAME.to_owned()),
             },
+            options: read_options(&said)?,
+            channel_binding: authentication::read_channel_binding(&said, tls.is_some())?,
+            require_auth: authentication::read_require_auth(&said)?,
+            tls,
+            connect_timeout: read_connect_timeout(&said)?,
         })
     }
 
@@ -127,33 +125,40 @@ impl ConnectConfig {
     }
 }
 
-fn invalid_url(what: &str) -> Error {
-    Error::new("ERR_INVALID_URL", format!("invalid connection string: {what}"))
-}
-
-fn invalid(part: &str, expected: &str) -> Error {
-    Error::new("ERR_INVALID_CONNECTION_STRING", format!("invalid {part}: expected {expected}"))
+/// The file that may hold the password: the one that was said, else the user's own.
+///
+/// `PGPASSWORD`, even an empty one, keeps `pg` from looking into the file.
+fn read_password_file(said: &Said) -> Result<Option<PathBuf>, Error> {
+    if said.environment.has("PGPASSWORD") {
+        return Ok(None);
+    }
+    if let Some(path) = said.text("passfile")? {
+        return Ok(Some(PathBuf::from(path)));
+    }
+    let (variable, file) = if cfg!(windows) { ("APPDATA", "postgresql/pgpass.conf") } else { ("HOME", ".pgpass") };
+    Ok(said.environment.get(variable).map(|folder| PathBuf::from(folder).join(file)))
 }
 
 /// The settings that the server is started with: those of `options`, and the time limits that have parameters of their own,
 /// which win as in `pg`.
-fn read_options(parts: &Parts, options: Option<String>) -> Result<Option<String>, Error> {
-    let mut all: Vec<String> = options.into_iter().collect();
+fn read_options(said: &Said) -> Result<Option<String>, Error> {
+    let mut all: Vec<String> = said.text("options")?.into_iter().collect();
     for name in SERVER_TIMEOUTS {
-        let Some(value) = parts.get(name) else { continue };
-        match value.parse::<u32>() {
+        let Some(value) = said.get(name)? else { continue };
+        match value.text.parse::<u32>() {
             Ok(milliseconds) if i32::try_from(milliseconds).is_ok() => all.push(format!("-c {name}={milliseconds}")),
-            _ => return Err(invalid(name, "a whole number of milliseconds")),
+            _ => return Err(value.invalid("a whole number of milliseconds")),
         }
     }
     Ok(if all.is_empty() { None } else { Some(all.join(" ")) })
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, Error> {
-    match text.parse::<u32>() {
+fn read_connect_timeout(said: &Said) -> Result<Duration, Error> {
+    let Some(value) = said.get("connect_timeout")? else { return Ok(DEFAULT_CONNECT_TIMEOUT) };
+    match value.text.parse::<u32>() {
         // As in libpq, 0 is no limit; a call has its own.
         Ok(0) => Ok(Duration::from_secs(u64::from(u32::MAX))),
         Ok(seconds) => Ok(Duration::from_secs(u64::from(seconds))),
-        Err(_) => Err(invalid("connect_timeout", "a whole number of seconds")),
+        Err(_) => Err(value.invalid("a whole number of seconds")),
     }
 }

@@ -1,50 +1,63 @@
 //! The parts that a connection string is taken apart into, whatever its form.
 
-use super::{invalid, key_value, url};
-use crate::error::Error;
 use std::collections::HashMap;
 
-/// Every part that counts, by `pg`'s name or libpq's. Others are ignored, as `pg` does.
-const NAMES: [&str; 24] = [
-    "user",
-    "password",
-    "host",
-    "hostaddr",
-    "port",
-    "database",
-    "application_name",
-    "fallback_application_name",
-    "options",
-    "connect_timeout",
-    "statement_timeout",
-    "lock_timeout",
-    "idle_in_transaction_session_timeout",
-    "ssl",
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "sslnegotiation",
-    "uselibpqcompat",
-    "channel_binding",
-    "require_auth",
-    "target_session_attrs",
-    "passfile",
+/// Every parameter that counts, by `pg`'s name or libpq's, and the variable that counts where the string does not say it.
+/// Other parameters are ignored, as `pg` does.
+const PARAMETERS: [(&str, Option<&str>); 35] = [
+    ("user", Some("PGUSER")),
+    ("password", Some("PGPASSWORD")),
+    ("passfile", Some("PGPASSFILE")),
+    ("host", Some("PGHOST")),
+    ("hostaddr", Some("PGHOSTADDR")),
+    ("port", Some("PGPORT")),
+    ("database", Some("PGDATABASE")),
+    ("application_name", Some("PGAPPNAME")),
+    ("fallback_application_name", None),
+    ("options", Some("PGOPTIONS")),
+    ("connect_timeout", Some("PGCONNECT_TIMEOUT")),
+    ("statement_timeout", None),
+    ("lock_timeout", None),
+    ("idle_in_transaction_session_timeout", None),
+    ("target_session_attrs", Some("PGTARGETSESSIONATTRS")),
+    ("channel_binding", Some("PGCHANNELBINDING")),
+    ("require_auth", Some("PGREQUIREAUTH")),
+    ("requirepeer", Some("PGREQUIREPEER")),
+    ("gssencmode", Some("PGGSSENCMODE")),
+    ("min_protocol_version", Some("PGMINPROTOCOLVERSION")),
+    ("service", None),
+    ("ssl", None),
+    ("sslmode", Some("PGSSLMODE")),
+    ("requiressl", Some("PGREQUIRESSL")),
+    ("uselibpqcompat", None),
+    ("sslnegotiation", Some("PGSSLNEGOTIATION")),
+    ("sslrootcert", Some("PGSSLROOTCERT")),
+    ("sslcert", Some("PGSSLCERT")),
+    ("sslkey", Some("PGSSLKEY")),
+    ("sslcertmode", Some("PGSSLCERTMODE")),
+    ("sslcrl", Some("PGSSLCRL")),
+    ("sslcrldir", Some("PGSSLCRLDIR")),
+    ("sslsni", Some("PGSSLSNI")),
+    ("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION")),
+    ("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION")),
 ];
+
+/// The name under which a parameter counts, if it does.
+pub(super) fn known(name: &str) -> Option<&'static str> {
+    let name = if name == "dbname" { "database" } else { name };
+    PARAMETERS.into_iter().map(|(known, _)| known).find(|known| *known == name)
+}
+
+/// The variable that counts where the string does not say the parameter.
+pub(super) fn variable(name: &str) -> Option<&'static str> {
+    PARAMETERS.into_iter().find(|(known, _)| *known == name).and_then(|(_, variable)| variable)
+}
 
 /// What a connection string says.
 #[derive(Default)]
 pub(super) struct Parts(HashMap<&'static str, String>);
 
 impl Parts {
-    /// The name under which a part counts, if it does.
-    pub fn known(name: &str) -> Option<&'static str> {
-        match name {
-            "dbname" => Some("database"),
-            _ => NAMES.into_iter().find(|known| *known == name),
-        }
-    }
-
     /// A part; an empty one says nothing.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
@@ -60,55 +73,14 @@ impl Parts {
     }
 
     /// Sets a part, in place of what it was.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_CONNECTION_STRING`: the server could not be told of a text with a NUL in it.
-    pub fn set(&mut self, name: &'static str, value: String) -> Result<(), Error> {
-        if value.contains('\0') {
-            return Err(invalid(name, "a text without a NUL"));
-        }
+    pub fn set(&mut self, name: &'static str, value: String) {
         self.0.insert(name, value);
-        Ok(())
     }
 
     /// Sets a part that says nothing yet.
-    ///
-    /// # Errors
-    /// As [`Parts::set`].
-    pub fn fill(&mut self, name: &'static str, value: String) -> Result<(), Error> {
+    pub fn fill(&mut self, name: &'static str, value: String) {
         if self.get(name).is_none() && !value.is_empty() {
-            self.set(name, value)?;
-        }
-        Ok(())
-    }
-}
-
-/// Takes a connection string of any form apart.
-///
-/// # Errors
-/// `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`.
-pub(super) fn split(text: &str) -> Result<Parts, Error> {
-    let text = text.trim_matches(|character: char| character <= ' ');
-    if text.is_empty() {
-        return Ok(Parts::default());
-    }
-    if text.starts_with('/') {
-        return split_socket(text);
-    }
-    if !url::is_one(text) && key_value::is_one(text) {
-        return key_value::split(text);
-    }
-    url::split(text)
-}
-
-/// `/directory database`: the form in which `pg` names a unix socket.
-fn split_socket(text: &str) -> Result<Parts, Error> {
-    let mut words = text.split(' ');
-    let mut parts = Parts::default();
-    for name in ["host", "database"] {
-        if let Some(word) = words.next() {
-            parts.set(name, word.to_owned())?;
+            self.set(name, value);
         }
     }
-    Ok(parts)
 }

@@ -1,6 +1,6 @@
 //! What kind of server will do (manual, section 32.1.2, "target_session_attrs").
 
-use super::invalid;
+use super::said::Said;
 use crate::error::Error;
 
 /// What a session finds out about its server.
@@ -63,17 +63,17 @@ impl Target {
 }
 
 /// Reads the parameter. Several hosts without it are one primary and its standbys, on which a lock would exclude nobody.
-pub(super) fn read(text: Option<&str>, hosts: usize) -> Result<Target, Error> {
-    match text {
-        None => Ok(if hosts > 1 { Target::ReadWrite } else { Target::Any }),
-        Some("any") => Ok(Target::Any),
-        Some("read-write") => Ok(Target::ReadWrite),
-        Some("read-only") => Ok(Target::ReadOnly),
-        Some("primary") => Ok(Target::Primary),
-        Some("standby") => Ok(Target::Standby),
-        Some("prefer-standby") => Ok(Target::PreferStandby),
-        Some(_) => {
-            Err(invalid("target_session_attrs", "any, read-write, read-only, primary, standby or prefer-standby"))
-        }
+pub(super) fn read(said: &Said, hosts: usize) -> Result<Target, Error> {
+    let Some(value) = said.get("target_session_attrs")? else {
+        return Ok(if hosts > 1 { Target::ReadWrite } else { Target::Any });
+    };
+    match value.text.as_str() {
+        "any" => Ok(Target::Any),
+        "read-write" => Ok(Target::ReadWrite),
+        "read-only" => Ok(Target::ReadOnly),
+        "primary" => Ok(Target::Primary),
+        "standby" => Ok(Target::Standby),
+        "prefer-standby" => Ok(Target::PreferStandby),
+        _ => Err(value.invalid("any, read-write, read-only, primary, standby or prefer-standby")),
     }
 }

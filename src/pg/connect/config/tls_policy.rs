@@ -1,14 +1,13 @@
-//! Whether to use TLS and whom to trust then: the parameters `ssl…` and `PGSSL…`, as `pg` reads them.
-//!
-//! Two things of `pg` are not taken over: that `ssl=false` turns TLS on, and that an unknown mode is one.
+//! How TLS is used: the parameters `ssl…` and `PGSSL…`, as `pg` reads them, and libpq's besides.
 
-use super::environment::Environment;
-use super::invalid;
-use super::parts::Parts;
+use super::host::Host;
+use super::refusal::unmet;
+use super::said::Said;
+use super::trust::{self, Decision, Trust};
 use crate::error::Error;
 use std::path::PathBuf;
 
-const MODES: &str = "disable, allow, prefer, require, verify-ca, verify-full or no-verify";
+const LEAST_VERSION: &str = "ssl_min_protocol_version";
 
 /// How TLS is used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,19 +15,13 @@ pub(in crate::pg) struct TlsPolicy {
     pub trust: Trust,
     pub roots: Roots,
     pub identity: Option<Identity>,
+    /// The server has to ask for the client's certificate (`sslcertmode=require`).
+    pub must_ask_identity: bool,
     /// TLS from the first byte on, without asking for it (PostgreSQL 17 and later).
     pub direct: bool,
-}
-
-/// What makes a server trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::pg) enum Trust {
-    /// A certificate for its name from somebody trusted.
-    Name,
-    /// Any certificate from somebody trusted.
-    Issuer,
-    /// Nothing: the connection is encrypted, to whomever.
-    Nothing,
+    /// Whether the server is told by which name it is known to the client (`sslsni`).
+    pub sends_name: bool,
+    pub versions: Versions,
 }
 
 /// Who may have signed the server's certificate.
@@ -47,81 +40,137 @@ pub(in crate::pg) struct Identity {
     pub key: PathBuf,
 }
 
-/// Reads the policy; `None`: no TLS.
-pub(super) fn read(parts: &Parts, environment: &Environment) -> Result<Option<TlsPolicy>, Error> {
-    let variable = environment.get("PGSSLMODE");
-    let part = |name: &str, variable: &str| environment.unless(parts.get(name), variable);
-    let direct = match part("sslnegotiation", "PGSSLNEGOTIATION").as_deref() {
-        None | Some("postgres") => false,
-        Some("direct") => true,
-        Some(_) => return Err(invalid("sslnegotiation", "postgres or direct")),
-    };
-    let Some(trust) = read_trust(parts, variable.as_deref())? else {
-        if direct {
-            return Err(invalid("sslnegotiation", "TLS to be used where it is `direct`"));
-        }
-        return Ok(None);
-    };
-    let identity = match (part("sslcert", "PGSSLCERT"), part("sslkey", "PGSSLKEY")) {
-        (None, None) => None,
-        (Some(certificate), Some(key)) => Some(Identity { certificate: certificate.into(), key: key.into() }),
-        (None, Some(_)) => return Err(invalid("sslcert", "the certificate that sslkey belongs to")),
-        (Some(_), None) => return Err(invalid("sslkey", "the key of the certificate in sslcert")),
-    };
-    let roots = match trust {
-        // Read all the same, as `pg` does, to miss a file that is named.
-        Trust::Nothing => parts.get("sslrootcert").map(str::to_owned),
-        Trust::Name | Trust::Issuer => part("sslrootcert", "PGSSLROOTCERT"),
-    };
-    // libpq's word for the platform's roots.
-    let roots = match roots.filter(|path| path != "system") {
-        Some(path) => Roots::File(path.into()),
-        None => Roots::Platform { extra: environment.get("NODE_EXTRA_CA_CERTS").map(PathBuf::from) },
-    };
-    Ok(Some(TlsPolicy { trust, roots, identity, direct }))
+/// Which versions of TLS will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::pg) struct Versions {
+    pub tls12: bool,
+    pub tls13: bool,
 }
 
-fn read_trust(parts: &Parts, variable: Option<&str>) -> Result<Option<Trust>, Error> {
-    let mode = parts.get("sslmode");
-    // In libpq's sense some modes are weaker; `pg` takes them so where it is told to.
-    let like_libpq = parts.get("uselibpqcompat") == Some("true");
-    match mode {
-        None => {}
-        Some("disable") => return Ok(None),
-        Some("prefer") if like_libpq => return Ok(Some(Trust::Nothing)),
-        Some("require") if like_libpq && parts.get("sslrootcert").is_none() => return Ok(Some(Trust::Nothing)),
-        Some("verify-ca") if like_libpq && parts.get("sslrootcert").is_none() => {
-            return Err(invalid(
-                "sslrootcert",
-                "one where sslmode is verify-ca: whom else to trust is not safe without the name",
-            ));
-        }
-        Some("require" | "verify-ca") if like_libpq => return Ok(Some(Trust::Issuer)),
-        Some("no-verify") if !like_libpq => return Ok(Some(Trust::Nothing)),
-        Some("allow" | "prefer" | "require" | "verify-ca" | "verify-full" | "no-verify") => {
-            return Ok(Some(Trust::Name));
-        }
-        Some(_) => return Err(invalid("sslmode", MODES)),
+/// Reads the policy; `None`: no TLS.
+pub(super) fn read(said: &Said, hosts: &[Host]) -> Result<Option<TlsPolicy>, Error> {
+    let versions = read_versions(said)?;
+    let certificate_mode = read_certificate_mode(said)?;
+    let sends_name = read_sends_name(said)?;
+    let direct = read_direct(said)?;
+    let must_ask_identity = certificate_mode == CertificateMode::Require;
+    let decision = trust::read(said)?;
+    // By a unix socket TLS is not used, whatever was said.
+    let is_local = |host: &Host| host.socket().is_some();
+    if must_ask_identity && hosts.iter().any(is_local) {
+        return Err(unused(said, "sslcertmode"));
     }
-    // Files turn TLS on, whatever `ssl` says.
-    if ["sslrootcert", "sslcert", "sslkey"].into_iter().any(|name| parts.get(name).is_some()) {
-        return Ok(Some(Trust::Name));
-    }
-    if parts.has("ssl") {
-        return match parts.get("ssl") {
-            None | Some("0" | "false") => Ok(None),
-            Some("1" | "true") => Ok(Some(Trust::Name)),
-            Some("no-verify") => Ok(Some(Trust::Nothing)),
-            Some(_) => Err(invalid("ssl", "true, false or no-verify")),
+    let Decision::Use(trust) = decision else {
+        let asks_for_version = matches!(decision, Decision::NotAsked) && !hosts.iter().all(is_local);
+        return match (direct, must_ask_identity, asks_for_version && said.get(LEAST_VERSION)?.is_some()) {
+            (true, _, _) => Err(unused(said, "sslnegotiation")),
+            (_, true, _) => Err(unused(said, "sslcertmode")),
+            (_, _, true) => Err(unused(said, LEAST_VERSION)),
+            (false, false, false) => Ok(None),
         };
+    };
+    let identity = read_identity(said)?.filter(|_| certificate_mode != CertificateMode::Disable);
+    if must_ask_identity && identity.is_none() {
+        return Err(unmet("sslcertmode", "sslcert and sslkey, what is to be shown, are missing"));
     }
-    if parts.get("sslnegotiation") == Some("direct") {
-        return Ok(Some(Trust::Name));
+    Ok(Some(TlsPolicy {
+        identity,
+        roots: read_roots(said, trust)?,
+        trust,
+        must_ask_identity,
+        direct,
+        sends_name,
+        versions,
+    }))
+}
+
+/// The error of a parameter that asks for TLS where it is not used.
+fn unused(said: &Said, name: &'static str) -> Error {
+    match said.get(name) {
+        Ok(Some(value)) => value.unmet("it asks for TLS, which is not used; see sslmode"),
+        _ => unmet(name, "it asks for TLS, which is not used"),
     }
-    match variable {
-        None | Some("disable" | "allow") => Ok(None),
-        Some("prefer" | "require" | "verify-ca" | "verify-full") => Ok(Some(Trust::Name)),
-        Some("no-verify") => Ok(Some(Trust::Nothing)),
-        Some(_) => Err(invalid("PGSSLMODE", MODES)),
+}
+
+fn read_direct(said: &Said) -> Result<bool, Error> {
+    let Some(value) = said.get("sslnegotiation")? else { return Ok(false) };
+    match value.text.as_str() {
+        "postgres" => Ok(false),
+        "direct" => Ok(true),
+        _ => Err(value.invalid("postgres or direct")),
     }
+}
+
+/// Whether the client shows its certificate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CertificateMode {
+    Disable,
+    Allow,
+    Require,
+}
+
+fn read_certificate_mode(said: &Said) -> Result<CertificateMode, Error> {
+    let Some(value) = said.get("sslcertmode")? else { return Ok(CertificateMode::Allow) };
+    match value.text.as_str() {
+        "disable" => Ok(CertificateMode::Disable),
+        "allow" => Ok(CertificateMode::Allow),
+        "require" => Ok(CertificateMode::Require),
+        _ => Err(value.invalid("disable, allow or require")),
+    }
+}
+
+fn read_sends_name(said: &Said) -> Result<bool, Error> {
+    let Some(value) = said.get("sslsni")? else { return Ok(true) };
+    match value.text.as_str() {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(value.invalid("0 or 1")),
+    }
+}
+
+fn read_versions(said: &Said) -> Result<Versions, Error> {
+    const NAMES: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+    let number = |name: &'static str| -> Result<_, Error> {
+        let Some(value) = said.get(name)? else { return Ok(None) };
+        match NAMES.iter().position(|known| known.eq_ignore_ascii_case(&value.text)) {
+            Some(number) => Ok(Some((number, value))),
+            None => Err(value.invalid(&NAMES.join(", "))),
+        }
+    };
+    let least = number(LEAST_VERSION)?;
+    let most = number("ssl_max_protocol_version")?;
+    let reaches = |version: usize| {
+        least.as_ref().is_none_or(|(number, _)| *number <= version)
+            && most.as_ref().is_none_or(|(number, _)| version <= *number)
+    };
+    let versions = Versions { tls12: reaches(2), tls13: reaches(3) };
+    match most {
+        Some((_, value)) if !versions.tls12 && !versions.tls13 => {
+            Err(value.unmet("it leaves neither TLS 1.2 nor TLS 1.3, and older ones are not spoken"))
+        }
+        _ => Ok(versions),
+    }
+}
+
+fn read_identity(said: &Said) -> Result<Option<Identity>, Error> {
+    match (said.get("sslcert")?, said.get("sslkey")?) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            Ok(Some(Identity { certificate: certificate.text.into(), key: key.text.into() }))
+        }
+        (None, Some(key)) => Err(key.unmet("sslcert, the certificate that it belongs to, is missing")),
+        (Some(certificate), None) => Err(certificate.unmet("sslkey, the key that belongs to it, is missing")),
+    }
+}
+
+fn read_roots(said: &Said, trust: Trust) -> Result<Roots, Error> {
+    let path = match trust {
+        // Read all the same, as `pg` does, to miss a file that is named.
+        Trust::Nothing => said.in_string("sslrootcert")?,
+        Trust::Name | Trust::Issuer => said.get("sslrootcert")?,
+    };
+    Ok(match path.filter(|path| path.text != trust::PLATFORM) {
+        Some(path) => Roots::File(path.text.into()),
+        None => Roots::Platform { extra: said.environment.get("NODE_EXTRA_CA_CERTS").map(PathBuf::from) },
+    })
 }

@@ -13,10 +13,18 @@ pub(super) fn of(error: &rustls::Error) -> Error {
     match error {
         rustls::Error::InvalidCertificate(reason) => of_certificate(reason),
         rustls::Error::AlertReceived(alert) => {
-            Error::new(alert_code(*alert), format!("the server ends the TLS connection: {alert:?}"))
+            let (code, reason) = describe_alert(*alert);
+            Error::new(code, format!("the server ends the TLS connection: {reason}"))
         }
         rustls::Error::InvalidMessage(_) => Error::new("EPROTO", "the server says something that is not TLS"),
-        error => Error::new("EPROTO", format!("TLS: {error}")),
+        rustls::Error::PeerIncompatible(_) => {
+            Error::new("EPROTO", "the server has no version or method of TLS in common with the client")
+        }
+        rustls::Error::PeerMisbehaved(_) | rustls::Error::InappropriateMessage { .. } => {
+            Error::new("EPROTO", "the server breaks the rules of TLS")
+        }
+        rustls::Error::DecryptError => Error::new("EPROTO", "what the server sends cannot be decrypted"),
+        _ => Error::new("EPROTO", "the TLS connection has failed"),
     }
 }
 
@@ -44,7 +52,7 @@ fn of_certificate(reason: &CertificateError) -> Error {
     let (code, what) = match reason {
         Reason::Other(OtherError(inner)) => match inner.downcast_ref::<Error>() {
             Some(error) => return error.clone(),
-            None => ("ERR_TLS_CERT_UNSUPPORTED", format!("cannot be used: {inner}")),
+            None => ("ERR_TLS_CERT_UNSUPPORTED", describe_rare(inner.downcast_ref()).to_owned()),
         },
         Reason::Expired | Reason::ExpiredContext { .. } => return expired(),
         Reason::NotValidYet | Reason::NotValidYetContext { .. } => return not_valid_yet(),
@@ -61,10 +69,32 @@ fn of_certificate(reason: &CertificateError) -> Error {
         Reason::NotValidForName => ("ERR_TLS_CERT_ALTNAME_INVALID", "is for another name".to_owned()),
         Reason::Revoked => ("CERT_REVOKED", "is revoked".to_owned()),
         Reason::BadEncoding => return broken_certificate(),
-        // Keys and signatures of kinds that are weak or rare.
-        reason => ("ERR_TLS_CERT_UNSUPPORTED", format!("cannot be used: {reason}")),
+        Reason::UnsupportedSignatureAlgorithmContext { .. }
+        | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            "ERR_TLS_CERT_UNSUPPORTED",
+            "or one that it comes from has a key or a signature of a kind that is not supported, being weak or rare"
+                .to_owned(),
+        ),
+        Reason::UnhandledCriticalExtension => {
+            ("ERR_TLS_CERT_UNSUPPORTED", "has an extension that must be understood and is not".to_owned())
+        }
+        _ => ("ERR_TLS_CERT_UNSUPPORTED", "is not accepted".to_owned()),
     };
     about_certificate(code, &what)
+}
+
+/// What rustls has no name for, and its verifier of certificates has.
+fn describe_rare(error: Option<&webpki::Error>) -> &'static str {
+    use webpki::Error as Rare;
+    match error {
+        Some(Rare::NameConstraintViolation) => "has a name for which its issuer may not sign",
+        Some(Rare::PathLenConstraintViolated) => {
+            "comes from an issuer that may sign servers only, and has signed another issuer"
+        }
+        Some(Rare::UnsupportedCriticalExtension) => "has an extension that must be understood and is not",
+        Some(Rare::UnsupportedCertVersion) => "or one that it comes from is not of X.509 version 3",
+        _ => "or one that it comes from is of a kind that is not supported",
+    }
 }
 
 fn about_certificate(code: &'static str, what: &str) -> Error {
@@ -93,7 +123,7 @@ pub(super) fn may_not_sign() -> Error {
     about_certificate("INVALID_PURPOSE", "comes from an issuer that may not sign others")
 }
 
-/// rustls takes none for a server that may sign others, but a trusted one itself.
+/// rustls takes none for a server that may sign others.
 pub(super) fn authority() -> Error {
     about_certificate("ERR_TLS_CERT_UNSUPPORTED", "is that of an authority; it needs one that may not sign others")
 }
@@ -108,11 +138,19 @@ fn not_valid_yet() -> Error {
 
 /// Whether it is the time of this certificate, the server's or its root's.
 pub(super) fn check_validity(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
-    match now.as_secs() {
+    match i64::try_from(now.as_secs()).unwrap_or(i64::MAX) {
         now if now < certificate.not_before => Err(not_valid_yet()),
         now if now > certificate.not_after => Err(expired()),
         _ => Ok(()),
     }
+}
+
+/// A server that did not ask for the client's certificate, and had to.
+pub(super) fn identity_not_asked() -> Error {
+    Error::new(
+        "ERR_TLS_IDENTITY_NOT_ASKED",
+        "the server has not asked for the client's certificate, as sslcertmode=require wants it to",
+    )
 }
 
 /// A certificate that is its own issuer, so many steps up from the server's.
@@ -129,20 +167,36 @@ pub(super) fn issuer_missing(depth: usize) -> Error {
     about_certificate(code, "comes from an issuer that is neither trusted nor sent along")
 }
 
-/// The names that Node, by way of OpenSSL, gives to what a server says of a client certificate once the handshake is over,
-/// as it is for the client before the server has looked at that.
-fn alert_code(alert: Alert) -> &'static str {
+/// The name that Node, by way of OpenSSL, gives to what a server says of a client certificate once the handshake is over, as it
+/// is for the client before the server has looked at that; and the same in words.
+fn describe_alert(alert: Alert) -> (&'static str, &'static str) {
     match alert {
-        Alert::BadCertificate => "ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE",
-        Alert::UnsupportedCertificate => "ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
-        Alert::CertificateRevoked => "ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED",
-        Alert::CertificateExpired => "ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED",
-        Alert::CertificateUnknown => "ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-        Alert::UnknownCA => "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA",
-        Alert::AccessDenied => "ERR_SSL_TLSV1_ALERT_ACCESS_DENIED",
-        Alert::DecryptError => "ERR_SSL_TLSV1_ALERT_DECRYPT_ERROR",
-        Alert::InternalError => "ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR",
-        Alert::CertificateRequired => "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
-        _ => "EPROTO",
+        Alert::BadCertificate => ("ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", "the client's certificate is bad"),
+        Alert::UnsupportedCertificate => (
+            "ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+            "the client's certificate is of a kind that it does not support",
+        ),
+        Alert::CertificateRevoked => ("ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED", "the client's certificate is revoked"),
+        Alert::CertificateExpired => {
+            ("ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED", "the client's certificate has expired")
+        }
+        Alert::CertificateUnknown => {
+            ("ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN", "it does not accept the client's certificate")
+        }
+        Alert::UnknownCA => {
+            ("ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", "the client's certificate comes from an authority that it does not know")
+        }
+        Alert::AccessDenied => ("ERR_SSL_TLSV1_ALERT_ACCESS_DENIED", "access is denied"),
+        Alert::DecryptError => ("ERR_SSL_TLSV1_ALERT_DECRYPT_ERROR", "a signature or a key is not right"),
+        Alert::InternalError => ("ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR", "it has an internal error"),
+        Alert::CertificateRequired => {
+            ("ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "it asks for a certificate of the client, and there is none")
+        }
+        Alert::ProtocolVersion => ("EPROTO", "it speaks no version of TLS that the client does"),
+        Alert::HandshakeFailure => ("EPROTO", "it agrees with none of the methods that the client offers"),
+        Alert::InsufficientSecurity => ("EPROTO", "it asks for stronger methods than the client offers"),
+        Alert::UnrecognisedName => ("EPROTO", "it does not know the name that it is called by"),
+        Alert::NoApplicationProtocol => ("EPROTO", "it does not speak the protocol of PostgreSQL on this port"),
+        _ => ("EPROTO", "the handshake has failed"),
     }
 }

@@ -1,6 +1,7 @@
 //! Certificates and keys from the files that the connection string names.
 
 use crate::error::Error;
+use crate::pg::connect::private_file::{self, Unreadable};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
@@ -24,7 +25,13 @@ pub(super) fn certificates(parameter: &str, path: &Path) -> Result<Vec<Certifica
 /// # Errors
 /// The system's code, `ERR_INVALID_CONNECTION_STRING`; they name the parameter.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    let text = read("sslkey", path)?;
+    let text = private_file::read(path, true).map_err(|why| match why {
+        Unreadable::System(error) => Error::system(&error, None).about(&format!("sslkey {}", path.display())),
+        Unreadable::NotPlain => unusable("sslkey", path, "it is not a plain file"),
+        Unreadable::Exposed => {
+            unusable("sslkey", path, "others than its owner have access to it; its permissions should be 0600")
+        }
+    })?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let is_encrypted = text.windows(9).any(|word| word == b"ENCRYPTED");
         let why = match error {
@@ -40,7 +47,7 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
 pub(super) fn unusable_identity(error: &rustls::Error) -> Error {
     let why = match error {
         rustls::Error::InconsistentKeys(_) => "it is not the key of the certificate in sslcert".to_owned(),
-        error => error.to_string(),
+        _ => "it is of a kind that is not supported".to_owned(),
     };
     Error::new("ERR_INVALID_CONNECTION_STRING", format!("sslkey cannot be used: {why}"))
 }

@@ -5,6 +5,7 @@
 mod certificate;
 mod failure;
 mod files;
+mod identity;
 mod roots;
 mod stream;
 #[cfg(test)]
@@ -13,9 +14,11 @@ mod verifier;
 
 pub(in crate::pg) use stream::{Encrypted, Encryption, Established};
 
-use super::config::{TlsPolicy, Trust};
+use super::config::{TlsPolicy, Trust, Versions};
 use crate::error::Error;
+use identity::Watched;
 use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -35,6 +38,7 @@ pub(in crate::pg) struct Tls {
     config: Arc<ClientConfig>,
     trust: Trust,
     direct: bool,
+    must_ask_identity: bool,
 }
 
 impl Tls {
@@ -51,9 +55,14 @@ impl Tls {
 
     fn load_blocking(policy: &TlsPolicy) -> Result<Tls, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let Versions { tls12, tls13 } = policy.versions;
+        let versions: Vec<_> = [(tls12, &TLS12), (tls13, &TLS13)]
+            .into_iter()
+            .filter_map(|(will_do, version)| will_do.then_some(version))
+            .collect();
         let verifier = Verifier::new(policy.trust, roots::of(policy)?, &provider);
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&versions)
             .map_err(|error| failure::of(&error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
@@ -66,10 +75,12 @@ impl Tls {
         };
         // PostgreSQL resumes no session.
         config.resumption = rustls::client::Resumption::disabled();
+        config.enable_sni = policy.sends_name;
         if policy.direct {
             config.alpn_protocols = vec![PROTOCOL.to_vec()];
         }
-        Ok(Tls { config: Arc::new(config), trust: policy.trust, direct: policy.direct })
+        let TlsPolicy { trust, direct, must_ask_identity, .. } = *policy;
+        Ok(Tls { config: Arc::new(config), trust, direct, must_ask_identity })
     }
 
     /// The same for a host.
@@ -102,7 +113,7 @@ impl Secure {
     ///
     /// # Errors
     /// `ERR_TLS_NOT_OFFERED`; Node's codes for what is wrong with the certificate; `ERR_SSL_…` for what the server has against
-    /// ours; `EPROTO`, and the system's.
+    /// ours, `ERR_TLS_IDENTITY_NOT_ASKED` where it has to ask for it; `EPROTO`, and the system's.
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
@@ -110,9 +121,14 @@ impl Secure {
         if !self.tls.direct {
             ask(&mut plain).await?;
         }
-        let connector = TlsConnector::from(Arc::clone(&self.tls.config));
+        let mut config = Arc::clone(&self.tls.config);
+        let watched = self.tls.must_ask_identity.then(|| Watched::take_place_in(&mut config));
+        let connector = TlsConnector::from(config);
         let stream =
             connector.connect(self.name.clone(), plain).await.map_err(|error| failure::of_handshake(&error))?;
+        if watched.is_some_and(|watched| !watched.was_shown()) {
+            return Err(failure::identity_not_asked());
+        }
         let (plain, session) = stream.into_inner();
         let encryption = Encryption {
             version: match session.protocol_version() {

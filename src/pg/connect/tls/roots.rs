@@ -18,13 +18,27 @@ pub(super) struct Roots {
     pub store: RootCertStore,
     /// Hashes of their certificates: a server may show one of these itself.
     exact: HashSet<Vec<u8>>,
+    /// Whether the user has named each of them, so that a server with one of these is the right one, whatever its name.
+    are_named: bool,
     /// By name, those that cannot sign for others, and why.
     unfit: Vec<(Vec<u8>, Error)>,
 }
 
 impl Roots {
     pub fn none() -> Roots {
-        Roots { store: RootCertStore::empty(), exact: HashSet::new(), unfit: Vec::new() }
+        Roots { store: RootCertStore::empty(), exact: HashSet::new(), are_named: false, unfit: Vec::new() }
+    }
+
+    /// Those that the user has named.
+    pub fn named(certificates: Vec<CertificateDer<'static>>) -> Roots {
+        let mut roots = Roots { are_named: true, ..Roots::none() };
+        roots.add(certificates);
+        roots
+    }
+
+    /// Whether the user has named this very certificate.
+    pub fn has_named(&self, certificate: &CertificateDer) -> bool {
+        self.are_named && self.has(certificate)
     }
 
     /// Whether this very certificate is among them.
@@ -76,9 +90,8 @@ fn hash(certificate: &CertificateDer) -> Vec<u8> {
 pub(super) fn of(policy: &TlsPolicy) -> Result<Arc<Roots>, Error> {
     match &policy.roots {
         config::Roots::File(path) => {
-            let mut roots = Roots::none();
-            roots.add(files::certificates("sslrootcert", path)?);
-            Ok(Arc::new(roots))
+            let certificates = files::certificates("sslrootcert", path)?;
+            Ok(Arc::new(Roots::named(certificates)))
         }
         config::Roots::Platform { .. } if policy.trust == Trust::Nothing => Ok(Arc::new(Roots::none())),
         config::Roots::Platform { extra } => Ok(platform(extra.as_deref())),

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use std::sync::Arc;
+use webpki::RawPublicKeyEntity;
 
 const MOST_INTERMEDIATES: usize = 10;
 
@@ -44,7 +45,7 @@ impl Verifier {
             return failure::check_validity(&certificate, now);
         }
         let missing = || self.missing_issuer(&certificate, intermediates);
-        if certificate.version < 3 {
+        if certificate.is_old {
             return Err(missing().unwrap_or_else(failure::first_version));
         }
         let parsed = ParsedCertificate::try_from(shown).map_err(|error| failure::of(&error))?;
@@ -89,8 +90,26 @@ impl Verifier {
         Some(failure::issuer_missing(others.len()))
     }
 
+    /// What [`verify_tls12_signature`] does with the key of a certificate that it can read.
+    fn verify_tls12_signature_with_raw_key(
+        &self,
+        message: &[u8],
+        key: &SubjectPublicKeyInfoDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let refused = || rustls::Error::from(CertificateError::BadSignature);
+        let key = RawPublicKeyEntity::try_from(key).map_err(|_| refused())?;
+        let (_, algorithms) =
+            self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme).ok_or_else(refused)?;
+        // One scheme of TLS 1.2 is several algorithms, one for each curve.
+        if algorithms.iter().any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok()) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        Err(refused())
+    }
+
     fn verify_name(&self, shown: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
-        if Certificate::read(shown).is_some_and(|certificate| certificate.version < 3) {
+        if Certificate::read(shown).is_some_and(|certificate| certificate.is_old) {
             return Err(failure::no_names());
         }
         let parsed = ParsedCertificate::try_from(shown).map_err(|error| failure::of(&error))?;
@@ -110,7 +129,8 @@ impl ServerCertVerifier for Verifier {
         if self.trust != Trust::Nothing {
             self.verify_issuer(shown, intermediates, now).map_err(failure::within_tls)?;
         }
-        if self.trust == Trust::Name {
+        // The server of a certificate that the user has named has to prove by its key that it is the one: a name adds nothing.
+        if self.trust == Trust::Name && !self.roots.has_named(shown) {
             self.verify_name(shown, name).map_err(failure::within_tls)?;
         }
         Ok(ServerCertVerified::assertion())
@@ -122,7 +142,10 @@ impl ServerCertVerifier for Verifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, shown, signed, &self.algorithms)
+        match key_of_old_certificate(shown) {
+            Some(key) => self.verify_tls12_signature_with_raw_key(message, &key, signed),
+            None => verify_tls12_signature(message, shown, signed, &self.algorithms),
+        }
     }
 
     fn verify_tls13_signature(
@@ -131,17 +154,19 @@ impl ServerCertVerifier for Verifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // rustls reads no certificate of version 1, but its key can be taken out.
-        match Certificate::read(shown) {
-            Some(certificate) if certificate.version < 3 => {
-                let key = SubjectPublicKeyInfoDer::from(certificate.public_key);
-                verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
-            }
-            _ => verify_tls13_signature(message, shown, signed, &self.algorithms),
+        match key_of_old_certificate(shown) {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms),
+            None => verify_tls13_signature(message, shown, signed, &self.algorithms),
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// The public key of a certificate of version 1, which rustls does not read.
+fn key_of_old_certificate<'a>(shown: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'a>> {
+    let certificate = Certificate::read(shown)?;
+    certificate.is_old.then(|| SubjectPublicKeyInfoDer::from(certificate.public_key))
 }

@@ -1,3 +1,5 @@
 mod attacks;
 mod dump_meanings;
+mod numbers;
+mod secrets;
 mod strings;

@@ -114,6 +114,39 @@ fn what_cannot_be_used_is_named_without_the_password() {
         ("postgres://u:secret@h:port/d", URL, "port"),
         ("postgres://u:secret@h,i:99999/d", URL, "port"),
         ("secret", URL, "postgres://"),
+        ("secret", URL, "socket:/"),
+        ("secret", URL, "/directory database"),
+        ("secret", URL, "host="),
+        ("secret", URL, "?name=value"),
+        ("secret", URL, "PGHOST"),
+        ("postgres://u:secret/x@h/d", URL, "%2F"),
+        ("postgres://u:secret?x@h/d", URL, "%3F"),
+        ("postgres://u:secret#x@h/d", URL, "%23"),
+        ("postgres://u:1234/secret@h/d", URL, "a `/` has ended the host"),
+        ("postgres://u:1234?secret@h/d", URL, "a `?` has ended the host"),
+        ("postgres://u:1234#secret@h/d", URL, "a `#` begins a fragment"),
+        ("postgres://u:p@secret/x@h/d", URL, "escape it"),
+        ("postgres://u:p@secret?x@h/d", URL, "escape it"),
+        ("postgres://u:p@secret#x@h/d", URL, "escape it"),
+        ("postgres://h/d?user=u&password=sec&ret@x", URL, "escape it"),
+        ("postgres://h/d?user=u&password=secret#x", URL, "escape it"),
+        ("postgres://u%3Asecret@h/d", URL, "must not be escaped"),
+        ("//u:secret@h/d", URL, "`postgres:` is missing"),
+        ("/u:secret@h/d", URL, "`postgres:` is missing"),
+        ("postgres:/u:secret@h/d", URL, "two slashes"),
+        ("postgres:///u:secret", URL, "escape it"),
+        ("socket://u:secret/run", URL, "a socket has no host"),
+        ("https://u:secret@h/d", URL, "postgres://"),
+        ("postgres:u:secret@h/d", URL, "a slash"),
+        ("host=postgres://u:secret@h/d", STRING, "host"),
+        ("host=u:secret@h", STRING, "host"),
+        ("host=h:secret", STRING, "host"),
+        ("host='h password=secret'", STRING, "host"),
+        ("host=h dbname='d password=secret'", STRING, "database"),
+        ("host=h,user=u,password=secret", STRING, "host"),
+        ("postgres://h/d&password=secret", STRING, "database"),
+        ("postgres://h/d?application_name=a?password=secret", STRING, "application_name"),
+        ("host=h sslmode=require sslrootcert='/ca password=secret'", STRING, "sslrootcert"),
         ("mysql://u:secret@h/d", URL, "postgres://"),
         ("postgres:secret", URL, "slash"),
         ("postgres://u:secret%ff@h/d", URL, "password"),
@@ -154,8 +187,105 @@ fn what_cannot_be_used_is_named_without_the_password() {
         assert_eq!(found, code, "{text}: {message}");
         assert!(message.contains(part), "{text}: {message}");
     }
-    let error = ConnectConfig::parse("", |name| (name == "PGSSLMODE").then(|| "secret".to_owned())).unwrap_err();
-    assert!(error.message().contains("PGSSLMODE") && !error.message().contains("secret"), "{error}");
+    for variable in [
+        "PGSSLMODE",
+        "PGPORT",
+        "PGHOSTADDR",
+        "PGCONNECT_TIMEOUT",
+        "PGTARGETSESSIONATTRS",
+        "PGCHANNELBINDING",
+        "PGREQUIREAUTH",
+        "PGSSLNEGOTIATION",
+        "PGSSLCERTMODE",
+        "PGSSLSNI",
+        "PGSSLMINPROTOCOLVERSION",
+        "PGSSLMAXPROTOCOLVERSION",
+        "PGGSSENCMODE",
+        "PGMINPROTOCOLVERSION",
+    ] {
+        let error = ConnectConfig::parse("", |name| (name == variable).then(|| "secret".to_owned())).unwrap_err();
+        assert!(error.message().contains(variable) && !error.message().contains("secret"), "{variable}: {error}");
+    }
+}
+
+#[test]
+fn schemes_of_any_driver() {
+    for scheme in ["postgis", "postgresql+asyncpg", "postgres+tls", "psql", "timescaledb", "PostgreSQL", "cockroachdb"]
+    {
+        let config = parse(&format!("{scheme}://u:p@h:1/d?application_name=a"));
+        assert_eq!((hosts(&config), config.database.as_str()), (vec![("h", 1)], "d"), "{scheme}");
+    }
+    for scheme in ["mysql", "mysql+pymysql", "mongodb+srv", "redis", "https", "jdbc:postgresql", "1pg", "-", ""] {
+        assert_eq!(failure(&format!("{scheme}://u:secret@h/d")).0, "ERR_INVALID_URL", "{scheme}");
+    }
+}
+
+#[test]
+fn what_asks_for_more_safety_is_honoured_or_refused_by_name() {
+    const STRING: &str = "ERR_INVALID_CONNECTION_STRING";
+    let refused = |text: &str, part: &str| {
+        let (code, message) = failure(text);
+        assert_eq!(code, STRING, "{text}: {message}");
+        assert!(message.contains(part), "{text}: {message}");
+    };
+    for (name, variable, value) in [
+        ("sslcrl", "PGSSLCRL", "/crl"),
+        ("sslcrldir", "PGSSLCRLDIR", "/crl"),
+        ("gssencmode", "PGGSSENCMODE", "require"),
+        ("min_protocol_version", "PGMINPROTOCOLVERSION", "3.2"),
+        ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION", "TLSv1.3"),
+        ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION", "TLSv1.1"),
+        ("sslcertmode", "PGSSLCERTMODE", "require"),
+        ("sslnegotiation", "PGSSLNEGOTIATION", "direct"),
+        ("channel_binding", "PGCHANNELBINDING", "require"),
+        ("requirepeer", "PGREQUIREPEER", "postgres"),
+    ] {
+        // Said where there is no TLS and no unix socket.
+        if name != "sslnegotiation" {
+            refused(&format!("postgres://h/d?{name}={value}"), name);
+        }
+        let error = ConnectConfig::parse("postgres://h/d", |asked| (asked == variable).then(|| value.to_owned()));
+        assert!(error.unwrap_err().message().contains(variable), "{variable}");
+    }
+    refused("postgres://h/d?service=secret", "service");
+    refused("service=secret", "service");
+    refused("host=/run/pg,h requirepeer=postgres", "requirepeer");
+    refused("postgres://h/d?sslmode=require&sslcertmode=require", "sslcertmode");
+    refused("host=/run/pg sslmode=require sslcertmode=require", "sslcertmode");
+    refused(
+        "postgres://h/d?sslmode=require&ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
+        "ssl_max",
+    );
+    for mode in ["require", "prefer", "verify-ca"] {
+        refused(&format!("postgres://h/d?uselibpqcompat=true&sslmode={mode}&sslrootcert=system"), "sslrootcert");
+    }
+    refused("postgres://h/d?sslmode=no-verify&sslrootcert=system", "sslrootcert");
+
+    let tls = |query: &str| parse(&format!("postgres://h/d?sslmode=verify-full&{query}")).tls.unwrap();
+    let versions = |query: &str| (tls(query).versions.tls12, tls(query).versions.tls13);
+    assert_eq!(versions(""), (true, true));
+    assert_eq!(versions("ssl_min_protocol_version=tlsv1"), (true, true));
+    assert_eq!(versions("ssl_min_protocol_version=TLSv1.3"), (false, true));
+    assert_eq!(versions("ssl_max_protocol_version=TLSv1.2"), (true, false));
+    assert_eq!((tls("").sends_name, tls("sslsni=0").sends_name), (true, false));
+    assert_eq!(
+        (tls("").must_ask_identity, tls("sslcertmode=require&sslcert=/a&sslkey=/b").must_ask_identity),
+        (false, true)
+    );
+    assert!(tls("sslcert=/a&sslkey=/b").identity.is_some());
+    assert!(tls("sslcert=/a&sslkey=/b&sslcertmode=disable").identity.is_none());
+    assert!(tls("channel_binding=require&gssencmode=prefer&min_protocol_version=3.0").trust == Trust::Name);
+
+    // Said to be plain, or by a unix socket, there is nothing that it could be said of.
+    for text in ["postgres://h/d?sslmode=disable", "postgres://h/d?ssl=0", "host=/run/pg"] {
+        assert_eq!(read(text, &[("PGSSLMINPROTOCOLVERSION", "TLSv1.3")]).tls, None, "{text}");
+    }
+    assert_eq!(read("host=h", &[("PGSSLROOTCERT", "system")]).tls.unwrap().trust, Trust::Name);
+    assert_eq!(read("host=h", &[("PGREQUIRESSL", "1")]).tls.unwrap().trust, Trust::Name);
+    assert_eq!(parse("host=h requiressl=1").tls.unwrap().trust, Trust::Name);
+    if cfg!(unix) {
+        assert_eq!(parse("host=/run/pg requirepeer=postgres").required_peer.as_deref(), Some("postgres"));
+    }
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! What the connection string says, and the variables of the environment where it is silent.
+
+use super::environment::Environment;
+use super::parts::{self, Parts};
+use super::{escape, refusal};
+use crate::error::Error;
+
+/// One value, and the name of the parameter or variable that it comes from.
+pub(super) struct Value {
+    name: &'static str,
+    pub text: String,
+}
+
+impl Value {
+    /// The error that the value is none of those that there are.
+    pub fn invalid(&self, expected: &str) -> Error {
+        refusal::invalid(self.name, expected)
+    }
+
+    /// The error that the value asks for what is not done.
+    pub fn unmet(&self, why: &str) -> Error {
+        refusal::unmet(self.name, why)
+    }
+}
+
+/// What was said, in the string or by variables.
+pub(super) struct Said<'a> {
+    parts: Parts,
+    pub environment: Environment<'a>,
+}
+
+impl<'a> Said<'a> {
+    pub fn new(parts: Parts, environment: Environment<'a>) -> Said<'a> {
+        Said { parts, environment }
+    }
+
+    /// What the string says, else the variable; what is empty says nothing.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_CONNECTION_STRING`: the value cannot be meant.
+    pub fn get(&self, name: &'static str) -> Result<Option<Value>, Error> {
+        match self.in_string(name)? {
+            Some(value) => Ok(Some(value)),
+            None => self.in_variable(name),
+        }
+    }
+
+    /// The same as a text.
+    ///
+    /// # Errors
+    /// As [`Said::get`].
+    pub fn text(&self, name: &'static str) -> Result<Option<String>, Error> {
+        Ok(self.get(name)?.map(|value| value.text))
+    }
+
+    /// What the string says.
+    ///
+    /// # Errors
+    /// As [`Said::get`].
+    pub fn in_string(&self, name: &'static str) -> Result<Option<Value>, Error> {
+        checked(name, name, self.parts.get(name).map(str::to_owned))
+    }
+
+    /// What the variable says, whatever the string does.
+    ///
+    /// # Errors
+    /// As [`Said::get`].
+    pub fn in_variable(&self, name: &'static str) -> Result<Option<Value>, Error> {
+        let Some(variable) = parts::variable(name) else { return Ok(None) };
+        checked(name, variable, self.environment.get(variable))
+    }
+
+    /// Whether the string has the parameter, be it empty.
+    pub fn has_in_string(&self, name: &str) -> bool {
+        self.parts.has(name)
+    }
+}
+
+fn checked(parameter: &str, name: &'static str, text: Option<String>) -> Result<Option<Value>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    escape::check(parameter, name, &text)?;
+    Ok(Some(Value { name, text }))
+}

@@ -1,0 +1,95 @@
+//! Whether to use TLS and what makes a server trusted then: the parameters `ssl` and `sslmode`, as `pg` reads them.
+//!
+//! Two things of `pg` are not taken over: that `ssl=false` turns TLS on, and that an unknown mode is one.
+
+use super::said::{Said, Value};
+use crate::error::Error;
+
+const MODES: &str = "disable, allow, prefer, require, verify-ca, verify-full or no-verify";
+/// libpq's word for the platform's roots in the place of a file of roots.
+pub(super) const PLATFORM: &str = "system";
+
+/// What makes a server trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::pg) enum Trust {
+    /// A certificate for its name from somebody trusted.
+    Name,
+    /// Any certificate from somebody trusted.
+    Issuer,
+    /// Nothing: the connection is encrypted, to whomever.
+    Nothing,
+}
+
+/// Whether TLS is used.
+pub(super) enum Decision {
+    Use(Trust),
+    /// It was said that it need not be.
+    Refused,
+    /// Nothing was said, and then it is not.
+    NotAsked,
+}
+
+pub(super) fn read(said: &Said) -> Result<Decision, Error> {
+    let decision = match said.in_string("sslmode")? {
+        Some(mode) => read_mode(said, &mode)?,
+        None => read_without_mode(said)?,
+    };
+    let Some(roots) = said.get("sslrootcert")?.filter(|roots| roots.text == PLATFORM) else { return Ok(decision) };
+    match decision {
+        Decision::Use(Trust::Name) | Decision::NotAsked => Ok(Decision::Use(Trust::Name)),
+        // As in libpq: without the name anybody would be trusted who has a certificate of one of the platform's authorities.
+        _ => Err(roots.unmet("the authorities of the platform need sslmode=verify-full")),
+    }
+}
+
+/// The mode of the string. In libpq's sense some modes are weaker; `pg` takes them so where it is told to.
+fn read_mode(said: &Said, mode: &Value) -> Result<Decision, Error> {
+    let is_like_libpq = said.in_string("uselibpqcompat")?.is_some_and(|value| value.text == "true");
+    let has_roots = said.in_string("sslrootcert")?.is_some();
+    Ok(Decision::Use(match mode.text.as_str() {
+        "disable" => return Ok(Decision::Refused),
+        "prefer" if is_like_libpq => Trust::Nothing,
+        "require" if is_like_libpq && !has_roots => Trust::Nothing,
+        "verify-ca" if is_like_libpq && !has_roots => {
+            return Err(mode.unmet("sslrootcert is missing: whom else to trust is not safe without the name"));
+        }
+        "require" | "verify-ca" if is_like_libpq => Trust::Issuer,
+        "no-verify" if !is_like_libpq => Trust::Nothing,
+        "allow" | "prefer" | "require" | "verify-ca" | "verify-full" | "no-verify" => Trust::Name,
+        _ => return Err(mode.invalid(MODES)),
+    }))
+}
+
+fn read_without_mode(said: &Said) -> Result<Decision, Error> {
+    if said.in_string("requiressl")?.is_some_and(|value| value.text.starts_with('1')) {
+        return Ok(Decision::Use(Trust::Name));
+    }
+    // Files turn TLS on, whatever `ssl` says.
+    for name in ["sslrootcert", "sslcert", "sslkey"] {
+        if said.in_string(name)?.is_some() {
+            return Ok(Decision::Use(Trust::Name));
+        }
+    }
+    if said.has_in_string("ssl") {
+        let Some(value) = said.in_string("ssl")? else { return Ok(Decision::Refused) };
+        return Ok(match value.text.as_str() {
+            "0" | "false" => Decision::Refused,
+            "1" | "true" => Decision::Use(Trust::Name),
+            "no-verify" => Decision::Use(Trust::Nothing),
+            _ => return Err(value.invalid("true, false or no-verify")),
+        });
+    }
+    if said.in_string("sslnegotiation")?.is_some_and(|value| value.text == "direct") {
+        return Ok(Decision::Use(Trust::Name));
+    }
+    let Some(mode) = said.in_variable("sslmode")? else {
+        let is_required = said.in_variable("requiressl")?.is_some_and(|value| value.text.starts_with('1'));
+        return Ok(if is_required { Decision::Use(Trust::Name) } else { Decision::NotAsked });
+    };
+    match mode.text.as_str() {
+        "disable" | "allow" => Ok(Decision::Refused),
+        "prefer" | "require" | "verify-ca" | "verify-full" => Ok(Decision::Use(Trust::Name)),
+        "no-verify" => Ok(Decision::Use(Trust::Nothing)),
+        _ => Err(mode.invalid(MODES)),
+    }
+}
