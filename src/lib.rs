@@ -7,7 +7,8 @@
 //! 3. [`pg`]: connections to PostgreSQL: open, batch, wait, lose.
 //! 4. [`manager`]: gives the lock table's operations to sessions and its outcomes to the callers.
 //! 5. `runtime`: the I/O thread.
-//! 6. `binding`: the classes that `lib/mailbox.js` calls.
+//! 6. `command`: the command that `withlock` runs, in a process group of its own.
+//! 7. `binding`: the classes that `lib/mailbox.js` calls.
 //!
 //! A call runs on the JavaScript thread through the binding into the manager, which asks the lock table under a short
 //! lock. What needs no server is answered there and then. The rest goes as jobs to sessions on the I/O thread, and the
@@ -16,6 +17,8 @@
 #![warn(missing_docs)]
 
 mod binding;
+#[cfg(unix)]
+pub mod command;
 pub mod core;
 pub mod error;
 pub mod manager;

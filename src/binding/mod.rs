@@ -8,6 +8,9 @@
 #[cfg_attr(test, allow(dead_code))]
 mod calls;
 mod client;
+#[cfg(unix)]
+#[cfg_attr(test, allow(dead_code))]
+mod command;
 mod config;
 mod data;
 #[cfg_attr(test, allow(dead_code))]
