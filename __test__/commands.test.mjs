@@ -1,52 +1,18 @@
 // withlock and pgmutex, as a shell uses them.
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
+import { commandLine, commandsOf, node, unconnected as clean } from './support/commands.mjs'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock } from './support/database.mjs'
 
 const database = await openDatabase()
 const { connectionString } = database
 const { version } = createRequire(import.meta.url)('../package.json')
 const path = (name) => fileURLToPath(new URL(name, import.meta.url))
-const programs = {
-  withlock: path('../bin/withlock.js'),
-  pgmutex: path('../bin/pgmutex.js'),
-  original: path('../node_modules/advisory-lock/build/bin/withlock.js'),
-}
-const node = process.execPath
-
-// Nothing of the machine's own environment may lead to a server.
-const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PG|DATABASE_URL)/.test(name)))
-const connected = { ...clean, PG_CONNECTION_STRING: connectionString }
-
-/** `input` goes to the command's stdin, which is then closed; `null` leaves it open until `finish()`. */
-function start(program, parameters, { env = connected, input } = {}) {
-  const child = spawn(node, [programs[program], ...parameters], { env, stdio: 'pipe' })
-  after(() => child.kill('SIGKILL'))
-  const output = { stdout: [], stderr: [] }
-  for (const name of ['stdout', 'stderr']) child[name].on('data', (data) => output[name].push(data))
-  child.stdin.on('error', () => {})
-  if (input !== null) child.stdin.end(input)
-  const ended = once(child, 'close').then(([status, signal]) => {
-    const [stdout, stderr] = [Buffer.concat(output.stdout), Buffer.concat(output.stderr).toString()]
-    return { status, signal, bytes: stdout, stdout: stdout.toString(), stderr }
-  })
-  const printed = (text) =>
-    until(() => Buffer.concat(output.stdout).toString().includes(text), `${program} prints ${JSON.stringify(text)}`)
-  return { ended, printed, finish: () => child.stdin.end(), kill: (signal) => child.kill(signal) }
-}
-const run = (...parameters) => start(...parameters).ended
-
-/** The command line that runs a script under the lock of a name. */
-const commandLine = {
-  withlock: (name, options, script) => [name, ...options, '--', node, '-e', script],
-  pgmutex: (name, options, script) => ['--name', name, ...options, node, '-e', script],
-}
+const { start, run } = commandsOf(connectionString)
 
 for (const program of ['withlock', 'pgmutex']) {
   const line = commandLine[program]

@@ -1,7 +1,4 @@
 #!/usr/bin/env node
 'use strict'
 
-const { main } = require('../lib/command/main.js')
-const { readPgmutex } = require('../lib/command/arguments.js')
-
-main('pgmutex', readPgmutex)
+require('../lib/command/main.js').main('pgmutex', process.argv.slice(2))

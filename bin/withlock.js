@@ -1,7 +1,4 @@
 #!/usr/bin/env node
 'use strict'
 
-const { main } = require('../lib/command/main.js')
-const { readWithlock } = require('../lib/command/arguments.js')
-
-main('withlock', readWithlock)
+require('../lib/command/main.js').main('withlock', process.argv.slice(2))

@@ -1,42 +1,9 @@
 'use strict'
 
-// The command lines of `withlock` and `pgmutex`.
+// The command lines of `withlock` and `pgmutex`. No message repeats a value: it may be a connection string in the wrong place.
 
 const { parseArgs } = require('node:util')
-
-const OPTIONS = {
-  db: { type: 'string' },
-  shared: { type: 'boolean' },
-  try: { type: 'boolean' },
-  timeout: { type: 'string' },
-  'conflict-exit-code': { type: 'string' },
-  help: { type: 'boolean', short: 'h' },
-  version: { type: 'boolean' },
-}
-
-const OPTIONS_HELP = `
-  --db <connection string>   where to connect (other users of this machine can see it in the list of processes);
-                             else PG_CONNECTION_STRING, else DATABASE_URL, else the PG* variables
-  --shared                   hold the lock together with others who hold it shared
-  --try                      give up at once if the lock is taken
-  --timeout <seconds>        give up if the lock is not free by then
-  --conflict-exit-code <n>   the exit status for giving up, 0 to 255 (default 1)
-  --help, --version
-
-Exit status: that of the command, 128 + n where signal n ended it; 127 if there is no such command, 126 if it cannot be run;
-1 if the lock cannot be taken or is lost, which ends the command; 2 for a wrong option.`
-
-const HELP = {
-  withlock: `Usage: withlock <name> [options] -- <command> [argument...]
-
-Runs the command while holding the lock of that name, so that it runs once at a time.
-${OPTIONS_HELP}`,
-  pgmutex: `Usage: pgmutex [--name <name>] [options] <command> [argument...]
-
-Runs the command while holding a lock, so that it runs once at a time.
-
-  --name <name>              name of the lock (default: the command line)${OPTIONS_HELP}`,
-}
+const { OPTIONS, nearMiss } = require('./options.js')
 
 /** A command line that cannot be used, and the exit status that says so. */
 class UsageError extends Error {
@@ -47,71 +14,116 @@ class UsageError extends Error {
 }
 
 /**
+ * What to do, as the command line says it.
+ *
+ * @typedef {object} Job
+ * @property {string} name of the lock
+ * @property {string} label what the lock is called in messages
+ * @property {string[]} command
+ * @property {string} connectionString
+ * @property {boolean} shared
+ * @property {number} timeout in milliseconds, `Infinity` where there is none
+ * @property {number} conflictStatus
+ * @property {number} lostStatus
+ * @property {boolean} verbose
+ * @property {string[]} ignored options that nobody knows, as far as they can be shown
+ */
+
+/**
  * Reads `withlock <name> [options] -- <command>`. What the original accepts is accepted: it ignores options that it does
  * not know, together with the argument behind them; what it answers with status 1 is answered so.
+ *
+ * @returns {Job | { help?: boolean, version?: boolean }}
  */
 function readWithlock(parameters, environment) {
   const end = parameters.indexOf('--')
   const before = end < 0 ? parameters : parameters.slice(0, end)
-  const { values, tokens } = parseArgs({ args: before, options: OPTIONS, strict: false, tokens: true, allowPositionals: true })
+  const { values, tokens } = parse(before, OPTIONS.withlock)
   const names = []
-  const ignored = []
+  const ignored = new Set()
   let follows
   for (const token of tokens) {
-    const unknown = token.kind === 'option' && !Object.hasOwn(OPTIONS, token.name)
-    if (unknown) ignored.push(token.rawName)
+    const isUnknown = token.kind === 'option' && !Object.hasOwn(OPTIONS.withlock, token.name)
+    if (isUnknown) {
+      refuseNearMiss(before[token.index], OPTIONS.withlock)
+      ignored.add(shown(token.rawName))
+    }
     // The original takes what follows an unknown option for its value.
     if (token.kind === 'positional' && token.index !== follows) names.push(token.value)
-    follows = unknown && token.value === undefined ? token.index + 1 : undefined
+    follows = isUnknown && token.value === undefined ? token.index + 1 : undefined
   }
   if (values.help || values.version) return values
   const settings = read(values)
   if (names.length === 0) throw new UsageError('no lock name is given', 1)
-  if (names.length > 1) throw new UsageError(`unknown arguments: ${names.slice(1).join(' ')} (the command goes behind --)`, 1)
+  if (names.length > 1) throw new UsageError('more than one lock name is given (the command goes behind --)', 1)
   const command = end < 0 ? [] : parameters.slice(end + 1)
   if (command.length === 0) throw new UsageError('no command is given behind --', 1)
-  return { ...settings, name: names[0], command, ignored, connectionString: connection(values, environment) }
+  return { ...settings, ...named(names[0]), command, ignored: [...ignored], connectionString: connection(values, environment) }
 }
 
-/** Reads `pgmutex [options] <command>`: the first argument that is no option begins the command. */
+/**
+ * Reads `pgmutex [options] <command>`: the first argument that is no option begins the command.
+ *
+ * @returns {Job | { help?: boolean, version?: boolean }}
+ */
 function readPgmutex(parameters, environment) {
-  const options = { ...OPTIONS, name: { type: 'string' } }
-  const { tokens } = parseArgs({ args: parameters, options, strict: false, tokens: true, allowPositionals: true })
-  const begin = tokens.find(({ kind }) => kind !== 'option')?.index ?? parameters.length
-  let values
-  try {
-    values = parseArgs({ args: parameters.slice(0, begin), options }).values
-  } catch (error) {
-    throw new UsageError(error.message)
+  const begin = parse(parameters, OPTIONS.pgmutex).tokens.find(({ kind }) => kind !== 'option')?.index ?? parameters.length
+  const before = parameters.slice(0, begin)
+  const { values, tokens } = parse(before, OPTIONS.pgmutex)
+  for (const token of tokens) {
+    if (Object.hasOwn(OPTIONS.pgmutex, token.name)) continue
+    refuseNearMiss(before[token.index], OPTIONS.pgmutex)
+    throw new UsageError(`there is no option ${shown(token.rawName)}`)
   }
   if (values.help || values.version) return values
   const settings = read(values)
   const command = parameters.slice(parameters[begin] === '--' ? begin + 1 : begin)
   if (command.length === 0) throw new UsageError('no command is given')
-  const name = values.name ?? command.join(' ')
-  return { ...settings, name, command, ignored: [], connectionString: connection(values, environment) }
+  // A command line may hold a password, so it is no label.
+  const name = values.name === undefined ? { name: command.join(' '), label: 'the lock' } : named(values.name)
+  return { ...settings, ...name, command, ignored: [], connectionString: connection(values, environment) }
 }
 
+const parse = (parameters, options) =>
+  parseArgs({ args: parameters, options, strict: false, tokens: true, allowPositionals: true })
+
+function named(name) {
+  if (name === '') throw new UsageError('the lock name is empty')
+  return { name, label: `the lock ${JSON.stringify(name)}` }
+}
+
+/** A misspelt `--try` that is ignored waits, perhaps for ever. */
+function refuseNearMiss(argument, options) {
+  const meant = nearMiss(argument, options)
+  if (meant) throw new UsageError(`there is no option ${shown(argument.split('=')[0])}: is it --${meant}?`)
+}
+
+/** An option, unless something else may have been put there. */
+const shown = (option) => (/^--?[a-z][\w-]{0,30}$/i.test(option) ? option : 'of that name')
+
 function read(values) {
-  for (const name of ['db', 'timeout', 'conflict-exit-code']) {
+  for (const name of ['db', 'name', 'timeout', 'conflict-exit-code', 'lost-exit-code']) {
     if (name in values && typeof values[name] !== 'string') throw new UsageError(`--${name} needs a value`)
   }
-  for (const name of ['shared', 'try']) {
+  for (const name of ['shared', 'try', 'verbose', 'help', 'version']) {
     if (typeof values[name] === 'string') throw new UsageError(`--${name} takes no value`)
   }
   if (values.try && values.timeout !== undefined) throw new UsageError('--try and --timeout exclude each other')
   const number = (name, isRight, what) => {
     const text = values[name]
     if (text === undefined) return undefined
-    if (text.trim() === '' || !isRight(Number(text))) throw new UsageError(`--${name} needs ${what}, not ${JSON.stringify(text)}`)
+    if (text.trim() === '' || !isRight(Number(text))) throw new UsageError(`--${name} needs ${what}`)
     return Number(text)
   }
+  const status = (name) =>
+    number(name, (value) => Number.isInteger(value) && value >= 0 && value <= 255, 'an integer from 0 to 255') ?? 1
   const seconds = number('timeout', (value) => value >= 0 && value < Infinity, 'a number of seconds')
-  const isStatus = (value) => Number.isInteger(value) && value >= 0 && value <= 255
   return {
     shared: values.shared === true,
     timeout: values.try ? 0 : seconds === undefined ? Infinity : seconds * 1000,
-    conflictStatus: number('conflict-exit-code', isStatus, 'an integer from 0 to 255') ?? 1,
+    conflictStatus: status('conflict-exit-code'),
+    lostStatus: status('lost-exit-code'),
+    verbose: values.verbose === true,
   }
 }
 
@@ -124,4 +136,4 @@ function connection(values, environment) {
   throw new UsageError(`no --db is given, and none of PG_CONNECTION_STRING, DATABASE_URL, ${names.join(', ')} is set`, 1)
 }
 
-module.exports = { HELP, UsageError, readPgmutex, readWithlock }
+module.exports = { UsageError, readPgmutex, readWithlock }

@@ -1,31 +1,70 @@
 'use strict'
 
-const { HELP, UsageError } = require('./arguments.js')
+const { Signals } = require('./signals.js')
+
+// Before anything else, as each signal that comes earlier does what it does to any Node.js process.
+const signals = new Signals()
+
+const { UsageError, readPgmutex, readWithlock } = require('./arguments.js')
+const { HELP } = require('./options.js')
+const { Report, reasonOf } = require('./report.js')
+
+const readers = { withlock: readWithlock, pgmutex: readPgmutex }
 
 /**
- * Runs a command to its end: reads the command line, does what it says, exits with its status. Prints nothing on stdout
+ * Runs a program to its end: reads the command line, does what it says, exits with its status. Prints nothing on stdout
  * that was not asked for, as that belongs to the command under the lock.
  *
  * @param {'withlock' | 'pgmutex'} program
- * @param {(parameters: string[], environment: object) => object} read its command line
+ * @param {string[]} parameters
  */
-async function main(program, read) {
-  const complain = (message) => console.error(`${program}: ${message}`)
+async function main(program, parameters) {
   let job
   try {
-    job = read(process.argv.slice(2), process.env)
+    job = readers[program](parameters, process.env)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    complain(error.message)
-    console.error(`Try ${program} --help`)
-    process.exitCode = error.status
-    return
+    return refuse(program, error.message, error.status)
   }
   if (job.help) return console.log(HELP[program])
   if (job.version) return console.log(require('../../package.json').version)
-  for (const option of job.ignored) complain(`there is no option ${option}: it is ignored, as the original does`)
-  const { supervise } = require('./supervise.js')
-  process.exit(await supervise(job, complain))
+  const report = new Report(program, job.verbose)
+  for (const option of job.ignored) report.say(`there is no option ${option}: it is ignored, as the original does`)
+  let end
+  try {
+    // It loads the native part, which help and version can do without.
+    const { supervise } = require('./supervise.js')
+    end = await supervise(program, job, signals, report)
+  } catch (error) {
+    report.say(reasonOf(error))
+    end = { status: 1 }
+  }
+  exit(end)
 }
 
-module.exports = { main }
+/** Runs the program that the first parameter names. */
+function choose(parameters) {
+  const [program, ...others] = parameters
+  if (Object.hasOwn(readers, program ?? '')) return main(program, others)
+  if (program === '--version') return console.log(require('../../package.json').version)
+  const usage = `Usage: advisory-lock-native <${Object.keys(readers).join(' | ')}> [--help] ...`
+  if (program === '--help' || program === '-h') return console.log(usage)
+  console.error(usage)
+  process.exitCode = 2
+}
+
+function refuse(program, message, status) {
+  console.error(`${program}: ${message}`)
+  console.error(`Try ${program} --help`)
+  process.exitCode = status
+}
+
+/** @param {import('./supervise.js').End} end */
+function exit({ status, signal }) {
+  process.exitCode = status
+  if (!signal) process.exit()
+  signals.release(signal)
+  process.kill(process.pid, signal)
+}
+
+module.exports = { choose, main }

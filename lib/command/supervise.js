@@ -1,89 +1,127 @@
 'use strict'
 
-// Runs a command under a lock: waits for the lock, hands signals on, ends the command when the lock is lost.
+// Runs a command under a lock: the lock outlives no command, and no command outlives the lock.
 
-const { spawn } = require('node:child_process')
+const { existsSync } = require('node:fs')
 const { constants } = require('node:os')
 const advisoryLock = require('../../v2.js')
+const native = require('../native.js')
+const { Child } = require('./child.js')
+const { Group } = require('./group.js')
+const { sessionName, variablesUnder } = require('./held-locks.js')
+const { JobControl } = require('./job-control.js')
+const { reasonOf } = require('./report.js')
+const { Conflict, SelfWait, Waiting } = require('./waiting.js')
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']
-/** What a terminal sends to the command as well, which therefore must not get it twice. */
-const FROM_TERMINAL = new Set(['SIGINT', 'SIGQUIT'])
-/** How long a command may take to end when its lock is lost: others may have it already. */
+/** How many milliseconds a command has to end when its lock is lost, as others may have it already. */
 const GRACE = 5000
+/** After so many milliseconds somebody is told that the lock is kept for what the command has left behind. */
+const PATIENCE = 10_000
+const STATUS_OF_SIGNAL = 128
+const USAGE = 2
 
 /**
- * @param {{ name: string, command: string[], connectionString: string, shared: boolean, timeout: number,
- *   conflictStatus: number }} job
- * @param {(message: string) => void} complain
- * @returns {Promise<number>} the exit status
+ * @typedef {object} End how this process is to end
+ * @property {number} status
+ * @property {'SIGINT'} [signal] by which it has to end instead
  */
-async function supervise({ name, command, connectionString, shared, timeout, conflictStatus }, complain) {
-  const stopped = new AbortController()
-  let child
-  const onSignal = (signal) => {
-    if (!child) stopped.abort(signal)
-    else if (!(process.stdin.isTTY && FROM_TERMINAL.has(signal))) child.kill(signal)
-  }
-  for (const signal of SIGNALS) process.on(signal, onSignal)
 
-  const createMutex = advisoryLock(connectionString)
-  const mutex = createMutex(name)
-  const run = (lost) => {
-    // Stopped in the moment of the grant.
-    stopped.signal.throwIfAborted()
-    child = start(command)
-    const giveUp = () => child.end()
-    lost.addEventListener('abort', giveUp)
-    if (lost.aborted) giveUp()
-    return child.ended
-  }
-  const withLock = shared ? mutex.withLockShared : mutex.withLock
+/**
+ * @param {string} program
+ * @param {import('./arguments.js').Job} job
+ * @param {import('./signals.js').Signals} signals
+ * @param {import('./report.js').Report} report
+ * @returns {Promise<End>}
+ */
+async function supervise(program, job, signals, report) {
+  const applicationName = sessionName(program, job, process.env)
+  const createMutex = advisoryLock(job.connectionString, { applicationName })
+  const held = { key: advisoryLock.strToKey(job.name), shared: job.shared, pid: process.pid, session: applicationName }
+  const control = JobControl.open(signals)
   try {
-    return statusOf(await withLock(run, { timeout, signal: stopped.signal }), command, complain)
+    const unlock = await new Waiting(createMutex(job.name), { ...job, key: held.key }, signals.stopped, report).lock()
+    report.step(`holds ${job.label}`)
+    return await runUnder(unlock, job, variablesUnder(job.name, held, process.env), { signals, control, report })
   } catch (error) {
-    if (stopped.signal.aborted && !child) return 128 + constants.signals[stopped.signal.reason]
-    if (error.code === 'ERR_LOCK_TIMEOUT') {
-      complain(timeout === 0 ? 'the lock is taken' : `the lock was not free within ${timeout / 1000} s`)
-      return conflictStatus
-    }
-    complain(child ? `the lock is lost: ${reasonOf(error)}` : reasonOf(error))
-    await child?.ended
-    return 1
+    if (signals.stopped.aborted) return endOfSignal(constants.signals[signals.stopped.reason], control)
+    report.say(reasonOf(error))
+    if (error instanceof Conflict) return { status: job.conflictStatus }
+    return { status: error instanceof SelfWait ? USAGE : 1 }
   } finally {
     await createMutex.close()
   }
 }
 
-function start([file, ...parameters]) {
-  const process_ = spawn(file, parameters, { stdio: 'inherit' })
-  let killing
-  const ended = new Promise((resolve) => {
-    process_.once('error', (error) => resolve({ error }))
-    process_.once('exit', (status, signal) => {
-      clearTimeout(killing)
-      resolve({ status, signal })
-    })
-  })
-  return {
-    ended,
-    kill: (signal) => process_.kill(signal),
-    end() {
-      process_.kill('SIGTERM')
-      killing = setTimeout(() => process_.kill('SIGKILL'), GRACE)
-    },
+/** Runs the command, and gives the lock up when nobody of it is left. */
+async function runUnder(unlock, job, variables, { signals, control, report }) {
+  // Stopped in the moment of the grant.
+  signals.stopped.throwIfAborted()
+  let command
+  try {
+    command = await (native.startCommand ? Group : Child).start(job.command, variables, control?.terminalAtStart)
+  } catch (error) {
+    control?.takeBack()
+    await unlock()
+    return { status: explainFailedStart(job.command[0], error, report) }
   }
+  report.step(`runs the command${command.number ? `, the process group ${command.number}` : ''}`)
+  if (!command.isGuarded) report.step('there is no /bin/sh: what kills this process by SIGKILL leaves the command running')
+  control?.attach(command)
+  signals.handTo((signal) => {
+    if (signal === 'SIGCONT' && control) control.onContinued()
+    else if (signal !== 'SIGPIPE' || !report.takeBrokenPipe()) command.signal(signal)
+  })
+  const lost = unlock.signal
+  let killing
+  const onLost = () => {
+    report.say(`the lock is lost: ${reasonOf(lost.reason)}`)
+    killing = terminate(command)
+  }
+  if (lost.aborted) onLost()
+  else lost.addEventListener('abort', onLost)
+
+  const end = await command.ended
+  report.step(end.signal ? `signal ${end.signal} has ended the command` : `the command has ended with status ${end.status}`)
+  const telling = setTimeout(() => {
+    report.say(`the command has ended, but not all processes of its group: ${job.label} is kept until they have`)
+  }, PATIENCE)
+  await command.gone
+  clearTimeout(telling)
+  clearTimeout(killing)
+  lost.removeEventListener('abort', onLost)
+  signals.handTo(() => {})
+  control?.detach(end)
+  if (lost.aborted) return { status: job.lostStatus }
+  try {
+    await unlock()
+  } catch (error) {
+    // The news of it was still under way.
+    report.say(`the lock is lost: ${reasonOf(error)}`)
+    return { status: job.lostStatus }
+  }
+  report.step(`has given up ${job.label}`)
+  return end.signal ? endOfSignal(end.signal, control) : { status: end.status }
 }
 
-function statusOf({ status, signal, error }, [file], complain) {
-  if (!error) return signal ? 128 + constants.signals[signal] : status
-  complain(`${file}: ${error.code === 'ENOENT' ? 'no such command' : error.message}`)
-  return error.code === 'ENOENT' ? 127 : 126
+/** Ends the command by force if it does not listen; also one that has been stopped, which hears of nothing else. */
+function terminate(command) {
+  command.signal('SIGTERM')
+  command.signal('SIGCONT')
+  return setTimeout(() => command.signal('SIGKILL'), GRACE)
 }
 
-function reasonOf(error) {
-  const reason = error.code === 'ERR_LOCK_LOST' && error.cause ? error.cause : error
-  return `${reason.message} (${reason.code})`
+function endOfSignal(signal, control) {
+  return { status: STATUS_OF_SIGNAL + signal, signal: control?.mustEndBySignal(signal) ? 'SIGINT' : undefined }
+}
+
+/** Says why there is no command, and returns the status that a shell has for it. */
+function explainFailedStart(file, { code }, report) {
+  if (code === 'ENOENT' && !(file.includes('/') && existsSync(file))) {
+    report.say(`${file}: no such command`)
+    return 127
+  }
+  report.say(`${file}: cannot be run${code === 'ENOENT' ? ', as its interpreter is missing' : ''} (${code})`)
+  return 126
 }
 
 module.exports = { supervise }
