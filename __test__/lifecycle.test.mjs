@@ -91,6 +91,14 @@ function startThread() {
   return { worker, ask }
 }
 
+test('a pending call keeps what it was asked of, though nothing else does', async () => {
+  const { status, stdout, stderr } = await runChild('dropped', [database.connectionString], { flags: ['--expose-gc'] })
+  assert.equal(status, 0, stderr)
+  const outcomes = JSON.parse(stdout)
+  assert.equal(outcomes.length, 16)
+  assert.deepEqual(outcomes.filter((outcome) => !outcome.startsWith('contract ')), [])
+})
+
 test('threads exclude each other and share connections', async () => {
   const [one, two] = [startThread(), startThread()]
   assert.equal(await one.ask('threads', 'lock'), 'function')

@@ -10,15 +10,18 @@ const listenersOf = new WeakMap()
  * @param {() => void} listener
  */
 function onAbort(signal, listener) {
-  let known = listenersOf.get(signal)
-  if (!known) {
-    const all = new Set()
-    known = { all, tell: () => all.forEach((one) => one()) }
-    // Whatever calls itself a signal may fail here, and then nothing is to be remembered.
-    signal.addEventListener('abort', known.tell, { once: true })
-    listenersOf.set(signal, known)
+  const known = listenersOf.get(signal)
+  if (known) return void known.all.add(listener)
+  const all = new Set([listener])
+  const tell = () => all.forEach((one) => one())
+  listenersOf.set(signal, { all, tell })
+  try {
+    signal.addEventListener('abort', tell, { once: true })
+  } catch (error) {
+    // Whatever calls itself a signal may fail.
+    listenersOf.delete(signal)
+    throw error
   }
-  known.all.add(listener)
 }
 
 /** Takes back {@link onAbort}. */
