@@ -268,6 +268,8 @@ declare namespace advisoryLock {
    * - `ERR_CHANNEL_BINDING`: `channel_binding=require` cannot be met;
    * - `ERR_TLS_IDENTITY_NOT_ASKED`: the server has not asked for the client's certificate, as `sslcertmode=require` wants it to;
    * - `ERR_WRONG_SERVER`: the server is not run by the user that `requirepeer` names;
+   * - `ERR_AUTH_METHOD`: the server asks for the password in a way that `require_auth` excludes or that is not supported;
+   * - `ERR_SCRAM`: the server does not prove that it knows the password, or asks for more than `scramMaxIterations`;
    * - `25006`: the server cannot be written to, and one that can is asked for, as several hosts do;
    * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import advisoryLock from '../index.js'
 import { openDatabase, sqlTry, until } from './support/database.mjs'
 import { startListener } from './support/listener.mjs'
+import { authentication, field, message, ready, zero } from './support/messages.mjs'
 
 const database = await openDatabase()
 
@@ -24,19 +25,6 @@ async function startHostile(behaviour) {
   return url.href
 }
 
-const message = (type, body) => {
-  const head = Buffer.alloc(5, type)
-  head.writeInt32BE(body.length + 4, 1)
-  return Buffer.concat([head, body])
-}
-const authentication = (method, more = Buffer.alloc(0)) => {
-  const body = Buffer.alloc(4)
-  body.writeInt32BE(method)
-  return message('R', Buffer.concat([body, more]))
-}
-const field = (name, value) => Buffer.from(`${name}${value}\0`)
-const zero = Buffer.alloc(1)
-const ready = message('Z', Buffer.from('I'))
 const inAnswer = (...answers) => (socket) => socket.once('data', () => socket.write(Buffer.concat(answers)))
 const andClose = (behaviour) => (socket) => {
   behaviour(socket)

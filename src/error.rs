@@ -142,7 +142,8 @@ impl Error {
     #[must_use]
     pub fn leaves_other_hosts(&self) -> bool {
         let code = self.code();
-        let is_system = code.starts_with('E') && !code.starts_with("ERR_");
+        // Of the system, and not of TLS, which was spoken with somebody.
+        let is_system = code.starts_with('E') && !code.starts_with("ERR_") && code != "EPROTO";
         // Shutting down, crashed, starting up; read-only.
         is_system || ["57P01", "57P02", "57P03", "25006"].contains(&code)
     }

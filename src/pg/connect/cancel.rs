@@ -3,36 +3,32 @@
 use crate::error::Error;
 use crate::pg::connect::dial::Route;
 use crate::pg::connect::socket::Socket;
-use crate::pg::connect::tls::Established;
-use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt};
-use tokio_postgres::CancelToken;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Length and code of the request, process id, secret (manual, section 54.7, "CancelRequest").
-const LENGTH: usize = 16;
+const HEADER: usize = 8;
+const CODE: u32 = 80_877_102;
+const PID: usize = 4;
 
 /// The request to end what a session is doing, as it goes over a connection of its own.
 #[derive(Clone)]
-pub(in crate::pg) struct CancelRequest([u8; LENGTH]);
+pub(in crate::pg) struct CancelRequest(Vec<u8>);
 
 impl CancelRequest {
-    /// Of a session that has been started.
-    ///
-    /// # Errors
-    /// `08P01`: the server has given no key for it.
-    pub async fn of(token: &CancelToken) -> Result<CancelRequest, Error> {
-        // What is in the token is not told otherwise than by a request.
-        let (mut near, far) = duplex(LENGTH);
-        token.cancel_query_raw(far, Established::default()).await.map_err(Error::from)?;
-        let mut request = [0; LENGTH];
-        match near.read_exact(&mut request).await {
-            Ok(_) => Ok(CancelRequest(request)),
-            Err(_) => Err(Error::protocol("no key for requests to cancel")),
-        }
+    /// By the key that the server gives to a session: process id and secret. `None`: it is too short.
+    pub fn by(key: &[u8]) -> Option<CancelRequest> {
+        let length = u32::try_from(HEADER + key.len()).ok().filter(|_| key.len() > PID)?;
+        Some(CancelRequest([&length.to_be_bytes(), &CODE.to_be_bytes(), key].concat()))
+    }
+
+    /// For a session that was given no key: one that reaches nobody.
+    pub fn of_nobody() -> CancelRequest {
+        CancelRequest::by(&[0; 2 * PID]).expect("BUG: a process id and a secret are no key")
     }
 
     /// The process that it names: the session's backend, unless somebody stands between.
     pub fn pid(&self) -> i32 {
-        let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = self.0;
+        let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = self.0[..] else { return 0 };
         i32::from_be_bytes([a, b, c, d])
     }
 }

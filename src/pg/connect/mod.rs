@@ -4,7 +4,7 @@
 pub(in crate::pg) mod cancel;
 pub(in crate::pg) mod config;
 pub(in crate::pg) mod dial;
-mod opening;
+mod login;
 pub(in crate::pg) mod passwords;
 #[cfg(unix)]
 mod peer_owner;

@@ -150,7 +150,7 @@ impl Reply {
 ///
 /// # Errors
 /// `08P01`: it is unreadable.
-pub(super) fn read_error(body: &ErrorResponseBody) -> Result<Error, Error> {
+pub(in crate::pg) fn read_error(body: &ErrorResponseBody) -> Result<Error, Error> {
     let mut code = String::new();
     let mut message = String::new();
     let mut details = ServerDetails::default();
@@ -170,6 +170,10 @@ pub(super) fn read_error(body: &ErrorResponseBody) -> Result<Error, Error> {
             b'H' => details.hint = Some(value()),
             _ => {}
         }
+    }
+    // What to match on has a form (manual, appendix A).
+    if code.len() != 5 || !code.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()) {
+        return Err(Error::protocol("a failure without a code"));
     }
     Ok(Error::from_server(code, message, details))
 }

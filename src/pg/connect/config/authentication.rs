@@ -65,7 +65,6 @@ impl RequireAuth {
     pub const ANY: RequireAuth = RequireAuth(u8::MAX);
 
     /// Whether the server may ask in this way. [`AuthMethod::None`]: whether it may let the client in without asking.
-    #[allow(dead_code)]
     pub fn allows(self, method: AuthMethod) -> bool {
         self.0 & method.bit() != 0
     }
@@ -105,4 +104,13 @@ pub(super) fn read_channel_binding(said: &Said, has_tls: bool) -> Result<Channel
         "require" => Err(value.invalid("TLS to be used where it is `require`")),
         _ => Err(value.invalid("disable, prefer or require")),
     }
+}
+
+/// As `pg` has it.
+const DEFAULT_SCRAM_MAX_ITERATIONS: u32 = 100_000;
+
+/// Reads `scramMaxIterations`, which is `pg`'s.
+pub(super) fn read_scram_max_iterations(said: &Said) -> Result<u32, Error> {
+    let Some(value) = said.get("scramMaxIterations")? else { return Ok(DEFAULT_SCRAM_MAX_ITERATIONS) };
+    value.text.parse().map_err(|_| value.invalid("a whole number, 0 for no limit"))
 }

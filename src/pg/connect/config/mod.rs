@@ -23,7 +23,6 @@ mod tls_policy;
 mod trust;
 mod url;
 
-#[allow(unused_imports)]
 pub(in crate::pg) use authentication::{AuthMethod, ChannelBinding, RequireAuth};
 pub(in crate::pg) use host::Host;
 pub(in crate::pg) use target::{Server, Target};
@@ -63,6 +62,8 @@ pub struct ConnectConfig {
     pub(in crate::pg) require_auth: RequireAuth,
     /// The operating system's user who has to run the server; with unix sockets alone.
     pub(in crate::pg) required_peer: Option<String>,
+    /// How many iterations of SCRAM the server may ask for; 0: any number.
+    pub(in crate::pg) scram_max_iterations: u32,
     /// For the whole way to a session that is ready, over all hosts.
     pub(in crate::pg) connect_timeout: Duration,
 }
@@ -107,6 +108,7 @@ impl ConnectConfig {
             options: read_options(&said)?,
             channel_binding: authentication::read_channel_binding(&said, tls.is_some())?,
             require_auth: authentication::read_require_auth(&said)?,
+            scram_max_iterations: authentication::read_scram_max_iterations(&said)?,
             tls,
             connect_timeout: read_connect_timeout(&said)?,
         })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// Every parameter that counts, by `pg`'s name or libpq's, and the variable that counts where the string does not say it.
 /// Other parameters are ignored, as `pg` does.
-const PARAMETERS: [(&str, Option<&str>); 35] = [
+const PARAMETERS: [(&str, Option<&str>); 36] = [
     ("user", Some("PGUSER")),
     ("password", Some("PGPASSWORD")),
     ("passfile", Some("PGPASSFILE")),
@@ -22,6 +22,7 @@ const PARAMETERS: [(&str, Option<&str>); 35] = [
     ("target_session_attrs", Some("PGTARGETSESSIONATTRS")),
     ("channel_binding", Some("PGCHANNELBINDING")),
     ("require_auth", Some("PGREQUIREAUTH")),
+    ("scramMaxIterations", None),
     ("requirepeer", Some("PGREQUIREPEER")),
     ("gssencmode", Some("PGGSSENCMODE")),
     ("min_protocol_version", Some("PGMINPROTOCOLVERSION")),

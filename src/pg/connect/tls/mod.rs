@@ -12,7 +12,7 @@ mod stream;
 mod tests;
 mod verifier;
 
-pub(in crate::pg) use stream::{Encrypted, Encryption, Established};
+pub(in crate::pg) use stream::{Encrypted, Encryption};
 
 use super::config::{TlsPolicy, Trust, Versions};
 use crate::error::Error;

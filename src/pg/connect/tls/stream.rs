@@ -2,13 +2,7 @@
 
 use super::failure;
 use rustls::ClientConnection;
-use std::convert::Infallible;
-use std::future::{ready, Ready};
 use std::io::{self, Read, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 /// How a connection is encrypted.
 #[derive(Clone, Debug)]
@@ -71,60 +65,5 @@ impl Encrypted {
             self.session.write_tls(sink)?;
         }
         Ok(())
-    }
-}
-
-/// Tells `tokio_postgres` that nothing of TLS is left to be done: the stream is encrypted already, or is not to be.
-#[derive(Default)]
-pub(in crate::pg) struct Established {
-    end_point: Option<Vec<u8>>,
-}
-
-impl Established {
-    /// Of a stream that is encrypted so.
-    pub fn by(encryption: Option<&Encryption>) -> Established {
-        Established { end_point: encryption.and_then(|encryption| encryption.end_point.clone()) }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Established {
-    type Stream = Bound<S>;
-    type Error = Infallible;
-    type Future = Ready<Result<Bound<S>, Infallible>>;
-
-    fn connect(self, stream: S) -> Self::Future {
-        ready(Ok(Bound { stream, end_point: self.end_point }))
-    }
-}
-
-/// A stream, and what a proof of a password can be tied to.
-pub(in crate::pg) struct Bound<S> {
-    stream: S,
-    end_point: Option<Vec<u8>>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Bound<S> {
-    fn channel_binding(&self) -> ChannelBinding {
-        self.end_point.clone().map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Bound<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bound<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
