@@ -14,6 +14,7 @@ use crate::pg::connect::start::start;
 use crate::pg::connect::tls::Tls;
 use crate::pg::session::wire::{Patience, Wire};
 use crate::pg::session::Session;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::time::{timeout_at, Instant};
 
@@ -131,7 +132,8 @@ impl Attempt<'_> {
         }
         wire.open(pid);
         let cancel = Cancel { request, route };
-        Ok(Session { wire, driver, cancel, pid, patience: patience.answer })
+        let lacks_blocks = AtomicBool::new(false);
+        Ok(Session { wire, driver, cancel, pid, patience: patience.answer, lacks_blocks })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every statement that is sent to the server.
 
-use crate::core::Mode;
+use crate::core::{Key, Mode};
 use std::fmt;
 
 /// What one row of [`BATCH`] does: `smallint` codes.
@@ -100,6 +100,48 @@ pub(super) const fn wait(space: i16) -> &'static str {
          ELSE pg_catalog.pg_advisory_lock_shared($1::pg_catalog.int4, $2::pg_catalog.int4) END"
     }
 }
+
+/// One turn of waiting for a lock, for `limit` milliseconds at most and for less than `deadlock_timeout`, in backend `pid` alone: a
+/// block that catches its own end, so that neither the server's log nor its count of rolled-back transactions shows a wait
+/// that goes on. [`TURN_OUTCOME`] tells what has become of it.
+///
+/// The lock may be granted in the moment of the end. So it is looked for where it can be had once more, as a session may hold a
+/// lock twice; and given back where the role may not look.
+pub(super) fn turn(key: Key, mode: Mode, limit: u128, pid: i32) -> String {
+    let shared = if mode == Mode::Shared { "_shared" } else { "" };
+    let kind = if mode == Mode::Shared { "ShareLock" } else { "ExclusiveLock" };
+    let (high, low) = key.halves();
+    let space = key.space();
+    let key = match key {
+        Key::Pair(high, low) => format!("'{high}'::pg_catalog.int4, '{low}'::pg_catalog.int4"),
+        Key::Single(key) => format!("'{key}'::pg_catalog.int8"),
+    };
+    let (high, low) = (high.cast_unsigned(), low.cast_unsigned());
+    format!(
+        "DO $turn$ DECLARE held pg_catalog.bool := false; BEGIN \
+         IF pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid} THEN BEGIN \
+         PERFORM pg_catalog.set_config('lock_timeout', LEAST('{limit}'::pg_catalog.int8, \
+         (pg_catalog.date_part('epoch', pg_catalog.current_setting('deadlock_timeout')::pg_catalog.interval) \
+         OPERATOR(pg_catalog.*) 900)::pg_catalog.int8)::pg_catalog.text, true); \
+         PERFORM pg_catalog.pg_advisory_lock{shared}({key}); \
+         held := true; \
+         EXCEPTION WHEN lock_not_available OR query_canceled THEN \
+         IF pg_catalog.pg_try_advisory_lock{shared}({key}) THEN \
+         PERFORM pg_catalog.pg_advisory_unlock{shared}({key}); \
+         BEGIN held := EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
+         AND l.pid OPERATOR(pg_catalog.=) {pid} AND l.granted AND l.mode OPERATOR(pg_catalog.=) '{kind}' \
+         AND l.classid OPERATOR(pg_catalog.=) '{high}'::pg_catalog.oid \
+         AND l.objid OPERATOR(pg_catalog.=) '{low}'::pg_catalog.oid AND l.objsubid OPERATOR(pg_catalog.=) {space}); \
+         EXCEPTION WHEN insufficient_privilege THEN \
+         PERFORM pg_catalog.pg_advisory_unlock{shared}({key}); END; \
+         END IF; END; END IF; \
+         PERFORM pg_catalog.set_config('advisory_lock_native.turn', held::pg_catalog.text, false); END $turn$"
+    )
+}
+
+/// The backend that the session has, and whether its latest [`turn`] has brought the lock.
+pub(super) const TURN_OUTCOME: &str = "SELECT pg_catalog.pg_backend_pid(), \
+ pg_catalog.current_setting('advisory_lock_native.turn', true) OPERATOR(pg_catalog.=) 'true'";
 
 /// The advisory locks of this session: halves of the key, key space, whether exclusive.
 /// (Manual, section 54.12, "pg_locks": how an advisory key is spread over the columns.)

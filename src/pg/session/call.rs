@@ -13,15 +13,15 @@ use tokio_postgres::types::{ToSql, Type};
 
 /// A statement of the server.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::pg) struct Statement {
+pub(in crate::pg) struct Statement<'a> {
     /// What the server keeps it by; empty: it is sent each time.
     pub name: &'static str,
-    pub text: &'static str,
+    pub text: &'a str,
 }
 
-impl Statement {
+impl<'a> Statement<'a> {
     /// One that is used now and then.
-    pub const fn once(text: &'static str) -> Statement {
+    pub const fn once(text: &'a str) -> Statement<'a> {
         Statement { name: "", text }
     }
 }

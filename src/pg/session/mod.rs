@@ -9,6 +9,7 @@ pub(in crate::pg) mod deadlock;
 pub(in crate::pg) mod holder;
 pub(in crate::pg) mod row;
 pub(in crate::pg) mod steps;
+mod turn;
 pub(in crate::pg) mod wire;
 
 use crate::core::{salvage, Key, Mode, Modes, Salvaged, Step};
@@ -23,10 +24,10 @@ use crate::pg::session::wire::{Driver, Wire, HEARTBEAT};
 use crate::pg::sql;
 use std::collections::HashSet;
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 /// What a session is for.
@@ -46,11 +47,10 @@ pub struct Session {
     pub(in crate::pg) pid: i32,
     /// For how long an answer is waited.
     pub(in crate::pg) patience: Duration,
+    /// Whether the server has been found to have no blocks of PL/pgSQL for this role.
+    pub(in crate::pg) lacks_blocks: AtomicBool,
 }
 
-/// The statements that wait, for a pair and for a single key.
-const WAIT: [Statement; 2] =
-    [Statement { name: "wait", text: sql::wait(2) }, Statement { name: "wait_single", text: sql::wait(1) }];
 /// A look that somebody's request to cancel has hit is repeated so often.
 const MOST_LOOKS: usize = 5;
 
@@ -67,70 +67,6 @@ impl Session {
     /// May be dropped and called again.
     pub async fn lost(&self) -> Error {
         self.wire.over().await
-    }
-
-    /// One turn of waiting for a lock in the server's queue: whether it was granted within `turn`, or until `interrupted` resolves.
-    ///
-    /// # Errors
-    /// [`Fault::Statement`]: this wait cannot go on (`40P01`, `53200`). [`Fault::Lost`].
-    ///
-    /// # Cancel safety
-    /// None: it may have been granted.
-    pub async fn wait_turn(
-        &self,
-        key: Key,
-        mode: Mode,
-        turn: Duration,
-        interrupted: impl Future<Output = ()>,
-    ) -> Result<bool, Fault> {
-        let (high, low) = key.halves();
-        let (exclusive, limit) = (mode == Mode::Exclusive, turn.as_millis().to_string());
-        self.trace(|| format!("wait for {key} {mode}"));
-        let parameters: [Parameter; 5] = [
-            (&high, Type::INT4),
-            (&low, Type::INT4),
-            (&exclusive, Type::BOOL),
-            (&limit, Type::TEXT),
-            (&self.pid, Type::INT4),
-        ];
-        let asked = self.wire.ask(WAIT[usize::from(key.space() == 1)], &parameters, self.patience + turn);
-        tokio::pin!(asked);
-        let answer = tokio::select! {
-            answer = &mut asked => answer,
-            () = interrupted => self.cut_short(asked).await,
-        };
-        match answer {
-            Ok(rows) => self.verify_backend(rows.first()).map(|()| true),
-            // Out of time or cancelled, but perhaps in the very moment of the grant: session locks outlive the statement.
-            Err(Fault::Statement(error))
-                if [SqlState::LOCK_NOT_AVAILABLE.code(), SqlState::QUERY_CANCELED.code()].contains(&error.code()) =>
-            {
-                Ok(self.held().await?.contains(&(key, mode)))
-            }
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// Has the server end a statement under way, and awaits its answer. Nothing is sent on the session before the request is
-    /// delivered or given up, so that it does not hit what comes next; a request that cannot be delivered is given up, as
-    /// turns end by themselves.
-    async fn cut_short(&self, mut asked: impl Future<Output = Answer> + Unpin) -> Answer {
-        self.trace(|| "cancel what it is doing".to_owned());
-        let sent = async {
-            let socket = self.cancel.connect().await.ok()?;
-            self.cancel.send(socket).await.ok()
-        };
-        let sent = tokio::select! {
-            sent = timeout(self.patience, sent) => sent.ok().flatten(),
-            // Over by itself before anything was sent.
-            answer = &mut asked => return answer,
-        };
-        let delivered = async {
-            if let Some(sent) = sent {
-                let _ = timeout(self.patience, sent.delivered()).await;
-            }
-        };
-        tokio::join!(asked, delivered).0
     }
 
     /// Whether anybody waits for the key.

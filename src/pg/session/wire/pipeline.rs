@@ -42,7 +42,8 @@ pub(super) struct Asked {
 #[derive(Debug)]
 struct Expected {
     number: u64,
-    statement: Statement,
+    /// Of the statement.
+    name: &'static str,
     brings_text: bool,
     reply: Reply,
     asked: Asked,
@@ -99,7 +100,7 @@ impl Pipeline {
     ) {
         self.number += 1;
         let before = self.out.len();
-        let brings_text = !self.keeps(&statement);
+        let brings_text = !self.keeps(statement.name);
         if let Err(error) = call::encode(&statement, brings_text, parameters, &mut self.out) {
             self.out.truncate(before);
             let error =
@@ -108,10 +109,10 @@ impl Pipeline {
             return;
         }
         if brings_text {
-            self.mark_sent(&statement, true);
+            self.mark_sent(statement.name);
         }
-        let (number, reply) = (self.number, Reply::new(brings_text));
-        self.expected.push_back(Expected { number, statement, brings_text, reply, asked, limit, to });
+        let (number, name, reply) = (self.number, statement.name, Reply::new(brings_text));
+        self.expected.push_back(Expected { number, name, brings_text, reply, asked, limit, to });
     }
 
     /// Takes what the server says: what has come of it, and whether the conversation goes on; if not, why: the server's last
@@ -169,11 +170,11 @@ impl Pipeline {
     }
 
     fn complete_front(&mut self) {
-        let Some(Expected { number, statement, brings_text, reply, to, .. }) = self.expected.pop_front() else {
+        let Some(Expected { number, name, brings_text, reply, to, .. }) = self.expected.pop_front() else {
             return;
         };
         let latest = self.number;
-        if let Some(kept) = self.kept.iter_mut().find(|kept| kept.name == statement.name) {
+        if let Some(kept) = self.kept.iter_mut().find(|kept| kept.name == name) {
             if brings_text && !reply.took_text() {
                 kept.is_sent = false;
                 kept.refused = reply.error().map(|error| (latest, error.clone()));
@@ -191,17 +192,17 @@ impl Pipeline {
     }
 
     /// Whether the server has this statement, or is about to.
-    fn keeps(&self, statement: &Statement) -> bool {
-        self.kept.iter().any(|kept| kept.name == statement.name && kept.is_sent)
+    fn keeps(&self, name: &str) -> bool {
+        self.kept.iter().any(|kept| kept.name == name && kept.is_sent)
     }
 
-    fn mark_sent(&mut self, statement: &Statement, is_sent: bool) {
-        if statement.name.is_empty() {
+    fn mark_sent(&mut self, name: &'static str) {
+        if name.is_empty() {
             return;
         }
-        match self.kept.iter_mut().find(|kept| kept.name == statement.name) {
-            Some(kept) => kept.is_sent = is_sent,
-            None => self.kept.push(Kept { name: statement.name, is_sent, refused: None }),
+        match self.kept.iter_mut().find(|kept| kept.name == name) {
+            Some(kept) => kept.is_sent = true,
+            None => self.kept.push(Kept { name, is_sent: true, refused: None }),
         }
     }
 

@@ -1,0 +1,143 @@
+//! A turn of waiting in the server's queue: as a block that ends quietly, or as a plain statement where the server has no blocks.
+
+use crate::core::{Key, Mode};
+use crate::pg::fault::Fault;
+use crate::pg::session::call::{Answer, Parameter, Statement};
+use crate::pg::session::{decode, Session};
+use crate::pg::sql;
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+/// The statements that wait, for a pair and for a single key.
+const WAIT: [Statement; 2] =
+    [Statement { name: "wait", text: sql::wait(2) }, Statement { name: "wait_single", text: sql::wait(1) }];
+const OUTCOME: Statement = Statement { name: "turn_outcome", text: sql::TURN_OUTCOME };
+
+impl Session {
+    /// One turn of waiting for a lock in the server's queue: whether it was granted within `turn`, or until `interrupted` resolves.
+    ///
+    /// # Errors
+    /// [`Fault::Statement`]: this wait cannot go on (`40P01`, `53200`). [`Fault::Lost`].
+    ///
+    /// # Cancel safety
+    /// None: it may have been granted.
+    pub async fn wait_turn(
+        &self,
+        key: Key,
+        mode: Mode,
+        turn: Duration,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<bool, Fault> {
+        self.trace(|| format!("wait for {key} {mode}"));
+        if self.lacks_blocks.load(Ordering::Relaxed) {
+            return self.wait_plainly(key, mode, turn, interrupted).await;
+        }
+        let text = sql::turn(key, mode, turn.as_millis(), self.pid);
+        let waited = self.wire.ask(Statement::once(&text), &[], self.patience + turn);
+        // Behind it at once: whoever is granted the lock is not to wait for one more round trip.
+        let outcome = self.wire.ask(OUTCOME, &[], self.patience);
+        match self.unless_interrupted(waited, interrupted).await {
+            Ok(_) => {
+                let outcome = match outcome.await {
+                    // What was to end the turn has hit this.
+                    Err(fault) if fault.is_cancel() => self.look(sql::TURN_OUTCOME, &[]).await?,
+                    outcome => outcome?,
+                };
+                self.verify_backend(outcome.first())?;
+                outcome.first().map_or(Ok(false), |row| decode(row.get(1)))
+            }
+            Err(fault) => {
+                // Of an earlier turn.
+                let _ = outcome.await;
+                match fault {
+                    Fault::Statement(error) if lacks_blocks(error.code()) => {
+                        // PostgreSQL without PL/pgSQL, or a role that may not use it: the next turn does without.
+                        self.lacks_blocks.store(true, Ordering::Relaxed);
+                        Ok(false)
+                    }
+                    fault => self.find_out(key, mode, fault).await,
+                }
+            }
+        }
+    }
+
+    async fn wait_plainly(
+        &self,
+        key: Key,
+        mode: Mode,
+        turn: Duration,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<bool, Fault> {
+        let (high, low) = key.halves();
+        let (exclusive, limit) = (mode == Mode::Exclusive, turn.as_millis().to_string());
+        let parameters: [Parameter; 5] = [
+            (&high, Type::INT4),
+            (&low, Type::INT4),
+            (&exclusive, Type::BOOL),
+            (&limit, Type::TEXT),
+            (&self.pid, Type::INT4),
+        ];
+        let waited = self.wire.ask(WAIT[usize::from(key.space() == 1)], &parameters, self.patience + turn);
+        match self.unless_interrupted(waited, interrupted).await {
+            Ok(rows) => self.verify_backend(rows.first()).map(|()| true),
+            Err(fault) => self.find_out(key, mode, fault).await,
+        }
+    }
+
+    async fn unless_interrupted(
+        &self,
+        waited: impl Future<Output = Answer>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Answer {
+        tokio::pin!(waited);
+        tokio::select! {
+            answer = &mut waited => answer,
+            () = interrupted => self.cut_short(waited).await,
+        }
+    }
+
+    /// Whether a turn that is out of time or cancelled has won the lock in that very moment: session locks outlive the statement.
+    async fn find_out(&self, key: Key, mode: Mode, fault: Fault) -> Result<bool, Fault> {
+        match fault {
+            Fault::Statement(error)
+                if [SqlState::LOCK_NOT_AVAILABLE.code(), SqlState::QUERY_CANCELED.code()].contains(&error.code()) =>
+            {
+                Ok(self.held().await?.contains(&(key, mode)))
+            }
+            fault => Err(fault),
+        }
+    }
+
+    /// Has the server end a statement under way, and awaits its answer. Nothing is sent on the session before the request is
+    /// delivered or given up, so that it does not hit what comes next; a request that cannot be delivered is given up, as
+    /// turns end by themselves.
+    async fn cut_short(&self, mut asked: impl Future<Output = Answer> + Unpin) -> Answer {
+        self.trace(|| "cancel what it is doing".to_owned());
+        let sent = async {
+            let socket = self.cancel.connect().await.ok()?;
+            self.cancel.send(socket).await.ok()
+        };
+        let sent = tokio::select! {
+            sent = timeout(self.patience, sent) => sent.ok().flatten(),
+            // Over by itself before anything was sent.
+            answer = &mut asked => return answer,
+        };
+        let delivered = async {
+            if let Some(sent) = sent {
+                let _ = timeout(self.patience, sent.delivered()).await;
+            }
+        };
+        tokio::join!(asked, delivered).0
+    }
+}
+
+/// No such language, no right to it, no such syntax.
+fn lacks_blocks(code: &str) -> bool {
+    [SqlState::UNDEFINED_OBJECT, SqlState::INSUFFICIENT_PRIVILEGE, SqlState::SYNTAX_ERROR]
+        .iter()
+        .any(|state| state.code() == code)
+}
