@@ -24,16 +24,39 @@ impl OwnerId {
         OwnerId::new(self.group)
     }
 
-    /// The owner that the call with this request is by itself, in the same group.
+    /// The owner that the call with this request is by itself, in the same group. It asks for nothing else.
     #[must_use]
     pub const fn of_call(self, request: RequestId) -> OwnerId {
-        OwnerId { group: self.group, call: request.0 }
+        OwnerId { group: self.group, call: request.number }
+    }
+
+    /// Whether it is the owner of one call only.
+    #[must_use]
+    pub const fn is_of_one_call(self) -> bool {
+        self.call != 0
     }
 }
 
+/// A thread that makes calls and is told their answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ThreadId(pub u64);
+
 /// One call: an acquire (and the hold that it becomes) or a release that waits for its confirmation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
+pub struct RequestId {
+    /// Who has made the call.
+    pub thread: ThreadId,
+    /// The number that the thread has given it, from 1 on. Later calls have greater ones.
+    pub number: u64,
+}
+
+impl RequestId {
+    /// The call with this number of this thread.
+    #[must_use]
+    pub const fn new(thread: ThreadId, number: u64) -> RequestId {
+        RequestId { thread, number }
+    }
+}
 
 /// One connection to PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ pub mod lock_table;
 mod mode;
 mod step;
 
-pub use ids::{OwnerId, RequestId, SessionId};
+pub use ids::{OwnerId, RequestId, SessionId, ThreadId};
 pub use key::Key;
 pub use mode::{Mode, Modes};
 pub use step::{salvage, Salvaged, Step};

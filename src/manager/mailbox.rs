@@ -1,48 +1,44 @@
 //! Where answers wait for the thread that asked. The manager puts them in, the binding takes them out.
 
-use crate::core::RequestId;
+use crate::core::{RequestId, ThreadId};
 use crate::error::Error;
 use crate::pg::Holder;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// One JavaScript thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientId(u64);
+pub type ClientId = ThreadId;
 
-/// Of the 53 bits that JavaScript counts exactly, the lower ones number the requests of a client.
-const REQUEST_BITS: u32 = 36;
-
-impl ClientId {
+impl ThreadId {
     /// A new one.
     #[must_use]
-    pub fn next() -> ClientId {
+    pub fn next() -> ThreadId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        ClientId(NEXT.fetch_add(1, Ordering::Relaxed))
+        ThreadId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A request of this client to which nothing is answered.
+    /// A request of this thread to which nothing is answered.
     #[must_use]
     pub fn unanswered(self) -> RequestId {
         self.request(0)
     }
 
-    /// The request with this number (1 to below 2³⁶) of this client.
+    /// The request of this thread with this number, which is 1 or greater.
     #[must_use]
     pub fn request(self, number: u64) -> RequestId {
-        RequestId((self.0 << REQUEST_BITS) | (number & ((1 << REQUEST_BITS) - 1)))
+        RequestId::new(self, number)
     }
 
     /// Who made the request.
     #[must_use]
-    pub fn of(request: RequestId) -> ClientId {
-        ClientId(request.0 >> REQUEST_BITS)
+    pub fn of(request: RequestId) -> ThreadId {
+        request.thread
     }
 
-    /// The number that the client gave the request.
+    /// The number that the thread gave the request.
     #[must_use]
     pub fn number_of(request: RequestId) -> u64 {
-        request.0 & ((1 << REQUEST_BITS) - 1)
+        request.number
     }
 }
 

@@ -110,7 +110,7 @@ impl Manager {
                 return Err(Error::client_closed());
             }
             let patient = request.patient;
-            match state.event(None, |table, now| table.acquire(request, now)) {
+            match state.event(None, |table, now| table.acquire(&request, now)) {
                 Admission::Deadlock => Err(Error::deadlock()),
                 Admission::Pending if patient => {
                     state.watch_for_deadlocks();

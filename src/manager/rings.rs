@@ -3,7 +3,7 @@
 
 use super::slot::Job;
 use super::state::State;
-use crate::core::lock_table::{Link, Ticks};
+use crate::core::lock_table::{Link, Search, Ticks};
 use crate::core::{Key, RequestId, SessionId};
 use crate::pg::{Findings, Inquiry, Published};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,8 +59,12 @@ impl State {
 
     /// Looks for deadlocks; whether to do so again.
     pub fn watch_round(&mut self) -> bool {
-        while let Some(youngest) = self.table.youngest_of_a_ring(AGE, self.now()) {
-            self.event(None, |table, now| table.refuse(youngest, now));
+        loop {
+            match self.event(None, |table, now| table.search_deadlock(AGE, now, usize::MAX)) {
+                Search::Ring(youngest) => self.event(None, |table, now| table.refuse(youngest, now)),
+                Search::Unfinished => {}
+                Search::Done => break,
+            }
         }
         if self.rings.session.is_some_and(|session| !self.slots.contains_key(&session)) {
             self.rings.session = None;

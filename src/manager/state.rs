@@ -195,9 +195,6 @@ impl State {
         for owner in mine {
             self.close_owner(owner, client.unanswered());
         }
-        for request in self.table.requests_where(|request| ClientId::of(request) == client) {
-            self.event(None, |table, now| table.cancel(request, now));
-        }
         self.mailboxes.remove(&client);
     }
 

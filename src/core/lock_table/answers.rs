@@ -1,17 +1,20 @@
 //! What the server answers to the operations, and what becomes of the key then.
 
-use super::effects::{Operation, Outcome, Request, Ticks};
+use super::arena::Place;
+use super::effects::{Outcome, Ticks};
 use super::key_state::{Phase, ServerHold};
 use super::LockTable;
 #[cfg(doc)]
+use crate::core::lock_table::Operation;
+#[cfg(doc)]
 use crate::core::Step;
 use crate::core::{Key, Mode, Modes, SessionId};
-use std::collections::VecDeque;
 
 impl LockTable {
     /// [`Step::Try`], [`Step::Requeue`] or [`Operation::Wait`] got the lock, on `home`.
     pub fn acquired(&mut self, key: Key, home: SessionId, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Some(key) = self.keys.find(key) else { return };
+        let state = &mut self.keys[key];
         let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
             unreachable!("BUG: a lock was acquired that the table did not ask for")
         };
@@ -21,42 +24,38 @@ impl LockTable {
         state.since = now;
         state.draining = false;
         self.advance(key, now);
-        if let Some(state) = self.keys.get_mut(&key) {
-            // Where nobody else waits no room is kept for who might.
-            if state.queue.is_empty() {
-                state.queue = VecDeque::new();
-            }
-        }
     }
 
     /// [`Step::Try`] or the try of a [`Step::Requeue`] found the key taken.
     pub fn denied(&mut self, key: Key, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Some(key) = self.keys.find(key) else { return };
+        let requests = &mut self.requests;
+        let state = &mut self.keys[key];
         let Phase::Trying(mode) = state.phase else {
             unreachable!("BUG: a try was denied that the table did not ask for")
         };
         // An upgrade whose owner has released meanwhile is no upgrade any more and starts afresh.
-        let wait = state.queue.front().is_some_and(|head| head.patient) && state.wait_is_wanted(mode);
+        let wait = state.queue.first(requests).is_some_and(|head| requests.entries[head].patient)
+            && state.wait_is_wanted(mode, requests);
         // Who does not wait is refused behind a waiter, and by what refused the same mode just now.
-        let (refused, kept) =
-            state.queue.drain(..).partition(|waiter: &Request| !waiter.patient && (wait || waiter.mode == mode));
-        state.queue = kept;
+        let refused = state.queue.impatient(requests, |refused| wait || refused == mode);
         if wait {
             state.phase = Phase::Waiting { mode, cancelled: false };
             let home = state.server.map(|server| server.home);
-            self.effects.operations.push(Operation::Wait { key, mode, home });
+            self.effects.operations.push(super::Operation::Wait { key: state.key, mode, home });
         } else {
             state.phase = Phase::Idle;
         }
-        for waiter in refused {
-            self.finish(waiter.id, Outcome::Denied);
+        for place in refused {
+            self.finish_wait(place, Outcome::Denied);
         }
         self.advance(key, now);
     }
 
     /// The wait that [`Operation::CancelWait`] was for has ended without the lock.
     pub fn wait_ended(&mut self, key: Key, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Some(key) = self.keys.find(key) else { return };
+        let state = &mut self.keys[key];
         debug_assert!(matches!(state.phase, Phase::Waiting { .. }), "BUG: a wait ended that was not under way");
         state.phase = Phase::Idle;
         self.advance(key, now);
@@ -64,29 +63,33 @@ impl LockTable {
 
     /// An acquiring operation failed. Those it was for get [`Outcome::Failed`]; who waits for a hold in this process goes on.
     pub fn acquire_failed(&mut self, key: Key, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Some(key) = self.keys.find(key) else { return };
+        let state = &mut self.keys[key];
         let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
             unreachable!("BUG: an acquiring failed that the table did not ask for")
         };
         let cancelled = matches!(state.phase, Phase::Waiting { cancelled: true, .. });
-        let affected = match state.server {
+        let failed: Vec<Place> = match state.server {
             // It was for somebody who has gone; who came meanwhile has not been asked for yet.
-            _ if cancelled => 0,
-            None => state.queue.len(),
+            _ if cancelled => Vec::new(),
+            None => state.queue.in_order(&self.requests),
             // An upgrade, if its owner still wants it.
-            Some(_) => usize::from(state.wait_is_wanted(mode)),
+            Some(_) if state.wait_is_wanted(mode, &self.requests) => {
+                state.queue.first(&self.requests).into_iter().collect()
+            }
+            Some(_) => Vec::new(),
         };
         state.phase = Phase::Idle;
-        let failed: Vec<Request> = state.queue.drain(..affected).collect();
-        for waiter in failed {
-            self.finish(waiter.id, Outcome::Failed);
+        for place in failed {
+            self.finish_wait(place, Outcome::Failed);
         }
         self.advance(key, now);
     }
 
     /// [`Step::Release`] is done. `held` is false if the server knew of no such lock: it had been lost before.
     pub fn released(&mut self, key: Key, held: bool, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Some(key) = self.keys.find(key) else { return };
+        let state = &mut self.keys[key];
         debug_assert!(state.phase == Phase::Releasing, "BUG: a release ended that was not under way");
         state.phase = Phase::Idle;
         if !held {
@@ -97,7 +100,8 @@ impl LockTable {
 
     /// [`Step::Downgrade`] is done, or (`false`) has changed nothing.
     pub fn downgraded(&mut self, key: Key, done: bool, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Some(key) = self.keys.find(key) else { return };
+        let state = &mut self.keys[key];
         let Phase::Downgrading { take_shared } = state.phase else { return };
         state.phase = Phase::Idle;
         if !done {
@@ -112,37 +116,39 @@ impl LockTable {
 
     /// [`Operation::Probe`] is answered: whether a session of anybody waits for the key on the server.
     pub fn probed(&mut self, key: Key, contended: bool, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
+        let Some(key) = self.keys.find(key) else { return };
+        let state = &mut self.keys[key];
         if !state.probing {
             return;
         }
         state.probing = false;
         state.draining = contended;
         state.since = now;
+        if contended {
+            self.suspect_holders(key, now);
+        }
         self.advance(key, now);
     }
 
     /// The session is gone, and every lock on it. Its operations under way are reported one by one besides, after this.
     pub fn session_lost(&mut self, session: SessionId, now: Ticks) {
-        let homes: Vec<Key> = self
-            .keys
-            .iter()
-            .filter(|(_, state)| state.server.is_some_and(|server| server.home == session))
-            .map(|(&key, _)| key)
-            .collect();
-        for key in homes {
-            let state = self.keys.get_mut(&key).expect("BUG: the key was there a moment ago");
+        for key in self.keys.of_lost(session) {
+            let state = &mut self.keys[key];
             state.server = None;
             state.probing = false;
             state.draining = false;
             if matches!(state.phase, Phase::Downgrading { .. }) {
                 state.phase = Phase::Idle;
             }
-            for hold in std::mem::take(&mut state.holds) {
-                self.finish(hold.request, Outcome::Lost);
+            let holds: Vec<Place> = state.holds(&self.requests).collect();
+            for place in holds {
+                self.keys[key].remove_hold(place, &mut self.requests);
+                let hold = self.requests.remove(place).id;
+                self.effects.outcomes.push((hold, Outcome::Lost));
             }
             self.fail_confirmations(key);
             self.advance(key, now);
         }
+        self.keys.forget_home(session);
     }
 }

@@ -1,7 +1,8 @@
 //! Who holds which key in this process, who waits for it, and what the server has to be asked.
 //!
 //! A pure state machine: calls and server events go in, [`Outcome`]s and [`Operation`]s come out in [`Effects`]. It must
-//! not know connections, clocks (the caller passes the time) or Node.
+//! not know connections, clocks (the caller passes the time) or Node. What a call or an event costs does not depend on how
+//! many others wait or hold.
 //!
 //! Invariants, checked against a naive model in `tests`:
 //! - two holds of different owners on one key are both shared;
@@ -11,42 +12,51 @@
 //! - at most one acquiring or releasing operation per key is under way.
 
 mod answers;
+mod arena;
+mod crowd;
+mod deadlock;
 mod effects;
 mod key_state;
-mod rings;
+mod keys;
+mod links;
+mod queue;
+mod requests;
 #[cfg(test)]
 mod tests;
 
+pub use deadlock::Search;
 pub use effects::{Admission, Effects, Operation, Outcome, Release, Request, Ticks};
-pub use rings::Link;
+pub use links::Link;
 
 use super::{Key, Mode, OwnerId, RequestId, SessionId};
+use arena::Place;
+use deadlock::Suspects;
 use effects::Confirmation;
-use foldhash::fast::RandomState;
 use foldhash::HashMap;
-use indexmap::IndexMap;
-use key_state::{KeyState, Phase};
+use key_state::Phase;
+use keys::Keys;
+use requests::{Entry, Requests, Stage};
+use std::collections::VecDeque;
 
 /// The state of every key that somebody in this process holds, awaits or gives back.
 #[derive(Debug)]
 pub struct LockTable {
-    /// Side by side, as the places of a `HashMap` that are free would take as much room as what is there.
-    keys: IndexMap<Key, KeyState, RandomState>,
-    /// Where each waiting or granted request is.
-    requests: HashMap<RequestId, Place>,
+    keys: Keys,
+    requests: Requests,
     /// Releases that came before the answer to the acquire they belong to; of few keys, if any.
-    deferred: HashMap<Key, Vec<(OwnerId, Mode, RequestId)>>,
+    deferred: HashMap<Place, VecDeque<Deferred>>,
+    suspects: Suspects,
     /// How long the process may hand a key on among its own owners before other processes get their turn.
     tenure: Ticks,
     effects: Effects,
 }
 
+/// A release without a name ([`LockTable::release_latest`]) that is not decided yet.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    key: Key,
+struct Deferred {
     owner: OwnerId,
-    /// When it was made.
-    since: Ticks,
+    mode: Mode,
+    ticket: RequestId,
 }
 
 impl LockTable {
@@ -54,9 +64,10 @@ impl LockTable {
     #[must_use]
     pub fn new(tenure: Ticks) -> LockTable {
         LockTable {
-            keys: IndexMap::default(),
-            requests: HashMap::default(),
+            keys: Keys::new(),
+            requests: Requests::new(),
             deferred: HashMap::default(),
+            suspects: Suspects::default(),
             tenure,
             effects: Effects::default(),
         }
@@ -76,41 +87,54 @@ impl LockTable {
     /// The session that holds the key for this process.
     #[must_use]
     pub fn home(&self, key: Key) -> Option<SessionId> {
-        self.keys.get(&key)?.server.map(|server| server.home)
+        self.keys[self.keys.find(key)?].server.map(|server| server.home)
     }
 
     /// Whether `request` waits or holds.
     #[must_use]
     pub fn knows(&self, request: RequestId) -> bool {
-        self.requests.contains_key(&request)
+        self.requests.find(request).is_some()
+    }
+
+    /// Whether somebody waits who is ready to do so for long.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.requests.has_patient_waits()
     }
 
     /// Asks for a lock. Where the answer is [`Admission::Pending`] it comes later, as an [`Outcome`].
-    pub fn acquire(&mut self, request: Request, now: Ticks) -> Admission {
-        let state = self.keys.entry(request.key).or_default();
-        let admission = state.admit(&request, self.tenure, now);
-        let place = Place { key: request.key, owner: request.owner, since: now };
+    pub fn acquire(&mut self, request: &Request, now: Ticks) -> Admission {
+        let key = self.keys.find_or_insert(request.key);
+        let state = &mut self.keys[key];
+        let admission = state.admit(request, &self.requests, self.tenure, now);
         match admission {
             Admission::Granted => {
-                state.grant(&request);
-                self.requests.insert(request.id, place);
+                let place = self.requests.insert(request, key, Stage::Held, now);
+                let moved_up = state.add_hold(place, &mut self.requests);
+                self.suspects.granted(&self.requests, place, moved_up, now);
             }
             Admission::Pending => {
-                self.requests.insert(request.id, place);
-                state.enqueue(request.clone());
-                self.advance(request.key, now);
+                let stage = state.stage_of_wait(request.owner, &self.requests);
+                let place = self.requests.insert(request, key, stage, now);
+                state.enqueue(place, &mut self.requests);
+                self.suspects.waits(&self.requests, place);
+                if state.phase == Phase::Idle {
+                    self.advance(key, now);
+                } else {
+                    self.confirm_releases(key);
+                }
             }
-            Admission::Denied | Admission::Deadlock => self.forget_if_unused(request.key),
+            Admission::Denied | Admission::Deadlock => self.forget_if_unused(key),
         }
         admission
     }
 
     /// Gives up the hold that `hold` became. `ticket` names the [`Outcome::Released`] where the server has to confirm.
     pub fn release(&mut self, hold: RequestId, ticket: RequestId, now: Ticks) -> Release {
-        let Some(&Place { key, .. }) = self.requests.get(&hold) else { return Release::NotHeld };
-        let state = self.keys.get_mut(&key).expect("BUG: a request points to a key that the table dropped");
-        let Some(index) = state.holds.iter().position(|held| held.request == hold) else { return Release::NotHeld };
-        self.release_at(key, index, ticket, now)
+        match self.requests.find(hold).filter(|&place| self.requests.entries[place].stage == Stage::Held) {
+            Some(place) => self.release_at(place, ticket, now),
+            None => Release::NotHeld,
+        }
     }
 
     /// Gives up the latest hold of `owner` on `key` in `mode`: one taken with [`Request::scoped`] only if there is no other.
@@ -118,11 +142,12 @@ impl LockTable {
     /// Where the owner has a request whose first try is still under way the answer waits for it, as it would behind that
     /// request on one connection; a request that is blocked is never waited for.
     pub fn release_latest(&mut self, owner: OwnerId, key: Key, mode: Mode, ticket: RequestId, now: Ticks) -> Release {
-        let Some(state) = self.keys.get_mut(&key) else { return Release::NotHeld };
-        if let Some(index) = state.latest_hold(owner, mode) {
-            self.release_at(key, index, ticket, now)
-        } else if state.is_undecided(owner, mode) {
-            self.deferred.entry(key).or_default().push((owner, mode, ticket));
+        let Some(key) = self.keys.find(key) else { return Release::NotHeld };
+        let state = &self.keys[key];
+        if let Some(place) = state.latest_hold(owner, mode, &self.requests) {
+            self.release_at(place, ticket, now)
+        } else if state.is_undecided(owner, mode, &self.requests) {
+            self.deferred.entry(key).or_default().push_back(Deferred { owner, mode, ticket });
             Release::Pending
         } else {
             Release::NotHeld
@@ -132,53 +157,54 @@ impl LockTable {
     /// Takes a request back, whatever has become of it: a waiting one leaves the queue, a granted one is released.
     /// No outcome is reported for it any more.
     pub fn cancel(&mut self, request: RequestId, now: Ticks) {
-        let Some(&Place { key, .. }) = self.requests.get(&request) else { return };
-        let state = self.keys.get_mut(&key).expect("BUG: a request points to a key that the table dropped");
-        if let Some(index) = state.holds.iter().position(|held| held.request == request) {
-            self.remove_hold(key, index, now);
+        let Some(place) = self.requests.find(request) else { return };
+        let key = self.requests.entries[place].key;
+        if self.requests.entries[place].stage == Stage::Held {
+            self.take_hold(place, now);
         } else {
-            self.requests.remove(&request);
-            state.queue.retain(|waiter| waiter.id != request);
+            self.take_wait(place);
             self.stop_wait_if_unwanted(key);
-            self.advance(key, now);
         }
+        self.advance(key, now);
     }
 
     /// Ends a group of owners: their waiters get [`Outcome::Closed`], their holds are given up. Returns how many
     /// [`Outcome::Released`] with this `ticket` will follow.
     pub fn close_owner(&mut self, owner: OwnerId, ticket: RequestId, now: Ticks) -> usize {
-        let mut mine: Vec<(Key, RequestId)> = self
-            .requests
-            .iter()
-            .filter(|(_, place)| place.owner.group() == owner.group())
-            .map(|(&request, place)| (place.key, request))
-            .collect();
-        mine.sort_unstable();
         // All waiters go before the first hold does, lest a release grant what is to be closed next.
-        for of_one_key in mine.chunk_by(|a, b| a.0 == b.0) {
-            let key = of_one_key[0].0;
-            let state = self.keys.get_mut(&key).expect("BUG: a request points to a key that the table dropped");
-            let (waiters, others) =
-                state.queue.drain(..).partition(|waiter: &Request| waiter.owner.group() == owner.group());
-            state.queue = others;
-            for waiter in waiters {
-                self.finish(waiter.id, Outcome::Closed);
-            }
+        let waits: Vec<Place> = self.requests.waits_of(owner.group()).collect();
+        let mut keys: Vec<Place> = waits.iter().map(|&place| self.requests.entries[place].key).collect();
+        for place in waits {
+            self.finish_wait(place, Outcome::Closed);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
             self.stop_wait_if_unwanted(key);
             self.advance(key, now);
         }
-        mine.into_iter().filter(|&(_, request)| self.release(request, ticket, now) == Release::Pending).count()
+        let holds = self.requests.holds_of(owner.group());
+        let holds: Vec<RequestId> = holds.map(|place| self.requests.entries[place].id).collect();
+        holds.into_iter().filter(|&hold| self.release(hold, ticket, now) == Release::Pending).count()
     }
 
-    /// The requests that satisfy `condition`, waiting or granted.
-    #[must_use]
-    pub fn requests_where(&self, condition: impl Fn(RequestId) -> bool) -> Vec<RequestId> {
-        self.requests.keys().copied().filter(|&request| condition(request)).collect()
+    /// Refuses a waiting request with [`Outcome::Deadlock`].
+    pub fn refuse(&mut self, request: RequestId, now: Ticks) {
+        let Some(place) = self.requests.find(request) else { return };
+        let entry = &self.requests.entries[place];
+        if entry.stage != Stage::Held {
+            let key = entry.key;
+            self.finish_wait(place, Outcome::Deadlock);
+            self.stop_wait_if_unwanted(key);
+            self.advance(key, now);
+        }
     }
 
-    fn release_at(&mut self, key: Key, index: usize, ticket: RequestId, now: Ticks) -> Release {
-        let hold = self.remove_hold(key, index, now);
-        match self.keys.get_mut(&key) {
+    fn release_at(&mut self, place: Place, ticket: RequestId, now: Ticks) -> Release {
+        let key = self.requests.entries[place].key;
+        let hold = self.take_hold(place, now);
+        self.advance(key, now);
+        match self.keys.get_mut(key) {
             Some(state) if state.release_is_unconfirmed() => {
                 state.confirmations.push(Confirmation { hold, ticket });
                 Release::Pending
@@ -187,101 +213,116 @@ impl LockTable {
         }
     }
 
-    fn remove_hold(&mut self, key: Key, index: usize, now: Ticks) -> RequestId {
-        let hold = self.take_hold(key, index);
-        self.advance(key, now);
-        hold
-    }
-
-    fn take_hold(&mut self, key: Key, index: usize) -> RequestId {
-        let state = self.keys.get_mut(&key).expect("BUG: a hold on a key that the table dropped");
-        let hold = state.holds.remove(index).request;
-        self.requests.remove(&hold);
-        if let Some(server) = &mut state.server {
-            server.downgrade_refused = false;
+    fn take_hold(&mut self, place: Place, now: Ticks) -> RequestId {
+        let key = self.requests.entries[place].key;
+        let moved_down = self.keys[key].remove_hold(place, &mut self.requests);
+        let Entry { id, owner, .. } = self.requests.remove(place);
+        if let Some(oldest) = moved_down {
+            self.suspects.list(&self.requests, owner, now, oldest);
         }
         self.stop_wait_if_unwanted(key);
-        hold
+        id
+    }
+
+    fn take_wait(&mut self, place: Place) -> RequestId {
+        let key = self.requests.entries[place].key;
+        self.keys[key].leave_queue(place, &mut self.requests);
+        self.requests.remove(place).id
+    }
+
+    fn finish_wait(&mut self, place: Place, outcome: Outcome) {
+        let request = self.take_wait(place);
+        self.effects.outcomes.push((request, outcome));
     }
 
     /// Grants what can be granted and starts what the server has to do next.
-    fn advance(&mut self, key: Key, now: Ticks) {
+    fn advance(&mut self, key: Place, now: Ticks) {
+        self.grant_from_queue(key, now);
+        self.answer_deferred(key, now);
+        self.confirm_releases(key);
+        self.keys.follow_home(key);
+        self.forget_if_unused(key);
+    }
+
+    fn grant_from_queue(&mut self, key: Place, now: Ticks) {
+        let state = &mut self.keys[key];
+        while let Some((place, outcome)) =
+            state.next(&mut self.requests, self.tenure, now, &mut self.effects.operations)
+        {
+            let request = self.requests.entries[place].id;
+            if outcome == Outcome::Granted {
+                self.requests.grant(place);
+                let moved_up = state.add_hold(place, &mut self.requests);
+                self.suspects.granted(&self.requests, place, moved_up, now);
+            } else {
+                self.requests.remove(place);
+            }
+            self.effects.outcomes.push((request, outcome));
+        }
+    }
+
+    /// Answers releases that waited for a request's first try ([`LockTable::release_latest`]), as far as they can be.
+    fn answer_deferred(&mut self, key: Place, now: Ticks) {
+        if self.deferred.is_empty() {
+            return;
+        }
+        let Some(mut deferred) = self.deferred.remove(&key) else { return };
         loop {
-            self.grant_from_queue(key, now);
-            if !self.answer_deferred(key) {
+            let count = deferred.len();
+            let mut has_released = false;
+            for _ in 0..count {
+                let Some(Deferred { owner, mode, ticket }) = deferred.pop_front() else { break };
+                let state = &self.keys[key];
+                if let Some(place) = state.latest_hold(owner, mode, &self.requests) {
+                    let hold = self.take_hold(place, now);
+                    self.keys[key].confirmations.push(Confirmation { hold, ticket });
+                    // As on one connection: what this release makes way for comes before the next release.
+                    self.grant_from_queue(key, now);
+                    has_released = true;
+                } else if state.is_undecided(owner, mode, &self.requests) {
+                    deferred.push_back(Deferred { owner, mode, ticket });
+                } else {
+                    self.effects.outcomes.push((ticket, Outcome::NotHeld));
+                }
+            }
+            if !has_released || deferred.is_empty() {
                 break;
             }
         }
-        let Some(state) = self.keys.get_mut(&key) else { return };
+        if !deferred.is_empty() {
+            self.deferred.insert(key, deferred);
+        }
+    }
+
+    /// Reports releases as done, unless they are not.
+    fn confirm_releases(&mut self, key: Place) {
+        let state = &mut self.keys[key];
         if !state.release_is_unconfirmed() {
             for Confirmation { hold, ticket } in state.confirmations.drain(..) {
                 self.effects.outcomes.push((ticket, Outcome::Released { hold }));
             }
         }
-        self.forget_if_unused(key);
     }
 
-    fn grant_from_queue(&mut self, key: Key, now: Ticks) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        while let Some((waiter, outcome)) = state.next(key, self.tenure, now, &mut self.effects.operations) {
-            if outcome == Outcome::Granted {
-                state.grant(&waiter);
-            } else {
-                self.requests.remove(&waiter.id);
-            }
-            self.effects.outcomes.push((waiter.id, outcome));
+    fn fail_confirmations(&mut self, key: Place) {
+        for Confirmation { hold, ticket } in self.keys[key].confirmations.drain(..) {
+            self.effects.outcomes.push((ticket, Outcome::ReleaseFailed { hold }));
         }
     }
 
-    /// Answers a release that waited for a request's first try ([`LockTable::release_latest`]), if one can be.
-    fn answer_deferred(&mut self, key: Key) -> bool {
-        let Some(deferred) = self.deferred.get_mut(&key) else { return false };
-        let Some(state) = self.keys.get(&key) else { return false };
-        let decided = deferred
-            .iter()
-            .position(|&(owner, mode, _)| state.latest_hold(owner, mode).is_some() || !state.is_undecided(owner, mode));
-        let Some(decided) = decided else { return false };
-        let (owner, mode, ticket) = deferred.remove(decided);
-        if deferred.is_empty() {
-            self.deferred.remove(&key);
-        }
-        match state.latest_hold(owner, mode) {
-            None => self.effects.outcomes.push((ticket, Outcome::NotHeld)),
-            Some(index) => {
-                let hold = self.take_hold(key, index);
-                let state = self.keys.get_mut(&key).expect("BUG: the key was there a moment ago");
-                state.confirmations.push(Confirmation { hold, ticket });
-            }
-        }
-        true
-    }
-
-    fn stop_wait_if_unwanted(&mut self, key: Key) {
-        let Some(state) = self.keys.get_mut(&key) else { return };
+    fn stop_wait_if_unwanted(&mut self, key: Place) {
+        let state = &mut self.keys[key];
         if let Phase::Waiting { mode, cancelled: false } = state.phase {
-            if !state.wait_is_wanted(mode) {
+            if !state.wait_is_wanted(mode, &self.requests) {
                 state.phase = Phase::Waiting { mode, cancelled: true };
-                self.effects.operations.push(Operation::CancelWait { key });
+                self.effects.operations.push(Operation::CancelWait { key: state.key });
             }
         }
     }
 
-    fn fail_confirmations(&mut self, key: Key) {
-        if let Some(state) = self.keys.get_mut(&key) {
-            for Confirmation { hold, ticket } in state.confirmations.drain(..) {
-                self.effects.outcomes.push((ticket, Outcome::ReleaseFailed { hold }));
-            }
-        }
-    }
-
-    fn finish(&mut self, request: RequestId, outcome: Outcome) {
-        self.requests.remove(&request);
-        self.effects.outcomes.push((request, outcome));
-    }
-
-    fn forget_if_unused(&mut self, key: Key) {
-        if self.keys.get(&key).is_some_and(KeyState::is_unused) {
-            self.keys.swap_remove(&key);
+    fn forget_if_unused(&mut self, key: Place) {
+        if self.keys[key].is_unused() {
+            self.keys.remove(key);
         }
     }
 }

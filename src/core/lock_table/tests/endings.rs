@@ -1,9 +1,9 @@
 //! Taking requests back, and closing owners.
 
+use super::request_id;
 use super::script::{release_of, try_for, try_once, wait_for, Script, A, B, C, CANCEL_WAIT, S, X};
 use crate::core::lock_table::Outcome::{Closed, Denied, Granted, NotHeld, Released};
 use crate::core::lock_table::Release;
-use crate::core::RequestId;
 
 #[test]
 fn cancel_behind_a_hold() {
@@ -119,7 +119,7 @@ fn cancel_of_a_hold_releases_it() {
     let (mut s, a) = Script::with_hold(A, X);
     s.cancel(a);
     s.brings(&[], &[release_of(&[X])]);
-    assert_eq!(s.table.release(a, RequestId(99), s.now), Release::NotHeld);
+    assert_eq!(s.table.release(a, request_id(99), s.now), Release::NotHeld);
     s.released();
     s.brings(&[], &[]);
     assert!(s.table.is_empty());
@@ -197,9 +197,9 @@ fn closing_an_owner_grants_it_nothing() {
 
 #[test]
 fn closing_a_group_ends_each_of_its_owners() {
-    let (mut s, _) = Script::with_hold(A.of_call(RequestId(1001)), X);
-    let waiter = s.pending(A.of_call(RequestId(1002)), X);
-    let other = s.pending(B.of_call(RequestId(1001)), X);
+    let (mut s, _) = Script::with_hold(A.of_call(request_id(1001)), X);
+    let waiter = s.pending(A.of_call(request_id(1002)), X);
+    let other = s.pending(B.of_call(request_id(1001)), X);
     s.brings(&[], &[]);
     s.close(A);
     s.brings(&[(waiter, Closed), (other, Granted)], &[]);

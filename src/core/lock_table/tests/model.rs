@@ -1,6 +1,7 @@
 //! What callers may expect of the lock table, kept as naively as possible: every call and every answer is written down
 //! and compared. Panics where the table breaks a promise.
 
+use super::state_of;
 use super::world::TENURE;
 use crate::core::lock_table::{Admission, LockTable, Outcome, Release, Request, Ticks};
 use crate::core::{Key, Mode, OwnerId, RequestId};
@@ -368,5 +369,5 @@ impl Model {
 }
 
 fn is_draining(key: Key, table: &LockTable) -> bool {
-    table.keys.get(&key).is_some_and(|state| state.draining)
+    state_of(table, key).is_some_and(|state| state.draining)
 }

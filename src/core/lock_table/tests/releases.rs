@@ -1,18 +1,18 @@
 //! Giving holds up, by name and without.
 
+use super::request_id;
 use super::script::{
     release_of, try_for, try_once, try_upgrade, wait_for, wait_for_upgrade, Script, A, B, C, CANCEL_WAIT, PROBE, S,
     TENURE, X,
 };
 use crate::core::lock_table::Outcome::{Denied, Failed, Granted, NotHeld, Released};
 use crate::core::lock_table::Release;
-use crate::core::RequestId;
 
 #[test]
 fn what_is_not_held_cannot_be_released() {
     let (mut s, a) = Script::with_hold(A, X);
     let b = s.pending(B, X);
-    let ticket = RequestId(99);
+    let ticket = request_id(99);
     assert_eq!(s.table.release(b, ticket, s.now), Release::NotHeld, "it only waits");
     s.release(a);
     assert_eq!(s.table.release(a, ticket, s.now), Release::NotHeld, "it was released");

@@ -1,5 +1,6 @@
 //! Short words for the scenarios, which play on one key with one server session.
 
+use super::request_id;
 use crate::core::lock_table::{Admission, LockTable, Operation, Outcome, Release, Request, Ticks};
 use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId, Step};
 
@@ -83,13 +84,13 @@ impl Script {
 
     fn number(&mut self) -> RequestId {
         self.numbers += 1;
-        RequestId(self.numbers)
+        request_id(self.numbers)
     }
 
     pub fn ask(&mut self, owner: OwnerId, mode: Mode, patient: bool, scoped: bool) -> (RequestId, Admission) {
         let id = self.number();
         let request = Request { id, owner, key: KEY, mode, patient, scoped };
-        (id, self.table.acquire(request, self.now))
+        (id, self.table.acquire(&request, self.now))
     }
 
     fn asks(&mut self, owner: OwnerId, mode: Mode, patient: bool, expected: Admission) -> RequestId {

@@ -1,6 +1,7 @@
 //! The way from the table to the simulated server and back: what is under way, and what may become of it.
 
 use super::model::Evidence;
+use super::state_of;
 use super::world::{World, KEYS, OTHERS};
 use crate::core::lock_table::Operation;
 use crate::core::{salvage, Key, Mode, Modes, Salvaged, SessionId, Step};
@@ -334,7 +335,7 @@ impl World {
         let (key, _) = self.probes.remove(index);
         let contended = self.server.is_contended(key);
         // The table does not care for the answer once the key has been given up.
-        if self.table.keys.get(&key).is_some_and(|state| state.probing) {
+        if state_of(&self.table, key).is_some_and(|state| state.probing) {
             self.model.turn_begins(key, contended);
         }
         self.table.probed(key, contended, self.now);

@@ -3,6 +3,7 @@
 use super::model::{Evidence, Model};
 use super::server::Server;
 use super::wire::Task;
+use super::{find_ring, request_id, state_of};
 use crate::core::lock_table::{LockTable, Operation, Release, Request, Ticks};
 use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId};
 use std::collections::BTreeMap;
@@ -57,18 +58,18 @@ impl World {
 
     /// `alone`: as an owner of its own in the owner's group.
     pub fn acquire(&mut self, (owner, alone): (usize, bool), key: Key, mode: Mode, patient: bool, scoped: bool) {
-        let id = RequestId(self.number());
+        let id = request_id(self.number());
         let group = self.owners[owner % self.owners.len()];
         let owner = if alone { group.of_call(id) } else { group };
         let request = Request { id, owner, key, mode, patient, scoped };
-        let admission = self.table.acquire(request.clone(), self.now);
+        let admission = self.table.acquire(&request, self.now);
         self.model.requested(&request, admission, &self.table);
         self.follow(Evidence::default());
     }
 
     pub fn release(&mut self, index: usize) {
         let Some(hold) = self.pick(index) else { return };
-        let ticket = RequestId(self.number());
+        let ticket = request_id(self.number());
         let expected = self.model.is_held(hold, &self.table);
         let answer = self.table.release(hold, ticket, self.now);
         self.model.released(hold, expected, ticket, answer);
@@ -78,7 +79,7 @@ impl World {
 
     pub fn release_latest(&mut self, owner: usize, key: Key, mode: Mode) {
         let owner = self.owners[owner % self.owners.len()];
-        let ticket = RequestId(self.number());
+        let ticket = request_id(self.number());
         let expected = self.model.latest_hold(owner, key, mode, &self.table);
         let answer = self.table.release_latest(owner, key, mode, ticket, self.now);
         match expected {
@@ -113,7 +114,7 @@ impl World {
     pub fn close_owner(&mut self, index: usize) {
         let index = index % self.owners.len();
         let owner = std::mem::replace(&mut self.owners[index], OwnerId::new(self.numbers + 1));
-        let ticket = RequestId(self.number());
+        let ticket = request_id(self.number());
         let held = self.model.closing(owner, &self.table);
         let confirmations = self.table.close_owner(owner, ticket, self.now);
         self.model.closed(ticket, held, confirmations);
@@ -162,7 +163,9 @@ impl World {
     fn check_economy(&self) {
         for key in KEYS {
             for (home, mode) in self.ours(key) {
-                let refused = self.table.keys[&key].server.is_some_and(|server| server.downgrade_refused);
+                let refused = state_of(&self.table, key)
+                    .and_then(|state| state.server)
+                    .is_some_and(|server| server.downgrade_refused);
                 let needed = self.model.is_held_in(key, mode, &self.table) || refused;
                 // A shared lock from before an upgrade stays until both are given up.
                 let left_over = mode == Mode::Shared && self.server.holds(home, key, Mode::Exclusive);
@@ -177,11 +180,11 @@ impl World {
         self.come_to_rest();
         while !self.model.live().is_empty() {
             if let Some(hold) = self.model.unblocked_hold(&self.table) {
-                assert_ne!(self.table.youngest_of_a_ring(0, self.now), Some(hold), "a hold is no wait");
+                assert_ne!(find_ring(&mut self.table, 0, self.now), Some(hold), "a hold is no wait");
                 let index = self.model.live().iter().position(|&(id, _)| id == hold).expect("it is live");
                 self.release(index);
             } else {
-                let youngest = self.table.youngest_of_a_ring(0, self.now);
+                let youngest = find_ring(&mut self.table, 0, self.now);
                 assert!(youngest.is_some(), "a deadlock that nobody sees: {:?}", self.model.live());
                 let links = self.table.links(0, self.now);
                 assert!(links.is_empty(), "nobody else is on the server: {links:?}");
@@ -229,7 +232,7 @@ impl World {
             assert!(homes.len() <= 1, "one key on several sessions");
             if !self.tasks.contains_key(&key) {
                 assert_eq!(homes.first().copied(), self.table.home(key), "a lock that the table does not know of");
-                let known = self.table.keys.get(&key).and_then(|state| state.server);
+                let known = state_of(&self.table, key).and_then(|state| state.server);
                 let held = homes.first().map_or(Modes::NONE, |&home| self.server.held(home, key));
                 assert_eq!(
                     held,

@@ -1,6 +1,7 @@
 //! Owners that wait for each other.
 
 use super::script::{A, B, C, HOME, S, TENURE, X};
+use super::{find_ring, request_id};
 use crate::core::lock_table::Outcome::{Deadlock, Granted};
 use crate::core::lock_table::{Admission, Link, LockTable, Operation, Request, Ticks};
 use crate::core::{Key, Mode, OwnerId, RequestId, Step};
@@ -26,9 +27,9 @@ impl Play {
     fn lock(&mut self, owner: OwnerId, key: Key, mode: Mode) -> RequestId {
         self.numbers += 1;
         self.now += 1;
-        let id = RequestId(self.numbers);
+        let id = request_id(self.numbers);
         let request = Request { id, owner, key, mode, patient: true, scoped: false };
-        assert_ne!(self.table.acquire(request, self.now), Admission::Denied);
+        assert_ne!(self.table.acquire(&request, self.now), Admission::Denied);
         for operation in std::mem::take(&mut self.table.effects().operations) {
             match operation {
                 Operation::Do { step: Step::Try { key, .. }, .. } if key == ELSEWHERE => {
@@ -42,8 +43,8 @@ impl Play {
         id
     }
 
-    fn ring(&self) -> Option<RequestId> {
-        self.table.youngest_of_a_ring(AGE, self.now + AGE)
+    fn ring(&mut self) -> Option<RequestId> {
+        find_ring(&mut self.table, AGE, self.now + AGE)
     }
 
     fn links(&self) -> Vec<(Link, RequestId)> {
@@ -64,7 +65,7 @@ fn a_ring_of_two() {
     assert_eq!(play.ring(), None);
     let of_b = play.lock(B, ONE, S);
     assert_eq!(play.ring(), Some(of_b), "the youngest");
-    assert_eq!(play.table.youngest_of_a_ring(AGE, play.now + AGE - 1), None, "not before its time");
+    assert_eq!(find_ring(&mut play.table, AGE, play.now + AGE - 1), None, "not before its time");
     play.table.effects().outcomes.clear();
     play.table.refuse(of_b, play.now);
     assert_eq!(play.table.effects().outcomes, [(of_b, Deadlock)]);
