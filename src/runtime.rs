@@ -23,11 +23,7 @@ pub fn handle() -> Result<&'static Handle, Error> {
 }
 
 fn start() -> std::io::Result<Handle> {
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .thread_keep_alive(std::time::Duration::from_millis(500))
-        .build()?;
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new()
         .name("advisory-lock-io".to_owned())

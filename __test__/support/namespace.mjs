@@ -58,6 +58,13 @@ export function createNamespace() {
     /** The tests' address in the network. */
     address,
     cut: () => run('link', 'set', near, 'nomaster'),
+    /** From now on so much passes from there to the tests, and so many bytes have room before it. */
+    limit(rate, room) {
+      const { file, all } = sudo(ip, 'netns', 'exec', name, 'sh', '-c', `echo "4096 ${room} ${room}" > /proc/sys/net/ipv4/tcp_wmem`)
+      execFileSync(file, all)
+      const shaped = sudo(program('tc', 'iproute2'), '-n', name, 'qdisc', 'add', 'dev', far, 'root', 'tbf', 'rate', rate, 'burst', '4kb', 'latency', '400ms')
+      execFileSync(shaped.file, shaped.all)
+    },
     /** Addresses of which nothing is ever heard. */
     silent,
     /** What whoever is started from now on finds in `/etc` by this name. */

@@ -92,6 +92,14 @@ pub fn acquire(owner: u32, high: i32, low: i32, flags: u32, id: f64) -> u32 {
     })
 }
 
+/// Finds out whether holds of the owner's process are still its own, where the last sign of life of a session is so old that it
+/// does not promise that any more. Replies whether there is mail.
+#[napi]
+#[must_use]
+pub fn look(owner: u32) -> u32 {
+    CALLERS.with_borrow(|callers| callers.by_number.get(&owner).map_or(0, Caller::look))
+}
+
 /// Gives up the hold with this number. Replies done, not held or pending; and, times [`GRANT_FACTOR`], the number of the
 /// request that was granted by it, where that is all the mail there is: handing on within a thread is then one call.
 #[napi]
@@ -130,6 +138,10 @@ impl Caller {
             Ok(Admission::Pending | Admission::Deadlock) => PENDING | news,
             Err(error) => failed(error) | news,
         }
+    }
+
+    fn look(&self) -> u32 {
+        self.opened.as_ref().map_or(0, |(manager, _)| self.unsent.flags(manager, &manager.look(self.mailbox.client)))
     }
 
     fn release(&self, hold: f64, ticket: f64) -> f64 {

@@ -121,6 +121,11 @@ impl Manager {
         })
     }
 
+    /// Finds out which sessions are still there whose last sign of life does not promise it any more. Every call does.
+    pub fn look(&self, client: ClientId) -> Reply<()> {
+        self.change(Some(client), |_| ())
+    }
+
     /// Gives up a hold. [`Release::Pending`] is followed by [`Answer::Released`] or [`Answer::ReleaseFailed`].
     pub fn release(&self, hold: RequestId, ticket: RequestId) -> Reply<Release> {
         self.change(Some(ClientId::of(ticket)), |state| {

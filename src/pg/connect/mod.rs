@@ -1,6 +1,7 @@
 //! Everything until a session is open: what a connection string means, addresses and sockets, TLS, the start of the protocol
 //! and the set-up. Knows nothing of what is said on the session later.
 
+mod blocking;
 pub(in crate::pg) mod cancel;
 pub(in crate::pg) mod config;
 pub(in crate::pg) mod dial;

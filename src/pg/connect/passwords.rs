@@ -1,6 +1,8 @@
 //! The password for a host: the config's, else the one that the user's password file has for it (manual, section 32.16, "The
 //! Password File").
 
+use crate::error::Error;
+use crate::pg::connect::blocking::off_thread;
 use crate::pg::connect::config::{ConnectConfig, Host, Password};
 use crate::pg::connect::private_file::{self, Unreadable};
 use std::io;
@@ -33,7 +35,8 @@ pub(in crate::pg) async fn of(config: &ConnectConfig, host: &Host) -> Given {
         Ok(text) => find(&text, &entry).map_or(Given::Nothing(None), Given::Password),
         Err(why) => Given::Nothing(why.map(|why| format!("the password file {} {why}", path.display()))),
     };
-    tokio::task::spawn_blocking(look_up).await.unwrap_or(Given::Nothing(None))
+    let unread = |error: Error| Given::Nothing(Some(format!("the password file was not read: {}", error.message())));
+    off_thread(look_up).await.unwrap_or_else(unread)
 }
 
 /// The file's text, or why it is not used; a file that is not there is no reason.

@@ -1,6 +1,7 @@
 //! From a host name to the addresses to try, in their order.
 
 use crate::error::Error;
+use crate::pg::connect::blocking::off_thread;
 use crate::pg::connect::config::Host;
 use dns_lookup::{getaddrinfo, AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use std::net::SocketAddr;
@@ -17,8 +18,7 @@ pub(in crate::pg) async fn resolve(host: &Host) -> Result<Vec<SocketAddr>, Error
         return Ok(vec![SocketAddr::new(address, host.port)]);
     }
     let (name, port) = (host.name.clone(), host.port);
-    let looked_up = tokio::task::spawn_blocking(move || look_up(&name, port)).await;
-    let found = looked_up.unwrap_or_else(|_| Err(Error::new("ERR_INTERNAL", "BUG: what looks up names has panicked")));
+    let found = off_thread(move || look_up(&name, port)).await.and_then(|found| found);
     found.map(interleaved).map_err(|error| error.at(&host.peer()))
 }
 

@@ -14,6 +14,7 @@ mod verifier;
 
 pub(in crate::pg) use stream::{Encrypted, Encryption};
 
+use super::blocking::off_thread;
 use super::config::{TlsPolicy, Trust, Versions};
 use crate::error::Error;
 use identity::Watched;
@@ -49,8 +50,7 @@ impl Tls {
     /// `ENOENT` and the like, `ERR_INVALID_CONNECTION_STRING`: a file that cannot be used. They name the parameter.
     pub async fn load(policy: &TlsPolicy) -> Result<Tls, Error> {
         let policy = policy.clone();
-        let loaded = tokio::task::spawn_blocking(move || Tls::load_blocking(&policy)).await;
-        loaded.unwrap_or_else(|_| Err(Error::new("ERR_INTERNAL", "BUG: what reads the TLS files has panicked")))
+        off_thread(move || Tls::load_blocking(&policy)).await?
     }
 
     fn load_blocking(policy: &TlsPolicy) -> Result<Tls, Error> {
