@@ -14,9 +14,22 @@ const target = new URL(database.connectionString)
 /** How long something takes that is slow. */
 const SLOW = 300
 const IS_CANCEL = Buffer.from([4, 210, 22, 46])
-/** The name by which a session keeps the statement that waits, in the message that has it done. */
-const IS_TURN = Buffer.from('\0wait\0')
-const IS_LOOK = Buffer.from('pg_locks')
+/** What is asked: a turn of waiting, in each of its forms, or a look at what has come of it. */
+const TURN = /DO \$turn\$|\0wait(_single)?\0/
+const LOOK = /turn_outcome|pg_locks/
+const SYNC = 'S'
+const READY = 'Z'
+
+/** Takes the messages that are whole out of what has come; each is its type and its bytes. */
+function* messages(state, data) {
+  state.rest = Buffer.concat([state.rest ?? Buffer.alloc(0), data])
+  while (state.rest.length >= 5) {
+    const length = state.rest.readUInt32BE(1) + 1
+    if (state.rest.length < length) return
+    yield [String.fromCharCode(state.rest[0]), state.rest.subarray(0, length)]
+    state.rest = state.rest.subarray(length)
+  }
+}
 
 const cancelled = (() => {
   const fields = Buffer.from('SERROR\0VERROR\0C57014\0Mcanceling statement due to user request\0\0')
@@ -38,16 +51,6 @@ async function startPitfalls(ways) {
     }
     near.on('close', close)
     far.on('close', close)
-    let stage
-    let isFirst = true
-    near.on('data', (data) => {
-      if (isFirst && data.length === 16 && data.includes(IS_CANCEL)) return cancel(data)
-      isFirst = false
-      if (data.includes(IS_TURN)) stage = 'turn'
-      else if (data.includes(IS_LOOK)) stage = 'look'
-      else stage = undefined
-      far.write(data)
-    })
     const cancel = (data) => {
       const way = isArmed ? ways.cancel : 'ok'
       if (way === 'error') return near.resetAndDestroy()
@@ -55,17 +58,53 @@ async function startPitfalls(ways) {
       if (way === 'slow') return void setTimeout(() => far.write(data), SLOW)
       far.write(data)
     }
-    let failed = false
-    far.on('data', (data) => {
-      const way = isArmed ? ways[stage] : undefined
-      if (way === 'never') return
-      if (way === 'slow') return void setTimeout(() => near.write(data), SLOW)
-      // A look that is cancelled is repeated, and may succeed then.
-      if (way === 'error' && stage === 'look' && !failed) {
-        failed = true
-        return near.write(cancelled)
+    // What each request is, in their order; the first answer is that to the start.
+    const asked = [undefined]
+    const fromClient = {}
+    let request = ''
+    let isFirst = true
+    near.on('data', (data) => {
+      if (isFirst && data.length === 16 && data.includes(IS_CANCEL)) return cancel(data)
+      // The start has no type.
+      const typed = isFirst ? data.subarray(data.readUInt32BE(0)) : data
+      isFirst = false
+      for (const [type, message] of messages(fromClient, typed)) {
+        request += message.toString('latin1')
+        if (type !== SYNC) continue
+        asked.push(TURN.test(request) ? 'turn' : LOOK.test(request) ? 'look' : undefined)
+        request = ''
       }
-      near.write(data)
+      far.write(data)
+    })
+    const fromServer = {}
+    let answer = []
+    let isCancelled = false
+    let passed = Promise.resolve()
+    /** Answers pass in their order. */
+    const pass = async (stage, bytes) => {
+      const way = isArmed ? ways[stage] : undefined
+      if (way === 'never') return new Promise(() => {})
+      if (way === 'slow') await sleep(SLOW)
+      // A look that is cancelled is repeated, and may succeed then.
+      const fails = way === 'error' && stage === 'look' && !isCancelled
+      isCancelled ||= fails
+      // What was taken before is told before.
+      const begun = Buffer.concat([...messages({}, bytes)].filter(([type]) => type === '1' || type === '2').map(([, message]) => message))
+      near.write(fails ? Buffer.concat([begun, cancelled]) : bytes)
+    }
+    far.on('data', (data) => {
+      for (const [type, message] of messages(fromServer, data)) {
+        answer.push(message)
+        // The start is a conversation of several messages.
+        if (type !== READY && asked[0] === undefined) {
+          passed = passed.then(() => near.write(message))
+          answer = []
+        } else if (type === READY) {
+          const [stage, bytes] = [asked.shift(), Buffer.concat(answer)]
+          answer = []
+          passed = passed.then(() => pass(stage, bytes))
+        }
+      }
     })
   })
   const url = new URL(target)

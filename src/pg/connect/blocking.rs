@@ -19,6 +19,6 @@ pub(in crate::pg) async fn off_thread<T: Send + 'static>(
         // Whoever wanted to know may have given up.
         let _ = tell.send(work());
     });
-    started.map_err(|error| Error::system(&error, None).about("no thread for files and names"))?;
-    told.await.map_err(|_| Error::new("ERR_INTERNAL", "BUG: what reads files and looks up names has panicked"))
+    started.map_err(|error| Error::system(&error, None).about("no thread for what a connection needs"))?;
+    told.await.map_err(|_| Error::new("ERR_INTERNAL", "BUG: what prepares a connection has panicked"))
 }

@@ -9,6 +9,7 @@
 mod scram;
 
 use crate::error::Error;
+use crate::pg::connect::blocking::off_thread;
 use crate::pg::connect::cancel::CancelRequest;
 use crate::pg::connect::config::{AuthMethod, ChannelBinding, ConnectConfig, Password};
 use crate::pg::connect::passwords::Given;
@@ -142,10 +143,7 @@ impl Login<'_> {
             (Stage::ScramBegun(scram, is_bound), Message::AuthenticationSaslContinue(body)) => {
                 let (first, most) = (text_of(body.data())?, self.config.scram_max_iterations);
                 // Takes its time, which the other sessions have not got.
-                let proved = tokio::task::spawn_blocking(move || scram.answer(&first, most)).await;
-                let proof = proved.unwrap_or_else(|_| {
-                    Err(Error::new("ERR_INTERNAL", "BUG: what proves the password has panicked"))
-                })?;
+                let proof = off_thread(move || scram.answer(&first, most)).await??;
                 out(frontend::sasl_response(proof.message.as_bytes(), answer))?;
                 Ok(Stage::ScramProved(Box::new(proof), is_bound))
             }
