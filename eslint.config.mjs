@@ -16,4 +16,9 @@ export default [
     },
   },
   { files: ['index.js', 'v1.js', 'v2.js', 'bin/**/*.js', 'lib/**/*.js', '**/*.cjs'], languageOptions: { sourceType: 'commonjs' } },
+  {
+    files: ['__test__/runners/**'],
+    languageOptions: { globals: { ...globals.jest, ...globals.mocha } },
+  },
+  { files: ['__test__/runners/jest/*.js'], languageOptions: { sourceType: 'commonjs' } },
 ]

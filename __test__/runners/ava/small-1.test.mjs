@@ -1,0 +1,5 @@
+import test from 'ava'
+import body from '../body.cjs'
+
+test('locks', (t) => t.notThrowsAsync(body('ava 1')))
+test('locks beside it', (t) => t.notThrowsAsync(body('ava 1 beside')))

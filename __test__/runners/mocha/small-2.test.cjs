@@ -1,0 +1,3 @@
+const body = require('../body.cjs')
+
+it('locks', () => body('mocha 2'))
