@@ -134,7 +134,8 @@ declare namespace advisoryLock {
      * Waits until this owner holds the lock exclusively.
      *
      * @returns resolves to the function that releases this hold.
-     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`: `options.timeout` passed.
+     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`: `options.timeout` passed. Its `cause` is the error of the connection where no
+     * server has said that the lock is taken.
      * @throws {AdvisoryLockError} `40P01`: this wait and others wait for each other, and this is the youngest; an owner that
      * holds the lock shared and wants it exclusively is refused at once where another one waits for the same.
      * @throws `signal.reason`: `options.signal` was aborted.
@@ -256,7 +257,7 @@ declare namespace advisoryLock {
   /**
    * What this package rejects with. `code` is one of
    * - `ERR_LOCK_LOST`: the connection that held the lock is gone; `cause` is the reason;
-   * - `ERR_LOCK_TIMEOUT`: the time limit of the call passed;
+   * - `ERR_LOCK_TIMEOUT`: the time limit of the call passed; with a `cause` where no server has said that the lock is taken;
    * - `ERR_CLIENT_CLOSED`: `client.end()` was called;
    * - `ERR_SEMAPHORE_MISMATCH`: somebody uses the semaphore with another number of permits; the message says both;
    * - `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`: the connection string, or a file that it names, cannot be used;

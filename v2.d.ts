@@ -65,7 +65,8 @@ declare namespace advisoryLock {
      * Waits until the lock is held exclusively.
      *
      * @returns resolves to the function that releases this hold.
-     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`: `options.timeout` passed.
+     * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`: `options.timeout` passed. Its `cause` is the error of the connection where no
+     * server has said that the lock is taken.
      * @throws `signal.reason`: `options.signal` was aborted.
      */
     lock(options?: AcquireOptions): Promise<UnlockFunction>

@@ -1,7 +1,7 @@
 'use strict'
 
 const { Call } = require('./call.js')
-const { clientClosed, lockTimeout } = require('./errors.js')
+const { clientClosed, fromFailures, lockTimeout } = require('./errors.js')
 const { Hold } = require('./hold.js')
 const { Limit } = require('./limit.js')
 const mailbox = require('./mailbox.js')
@@ -36,9 +36,23 @@ class Acquiring extends Call {
   /** Ends the wait. If the lock was granted in this moment, the core gives back what nobody is told of. */
   takeBack(reason) {
     if (!mailbox.forget(this.request)) return
-    mailbox.open(this.owner.native.cancel(this.request))
-    this.reject(reason)
+    const { limit, locks, request } = this
+    // Not known any more once the request is taken back.
+    const cause = limit.ended.isTimeout ? whyUnanswered(locks, limit.timeout, request) : undefined
+    mailbox.open(this.owner.native.cancel(request))
+    this.reject(cause ? lockTimeout(limit.timeout, cause) : reason)
   }
+}
+
+/**
+ * Why nobody can say whether a lock is taken that was waited for: the error of the connection; nothing where somebody has said.
+ *
+ * @param {import('./mutex.js').Locks} locks
+ * @param {number} waited milliseconds
+ * @param {number} [request] where it may hold locks of the same key that are no obstacle
+ */
+function whyUnanswered({ owner, high, low, flags }, waited, request = 0) {
+  return fromFailures(owner.native.whyUnanswered(high, low, flags, request, waited))
 }
 
 /**
@@ -79,4 +93,4 @@ function acquire(locks, manner, limits, toValue) {
   return acquiring.promise
 }
 
-module.exports = { acquire }
+module.exports = { acquire, whyUnanswered }

@@ -24,8 +24,10 @@ function clientClosed() {
   return new AdvisoryLockError({ code: 'ERR_CLIENT_CLOSED', message: 'the client is closed' })
 }
 
+/** @param {number} milliseconds @param {Error} [cause] why no server has said whether the lock is taken */
 function lockTimeout(milliseconds, cause) {
-  return new AdvisoryLockError({ code: 'ERR_LOCK_TIMEOUT', message: `the lock was not granted within ${milliseconds} ms` }, cause)
+  const what = cause ? 'the server has not answered' : 'the lock was not granted'
+  return new AdvisoryLockError({ code: 'ERR_LOCK_TIMEOUT', message: `${what} within ${milliseconds} ms` }, cause)
 }
 
 function semaphoreMismatch(here, elsewhere) {

@@ -11,7 +11,7 @@ const LONGEST_TIMER = 2 ** 31 - 1
  * timers and signals may be those of a test or of a library, and may fail.
  */
 class Limit {
-  /** What has ended the wait, as `{ reason }`. */
+  /** What has ended the wait: the reason to reject with, and whether that is the time. @type {{ reason: unknown, isTimeout: boolean } | undefined} */
   ended
   /** Is told of the end, once the wait has begun. @type {((reason: unknown) => void) | undefined} */
   onEnd
@@ -45,18 +45,18 @@ class Limit {
   #wait(left) {
     if (this.#isLifted) return
     const part = Math.min(left, LONGEST_TIMER)
-    const next = () => (left > part ? this.#wait(left - part) : this.#end(lockTimeout(this.timeout)))
+    const next = () => (left > part ? this.#wait(left - part) : this.#end(lockTimeout(this.timeout), true))
     const { setTimeout, clearTimeout } = globalThis
     const timer = setTimeout(next, Math.ceil(part))
     this.#clearTimer = () => clearTimeout(timer)
   }
 
-  #abort = () => this.#end(reasonOf(this.#signal))
+  #abort = () => this.#end(reasonOf(this.#signal), false)
 
-  #end(reason) {
+  #end(reason, isTimeout) {
     if (this.#isLifted) return
     this.lift()
-    this.ended = { reason }
+    this.ended = { reason, isTimeout }
     this.onEnd?.(reason)
   }
 }

@@ -6,6 +6,8 @@
 //
 // Callers of this object hand slots on among themselves, as the owners of a lock do in the core, and for no longer.
 
+const { whyUnanswered } = require('./acquire.js')
+const { lockTimeout } = require('./errors.js')
 const { LocksOfSeveral, HoldOfSeveral, TimeLeft, collect, giveBack, takePart, tryPart } = require('./several.js')
 const { Limit } = require('./limit.js')
 const { PermitNumber } = require('./permit-number.js')
@@ -48,12 +50,21 @@ class LocksOfSemaphore extends LocksOfSeveral {
     const waiter = new Waiter(left)
     if (waiter.limit?.ended) throw waiter.limit.ended.reason
     this.#waiting.add(waiter)
-    waiter.onEnd = () => {
+    waiter.onEnd = (reason) => {
       this.#waiting.delete(waiter)
+      const { isTimeout } = waiter.limit.ended
+      const explained = isTimeout ? lockTimeout(waiter.limit.timeout, this.#whyUnanswered(waiter.limit.timeout)) : reason
       if (this.#waiting.size === 0) this.#search?.abort()
+      return explained
     }
     if (!this.#search) void this.#searchForAll()
     return waiter.promise
+  }
+
+  /** Why nobody can say whether all permits are taken: the error of the connection; nothing where somebody has said. */
+  #whyUnanswered(waited) {
+    const causes = [this.#gate, ...this.#slots.filter(Boolean)].map((part) => whyUnanswered(part, waited))
+    return causes.every(Boolean) ? causes[0] : undefined
   }
 
   async tryTake(signal) {
@@ -181,7 +192,7 @@ class LocksOfSemaphore extends LocksOfSeveral {
 
 /** A call that waits for a permit. */
 class Waiter {
-  /** Is told of the end of its time. @type {() => void} */
+  /** Is told of the end of its time or of its signal, and says why it is to reject. @type {(reason: unknown) => unknown} */
   onEnd
 
   /** @param {TimeLeft} left */
@@ -193,10 +204,7 @@ class Waiter {
     })
     if (!limits) return
     this.limit = new Limit(limits)
-    this.limit.onEnd = (reason) => {
-      this.onEnd()
-      this.reject(left.explain(reason))
-    }
+    this.limit.onEnd = (reason) => this.reject(left.explain(this.onEnd(reason)))
   }
 }
 

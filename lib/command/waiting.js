@@ -36,8 +36,8 @@ class Waiting {
   #stopped
   #report
   #deadline
-  /** Whether a server has ever answered. */
-  #hasAnswered = false
+  /** When a server has said that the lock is taken. */
+  #takenAt
   /** Why there is no connection at the moment. */
   #failure
   #pause = MIN_PAUSE
@@ -96,7 +96,7 @@ class Waiting {
     this.#report.step(`asks for ${label}${shared ? ', shared' : ''}`)
     const unlock = await this.#try(lock)
     if (unlock) return unlock
-    this.#hasAnswered = true
+    this.#takenAt = performance.now()
     this.#failure = undefined
     this.#pause = MIN_PAUSE
     if (timeout === 0) throw new Conflict('the lock is taken')
@@ -110,7 +110,7 @@ class Waiting {
       return await lock({ timeout: Math.max(1, this.#left), signal: this.#stopped })
     } catch (error) {
       if (error.code !== 'ERR_LOCK_TIMEOUT') throw error
-      if (error.cause) throw error.cause
+      if (error.cause && performance.now() - this.#takenAt > MIN_ANSWER_TIME) throw error.cause
       throw new Conflict(`the lock was not free within ${timeout / 1000} s`)
     }
   }
@@ -138,14 +138,14 @@ class Waiting {
   #mayTryAgain({ code }) {
     const { timeout } = this.#job
     if (this.#left === 0 || !AWAY.has(code)) return false
-    return this.#hasAnswered || code === STARTING || timeout < Infinity
+    return this.#takenAt !== undefined || code === STARTING || timeout < Infinity
   }
 
   /** Says in one line whom this process waits for. Why it cannot reach the server has been said already. */
   async #tell() {
     if (this.#failure) return
     const { label } = this.#job
-    if (!this.#hasAnswered) return this.#report.say(`still waiting for an answer of the server`)
+    if (this.#takenAt === undefined) return this.#report.say(`still waiting for an answer of the server`)
     const holders = await this.#mutex.holders().catch(() => [])
     if (this.#isOver) return
     const named = holders.filter(({ granted }) => granted).map(describe)

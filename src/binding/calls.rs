@@ -124,7 +124,7 @@ impl Caller {
         let id = self.request(id);
         let request = Request {
             id,
-            owner: if flags & ALONE == 0 { owner } else { owner.of_call(id) },
+            owner: owner_of_call(owner, id, flags),
             key: key(high, low, flags),
             mode: mode(flags),
             patient: flags & PATIENT != 0,
@@ -164,6 +164,15 @@ impl Caller {
 
     fn request(&self, id: f64) -> RequestId {
         self.mailbox.client.request(number(id))
+    }
+}
+
+/// The owner of what a call asks for: everybody's, or one of its own.
+pub(super) fn owner_of_call(owner: OwnerId, id: RequestId, flags: u32) -> OwnerId {
+    if flags & ALONE == 0 {
+        owner
+    } else {
+        owner.of_call(id)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The locks at one server, as one `advisoryLock(…)` call uses them.
 
-use super::calls::{self, key, mode, number};
+use super::calls::{self, key, mode, number, owner_of_call};
 use super::client::Client;
 use super::config::Config;
+use super::data::{failures, Failure};
 use super::unsent::{Unsent, MAIL};
 use crate::core::lock_table::Release;
 use crate::core::{OwnerId, RequestId};
@@ -10,6 +11,7 @@ use crate::error::Error;
 use crate::manager::{manager_for, Answer, Mailbox, Manager};
 use napi_derive::napi;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One group of owners. It is closed when JavaScript has dropped it, which keeps it while anything is held or pending.
 #[napi]
@@ -74,6 +76,17 @@ impl Owner {
         };
         self.mailbox.put_own(request, answer);
         MAIL | news
+    }
+
+    /// Why nobody can say whether a key is taken, for which a request has waited for so many milliseconds: an error and its causes.
+    /// None where the key is known to be taken or the server has answered meanwhile.
+    #[napi]
+    pub fn why_unanswered(&self, high: i32, low: i32, flags: u32, id: f64, milliseconds: f64) -> Vec<Failure> {
+        let Ok((manager, owner)) = &self.opened else { return Vec::new() };
+        let owner = owner_of_call(*owner, self.request(id), flags);
+        let waited = Duration::try_from_secs_f64(milliseconds / 1000.0).unwrap_or(Duration::MAX);
+        let error = manager.why_unanswered(owner, key(high, low, flags), mode(flags), waited);
+        error.map_or(Vec::new(), |error| failures(&error))
     }
 
     /// Takes a request back, waiting or granted; nothing more is reported of it.

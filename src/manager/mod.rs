@@ -152,6 +152,16 @@ impl Manager {
         })
     }
 
+    /// Why nobody can say whether a key is taken, for which the owner has waited so long: no server has answered since it began.
+    /// Nothing where the key is known to be taken, or a server has answered.
+    #[must_use]
+    pub fn why_unanswered(&self, owner: OwnerId, key: Key, mode: Mode, waited: Duration) -> Option<Error> {
+        let state = self.lock();
+        let has_answered = |slot: &Slot| slot.wire.as_ref().is_some_and(|wire| wire.has_answered_within(waited));
+        let is_known = state.table.is_taken(key, owner, mode) || state.slots.values().any(has_answered);
+        (!is_known).then(|| self.config.no_answer())
+    }
+
     /// Takes a request back, whether it still waits or is granted already. Nothing more is answered to it.
     pub fn cancel(&self, request: RequestId) -> Reply<()> {
         self.change(Some(ClientId::of(request)), |state| {

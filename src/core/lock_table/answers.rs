@@ -23,6 +23,7 @@ impl LockTable {
         server.held = server.held.with(mode, true);
         state.since = now;
         state.draining = false;
+        state.taken_elsewhere = false;
         self.advance(key, now);
     }
 
@@ -34,6 +35,7 @@ impl LockTable {
         let Phase::Trying(mode) = state.phase else {
             unreachable!("BUG: a try was denied that the table did not ask for")
         };
+        state.taken_elsewhere = true;
         // An upgrade whose owner has released meanwhile is no upgrade any more and starts afresh.
         let wait = state.queue.first(requests).is_some_and(|head| requests.entries[head].patient)
             && state.wait_is_wanted(mode, requests);

@@ -64,6 +64,8 @@ pub(super) struct KeyState {
     pub draining: bool,
     /// A [`Operation::Probe`] is under way.
     pub probing: bool,
+    /// The server's last word is that somebody else has the key.
+    pub taken_elsewhere: bool,
     pub confirmations: SmallVec<[Confirmation; 1]>,
 }
 
@@ -83,6 +85,7 @@ impl KeyState {
             since: 0,
             draining: false,
             probing: false,
+            taken_elsewhere: false,
             confirmations: SmallVec::new(),
         }
     }

@@ -96,6 +96,15 @@ impl LockTable {
         self.requests.find(request).is_some()
     }
 
+    /// Whether the key is known to be taken for an owner: the server has said so last, or somebody else in this process holds it.
+    #[must_use]
+    pub fn is_taken(&self, key: Key, owner: OwnerId, mode: Mode) -> bool {
+        self.keys.find(key).is_some_and(|key| {
+            let state = &self.keys[key];
+            state.taken_elsewhere || state.conflicts(owner, mode, &self.requests)
+        })
+    }
+
     /// Whether somebody waits who is ready to do so for long.
     #[must_use]
     pub fn has_waiters(&self) -> bool {

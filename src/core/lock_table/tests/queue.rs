@@ -1,6 +1,6 @@
 //! Who gets the key next, and who is refused.
 
-use super::script::{downgrade, release_of, requeue, try_for, try_once, wait_for, Script, A, B, C, D, S, X};
+use super::script::{downgrade, release_of, requeue, try_for, try_once, wait_for, Script, A, B, C, D, KEY, S, X};
 use crate::core::lock_table::Outcome::{Denied, Granted, Released};
 
 #[test]
@@ -181,4 +181,17 @@ fn a_try_during_a_release_asks_the_server_anew() {
     s.brings(&[(ticket, Released { hold: a })], &[try_once(X)]);
     s.acquired();
     s.brings(&[(b, Granted)], &[]);
+}
+
+#[test]
+fn a_key_is_known_to_be_taken_when_the_server_or_a_hold_in_the_process_says_so() {
+    let mut s = Script::new();
+    s.pending(A, X);
+    assert!(!s.table.is_taken(KEY, A, X));
+    s.denied();
+    assert!(s.table.is_taken(KEY, A, X) && s.table.is_taken(KEY, B, S));
+    s.acquired();
+    assert!(!s.table.is_taken(KEY, A, X));
+    s.pending(B, X);
+    assert!(s.table.is_taken(KEY, B, X) && s.table.is_taken(KEY, B, S));
 }

@@ -120,6 +120,16 @@ impl ConnectConfig {
         ConnectConfig { application_name, ..self }
     }
 
+    /// What is said of a server that has not answered within somebody's own limit of time.
+    #[must_use]
+    pub fn no_answer(&self) -> Error {
+        let error = Error::new("ETIMEDOUT", "ETIMEDOUT: the server has not answered yet");
+        match &self.hosts[..] {
+            [host] => error.at(&host.peer()),
+            _ => error,
+        }
+    }
+
     /// The same with another limit for connecting.
     #[must_use]
     pub fn with_connect_timeout(self, connect_timeout: Duration) -> ConnectConfig {

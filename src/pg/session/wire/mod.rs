@@ -127,6 +127,12 @@ impl Wire {
         (Arc::clone(&wire), Driver(wire))
     }
 
+    /// Whether the server has answered something that it was asked within the last `time`.
+    #[must_use]
+    pub fn has_answered_within(&self, time: Duration) -> bool {
+        self.lock().proof >= clock::now().saturating_sub(time)
+    }
+
     /// From now on batches may be sent, to this backend.
     pub(in crate::pg) fn open(&self, pid: i32) {
         let _ = self.pid.set(pid);
