@@ -1,10 +1,11 @@
 // The package from outside: what is in the tarball, what its manifest says, and an install of the tree that works.
 
 import assert from 'node:assert/strict'
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { publint } from 'publint'
+import { binaryName, hostTarget, targets } from '../scripts/targets.mjs'
 import { openDatabase } from './support/database.mjs'
 import { caller1, caller2 } from './support/callers.mjs'
 import { emptyProject, filesIn, node, npm, pack, root, runIn } from './support/package.mjs'
@@ -72,6 +73,18 @@ test('the packed tree installs into an empty project without scripts, and works'
   }
   const command = join(project, 'node_modules/.bin/withlock')
   assert.equal(await runIn(project, command, ['name', '--', process.execPath, '-p', '6 * 7'], environment), '42\n')
+})
+
+test('on a platform without a package, a binary that was built in the folder is found', async () => {
+  const project = await emptyProject()
+  await npm(project, 'install', '--ignore-scripts', '--offline', tarball)
+  const elsewhere = "Object.defineProperty(process, 'arch', { value: 'riscv64' });"
+  const load = `${elsewhere} try { console.log(require('advisory-lock-native').strToKey('test-lock')) } catch (error) { console.log(error.code) }`
+  assert.equal(await node(project, ['-e', load]), 'ERR_NO_BINARY\n')
+  const folder = join(project, 'node_modules/advisory-lock-native')
+  const { platform } = targets[hostTarget()]
+  await rename(join(folder, binaryName(platform)), join(folder, binaryName(`${process.platform}-riscv64`)))
+  assert.equal(await node(project, ['-e', load]), '[ -107789403, -1898803861 ]\n')
 })
 
 test('npm publish of the tree itself is refused', async () => {

@@ -3,8 +3,9 @@
 // The binary for this platform, or an error that says why there is none.
 
 const { closeSync, fstatSync, openSync, readSync } = require('node:fs')
+const { createRequire } = require('node:module')
 const { readElf } = require('./elf.js')
-const { pathOf } = require('./binary-path.js')
+const { pathOf, resolve } = require('./binary-path.js')
 
 /** Of the binary for this platform; `undefined` where there is none. */
 function nameOfBinary() {
@@ -101,12 +102,18 @@ function fromBuild(name) {
   return undefined
 }
 
+/** The binary that was built in this folder on a platform without a package. Its path is no literal: no bundler looks for it. */
+function fromBuildElsewhere() {
+  const path = resolve(`../advisory-lock-native.${process.platform}-${process.arch}.node`)
+  return path && createRequire(__filename)(path)
+}
+
 function load() {
   const name = nameOfBinary()
   if (name && isCutOff(name)) throw whyNot(name, new Error('file too short'))
   let binary
   try {
-    binary = name && (fromPackage(name) ?? fromBuild(name))
+    binary = name ? (fromPackage(name) ?? fromBuild(name)) : fromBuildElsewhere()
   } catch (cause) {
     throw whyNot(name, cause)
   }
