@@ -1,5 +1,7 @@
 // Makes a fresh clone ready: installs the development dependencies and builds the addon, each only where it is missing or
 // stale. Uses nothing but Node.js itself, as nothing may be installed yet.
+//
+//   node scripts/prepare.mjs [dependencies | addon]
 
 import { spawnSync } from 'node:child_process'
 import { readdirSync, statSync } from 'node:fs'
@@ -11,24 +13,24 @@ import { LICENCES_FILE } from './licences.mjs'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
-export function run(command, parameters, options = {}) {
+function run(command, parameters, options = {}) {
   const { status, signal, error } = spawnSync(command, parameters, { cwd: root, stdio: 'inherit', ...options })
   if (error?.code === 'ENOENT') throw new Error(`${command} is not installed or not on the PATH`)
   if (error) throw error
   if (status !== 0) throw new Error(`${command} ${parameters.join(' ')} failed (${signal ?? `status ${status}`})`)
 }
 
-/** Runs a command of an installed package. */
-export function runPackage(name, parameters) {
-  // By its script: the same on every platform, without a shell.
-  run(process.execPath, [join(root, 'node_modules', ...name.split('/')), ...parameters])
+/** What there is to prepare, in its order. */
+const parts = { dependencies: install, addon: buildWhereStale }
+
+export function prepare(names = Object.keys(parts)) {
+  checkNode()
+  for (const name of names) parts[name]()
 }
 
-export function prepare() {
+export function checkNode() {
   const [major] = process.versions.node.split('.').map(Number)
   if (major < 20) throw new Error(`Node.js 20 or later is needed, this is ${process.version}`)
-  install()
-  buildWhereStale()
 }
 
 function install() {
@@ -65,7 +67,7 @@ function files(folder) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    prepare()
+    prepare(process.argv[2] ? [process.argv[2]] : undefined)
   } catch (error) {
     console.error(`prepare: ${error.message}`)
     process.exitCode = 1

@@ -11,38 +11,32 @@ import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-function publish(folder) {
-  for (const { name, version, tag, file } of JSON.parse(readFileSync(join(folder, 'release.json'), 'utf8'))) {
-    const path = join(folder, file)
-    const published = integrityInRegistry(name, version)
-    if (published === undefined) npm('publish', path, `--tag=${tag}`, '--access=public', '--ignore-scripts')
-    else if (published !== integrityOf(path)) {
-      throw new Error(`${name}@${version} is published with another content: publish the packages of that build, or a new version`)
-    }
-    console.log(`publish: ${name}@${version} ${published ? 'is there already' : `is published, as ${tag}`}`)
+async function publish(folder) {
+  const registry = npm('config', 'get', 'registry').trim().replace(/\/?$/, '/')
+  const packages = JSON.parse(readFileSync(join(folder, 'release.json'), 'utf8'))
+  const missing = []
+  for (const entry of packages) {
+    const { name, version, file } = entry
+    const published = await integrityIn(registry, name, version)
+    if (published === undefined) missing.push(entry)
+    else if (published === integrityOf(join(folder, file))) console.log(`publish: ${name}@${version} is there already`)
+    else throw new Error(`${name}@${version} is published with another content: publish the packages of that build, or a new version`)
+  }
+  for (const { name, version, tag, file } of missing) {
+    npm('publish', join(folder, file), `--tag=${tag}`, '--access=public', '--ignore-scripts')
+    console.log(`publish: ${name}@${version} is published, as ${tag}`)
   }
 }
 
 const integrityOf = (path) => `sha512-${createHash('sha512').update(readFileSync(path)).digest('base64')}`
 
 /** The checksum of a version in the registry; `undefined` where it is not published. */
-function integrityInRegistry(name, version) {
-  try {
-    const answer = npm('view', `${name}@${version}`, 'dist.integrity', '--json', '--prefer-online')
-    return answer.trim() ? JSON.parse(answer) : undefined
-  } catch (error) {
-    const { code } = parse(error.stdout)?.error ?? {}
-    if (code === 'E404') return undefined
-    throw error
-  }
-}
-
-function parse(text) {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
+async function integrityIn(registry, name, version) {
+  const response = await fetch(`${registry}${name}/${version}`)
+  if (response.status === 404) return undefined
+  if (!response.ok) throw new Error(`${response.url} answers ${response.status}`)
+  const { dist } = await response.json()
+  return dist.integrity
 }
 
 function npm(...parameters) {
@@ -50,10 +44,8 @@ function npm(...parameters) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  try {
-    publish(resolve(process.argv[2]))
-  } catch (error) {
+  publish(resolve(process.argv[2])).catch((error) => {
     console.error(`publish: ${error.message}`)
     process.exitCode = 1
-  }
+  })
 }

@@ -40,7 +40,8 @@ function release(binaries, packages, repository) {
   try {
     mkdirSync(packages, { recursive: true })
     const platforms = Object.values(targets).map((target) => stagePlatform(join(stage, target.platform), target, binaries, origin))
-    const lines = [contract1(), contract2()].map((line) => stageMain(join(stage, line.version), line, platforms, origin))
+    const files = filesOfMain()
+    const lines = [contract1(), contract2()].map((line) => stageMain(join(stage, line.version), line, files, platforms, origin))
     const list = [...platforms, ...lines].map(({ folder, name, version, tag }) => ({ name, version, tag, file: pack(folder, packages) }))
     writeFileSync(join(packages, 'release.json'), `${JSON.stringify(list, undefined, 2)}\n`)
     return list
@@ -80,11 +81,9 @@ function stagePlatform(folder, { platform, os, cpu, libc }, binaries, origin) {
 }
 
 /** Lays out the package itself in one of its two lines. */
-function stageMain(folder, line, platforms, origin) {
-  const isPlatforms = (path) => path.endsWith('.node') || path === LICENCES_FILE
-  const files = filesOf(root).filter((path) => !isPlatforms(path))
+function stageMain(folder, line, files, platforms, origin) {
   for (const path of files) cpSync(join(root, path), join(folder, path))
-  const manifest = { ...line, ...origin, files: line.files.filter((path) => !isPlatforms(path)) }
+  const manifest = { ...line, ...origin, files: line.files.filter(isOfMain) }
   for (const key of TREE_ONLY) delete manifest[key]
   manifest.optionalDependencies = Object.fromEntries(platforms.map(({ name, version }) => [name, version]))
   writeManifest(folder, manifest)
@@ -99,8 +98,11 @@ function tagOf(version) {
 
 const writeManifest = (folder, manifest) => writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest, undefined, 2)}\n`)
 
-/** The files of the package in a folder. */
-const filesOf = (folder) => npmPack(folder, '--dry-run').files.map(({ path }) => path)
+/** The files of the package itself. */
+const filesOfMain = () => npmPack(root, '--dry-run').files.map(({ path }) => path).filter(isOfMain)
+
+/** Not so what a clone has of its own platform. */
+const isOfMain = (path) => !path.endsWith('.node') && path !== LICENCES_FILE
 
 /** Makes the tarball of the package in a folder; its name. */
 const pack = (folder, destination) => npmPack(folder, `--pack-destination=${destination}`).filename

@@ -1,70 +1,100 @@
 // `npm test`: prepares the clone and runs every check. The first that fails ends the run.
+//
+// What is independent runs side by side, as most of it waits most of the time: what is done with Rust beside what is done with
+// JavaScript, then the test files in lanes, each of which has a server of its own. What compares times runs by itself.
 
+import { readdirSync, statSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { readdirSync } from 'node:fs'
-import { prepare, root, run, runPackage } from './prepare.mjs'
+import { startServer } from './embedded-postgres.mjs'
+import { checkNode, root } from './prepare.mjs'
+import { endAll, runAside } from './side-by-side.mjs'
 
-const steps = {
-  'cargo fmt': () => run('cargo', ['fmt', '--check']),
-  'cargo clippy': () => run('cargo', ['clippy', '--all-targets', '--quiet', '--', '-D', 'warnings']),
-  'cargo test': () => run('cargo', ['test', '--quiet']),
-  'JavaScript linter': () => runPackage('eslint/bin/eslint.js', ['.']),
-  types: () => {
-    for (const name of readdirSync(join(root, '__test__/types')).filter((file) => /^tsconfig\.(?!base)/.test(file))) {
-      runPackage('typescript/bin/tsc', ['--noEmit', '--project', join('__test__/types', name)])
-    }
-  },
-  'tests of advisory-lock@2.0.0, against /v2': async () => {
-    await withServer(runTestsOfTheOriginal)
-  },
-  'tests on a real PostgreSQL': async () => {
-    await withServer(runTests)
-  },
-  'soak, a minute of it': () => run(process.execPath, [join(root, 'soak/soak.mjs'), '--seconds', '60']),
+/** Test files whose assertions compare times or shares of time, which others beside them would change. */
+const ALONE = ['all.test.mjs', 'fairness.test.mjs', 'harmless-waits.test.mjs', 'leaks.test.mjs', 'semaphore.test.mjs']
+
+const node = (name, parameters, env) => runAside(name, process.execPath, parameters, env)
+const cargo = (name, ...parameters) => runAside(name, 'cargo', parameters)
+const module = (path) => join(root, 'node_modules', path)
+
+/** What needs the compiler; the addon is there afterwards. */
+async function checkRust() {
+  await cargo('cargo fmt', 'fmt', '--check')
+  await node('the addon', ['scripts/prepare.mjs', 'addon'])
+  await cargo('cargo clippy', 'clippy', '--locked', '--all-targets', '--quiet', '--', '-D', 'warnings')
+  await cargo('cargo test', 'test', '--locked', '--quiet')
 }
 
-/** Runs the tests on the server of `PG_CONNECTION_STRING`, or on one of their own. */
-async function withServer(tests) {
-  if (process.env.PG_CONNECTION_STRING) return tests(process.env)
-  const { startServer } = await import('./embedded-postgres.mjs')
+/** What needs the development dependencies and no addon. */
+async function checkJavaScript() {
+  await node('the development dependencies', ['scripts/prepare.mjs', 'dependencies'])
+  await node('JavaScript linter', [module('eslint/bin/eslint.js'), '.'])
+  const projects = readdirSync(join(root, '__test__/types')).filter((file) => /^tsconfig\.(?!base)/.test(file))
+  for (const name of projects) {
+    await node(`types, ${name}`, [module('typescript/bin/tsc'), '--noEmit', '--project', join('__test__/types', name)])
+  }
+}
+
+/**
+ * Takes the test files one by one, in as many lanes as this machine has room for. With `PG_CONNECTION_STRING` there is one
+ * server, and one lane.
+ */
+async function runTests() {
+  const files = readdirSync(join(root, '__test__')).filter((name) => name.endsWith('.test.mjs'))
+  // The longest first, so that no lane is left with one at the end; their size has to tell.
+  const size = (name) => statSync(join(root, '__test__', name)).size
+  const queue = files.filter((name) => !ALONE.includes(name)).sort((a, b) => size(b) - size(a))
+  const lane = async (env) => {
+    for (let name; (name = queue.shift()); ) await runTest(name, env)
+  }
+  const count = process.env.PG_CONNECTION_STRING ? 1 : Math.min(4, availableParallelism())
+  await Promise.all(Array.from({ length: count }, () => withServer(lane)))
+  await withServer(async (env) => {
+    for (const name of ALONE) await runTest(name, env)
+    await runTestsOfTheOriginal(env)
+  })
+}
+
+const runTest = (name, env) => node(name, ['--test', '--test-timeout=180000', '--test-reporter=spec', join('__test__', name)], env)
+
+/**
+ * Those of advisory-lock 2.0.0, against `/v2`. Each file in a process of its own: one counts the connections of the whole server
+ * before and after, among which an idle one of the other file would be at first and not later.
+ */
+async function runTestsOfTheOriginal(env) {
+  const folder = module('advisory-lock/build/test')
+  for (const name of readdirSync(folder).filter((file) => file.endsWith('.test.js'))) {
+    const redirect = ['--require', join(root, '__test__/original/redirect.cjs')]
+    await node(`advisory-lock@2.0.0, ${name}`, [...redirect, module('tape/bin/tape'), join(folder, name)], env)
+  }
+}
+
+/** Does something on the server of `PG_CONNECTION_STRING`, or on one of its own. */
+async function withServer(work) {
+  if (process.env.PG_CONNECTION_STRING) return work(process.env)
   const server = await startServer()
   try {
-    tests({ ...process.env, PG_CONNECTION_STRING: server.connectionString() })
+    await work({ ...process.env, PG_CONNECTION_STRING: server.connectionString() })
   } finally {
     await server.stop()
   }
 }
 
-function runTests(env) {
-  const files = readdirSync(join(root, '__test__')).filter((name) => name.endsWith('.test.mjs'))
-  const parameters = ['--test', '--test-timeout=180000', '--test-reporter=spec', ...files.map((name) => join('__test__', name))]
-  run(process.execPath, parameters, { env })
-}
-
-/**
- * Each file in a process of its own: one counts the connections of the whole server before and after, among which an
- * idle one of the other file would be at first and not later.
- */
-function runTestsOfTheOriginal(env) {
-  const folder = join(root, 'node_modules/advisory-lock/build/test')
-  for (const name of readdirSync(folder).filter((file) => file.endsWith('.test.js'))) {
-    const redirect = ['--require', join(root, '__test__/original/redirect.cjs')]
-    run(process.execPath, [...redirect, join(root, 'node_modules/tape/bin/tape'), join(folder, name)], { env })
-  }
-}
-
 async function main() {
-  prepare()
-  for (const [name, step] of Object.entries(steps)) {
-    console.log(`\n== ${name}`)
-    await step()
-  }
-  console.log('\nall checks passed')
+  checkNode()
+  await Promise.all([checkRust(), checkJavaScript()])
+  await runTests()
+  await node('soak, a minute of it', ['soak/soak.mjs', '--seconds', '60'])
 }
 
+const begin = performance.now()
 main().then(
-  () => process.exit(0),
+  () => {
+    console.log(`\nall checks passed, after ${Math.round((performance.now() - begin) / 1000)} s`)
+    process.exit(0)
+  },
   (error) => {
+    endAll()
     console.error(`\ntest: ${error.message}`)
     process.exit(1)
   },

@@ -49,8 +49,9 @@ export async function startRegistry() {
       return answer(201, { ok: true })
     }
     if (tarballs.has(path)) return response.end(tarballs.get(path))
-    const document = documents.get(path.slice(1))
-    return document ? answer(200, document) : answer(404, { error: 'not found' })
+    const [, name, version] = path.split('/')
+    const found = version ? documents.get(name)?.versions[version] : documents.get(name)
+    return found ? answer(200, found) : answer(404, { error: 'not found' })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
