@@ -19,12 +19,12 @@ import { binaryName, hostTarget, targets } from './targets.mjs'
 const root = resolve(fileURLToPath(import.meta.url), '../..')
 
 /**
- * @param {{ target?: string, glibc?: string, output?: string }} [options] the machine's own target, its own C library and the
- *   clone itself, unless they say otherwise
+ * @param {{ target?: string, glibc?: string, output?: string, isRelease?: boolean }} [options] the machine's own target, its own C
+ *   library and the clone itself, unless they say otherwise; `isRelease`: the licences have to be complete
  * @returns {string} the path of the addon
  * @throws {Error} where cargo fails, or the addon needs a newer glibc than `glibc`
  */
-export function build({ target = hostTarget(), glibc, output = root } = {}) {
+export function build({ target = hostTarget(), glibc, output = root, isRelease = false } = {}) {
   // A target without a package has the name that its Node.js goes by, and works in the clone alone.
   const platform = targets[target]?.platform ?? `${process.platform}-${process.arch}`
   const addon = join(output, binaryName(platform))
@@ -33,7 +33,7 @@ export function build({ target = hostTarget(), glibc, output = root } = {}) {
   // A process that has loaded the old one keeps it.
   copyFileSync(library, `${addon}.new`)
   renameSync(`${addon}.new`, addon)
-  writeFileSync(join(output, LICENCES_FILE), licencesOf(target))
+  writeFileSync(join(output, LICENCES_FILE), licencesOf(target, { isComplete: isRelease }))
   if (targets[target]?.libc === 'glibc') sayGlibc(addon, glibc)
   return addon
 }
@@ -96,7 +96,7 @@ function sayGlibc(addon, wanted) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const options = { target: { type: 'string' }, glibc: { type: 'string' }, output: { type: 'string' } }
   try {
-    build(parseArgs({ options }).values)
+    build({ ...parseArgs({ options }).values, isRelease: true })
   } catch (error) {
     console.error(`build: ${error.message}`)
     process.exitCode = 1
