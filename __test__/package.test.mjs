@@ -60,6 +60,13 @@ test('the manifest has no dependencies, no scripts of an install, and a version 
   assert.deepEqual(manifest.exports['.'], { types: './index.d.ts', default: './index.js' })
 })
 
+test('the example asks for the line that the tree is', async () => {
+  const { dependencies } = JSON.parse(await readFile(join(root, 'examples/express/package.json'), 'utf8'))
+  const [major, minor] = manifest.version.split('.').map(Number)
+  const [, ofExample, least] = /^\^(\d+)\.(\d+)\.0$/.exec(dependencies[manifest.name]).map(Number)
+  assert.ok(ofExample === major && least <= minor, dependencies[manifest.name])
+})
+
 test('the packed tree installs into an empty project without scripts, and works', async () => {
   const project = await emptyProject()
   await npm(project, 'install', '--ignore-scripts', '--offline', tarball)
