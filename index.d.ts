@@ -64,6 +64,8 @@ declare namespace advisoryLock {
      * second, and this is the latest time.
      */
     waitingSince: Date | null
+    /** Since when the session is there; `null` where this role may not see it. The lock is not held for longer than that. */
+    connectedSince: Date | null
   }
 
   /** How the locks of one `advisoryLock(…)` connect and wait. Owners with equal settings share connections. */

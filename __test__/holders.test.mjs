@@ -35,6 +35,8 @@ for (const [contract, subject] of [
     assert.ok(Math.abs(holders[2].waitingSince.getTime() - before) < 60_000)
     for (const holder of holders) {
       assert.ok(Number.isInteger(holder.pid) && holder.pid > 0)
+      const begin = await database.value('SELECT backend_start FROM pg_stat_activity WHERE pid = $1', [holder.pid])
+      assert.equal(holder.connectedSince.getTime(), begin.getTime())
       assert.equal(holder.clientAddress, await database.value('SELECT host(inet_client_addr())'))
       if (holder.granted) assert.equal(holder.waitingSince, null)
     }

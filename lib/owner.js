@@ -79,14 +79,17 @@ class Owner {
   }
 }
 
-function toHolder({ pid, applicationName, clientAddress, shared, granted, waitingSince }) {
+const toDate = (time) => (typeof time === 'number' ? new Date(time) : null)
+
+function toHolder({ pid, applicationName, clientAddress, shared, granted, waitingSince, connectedSince }) {
   return {
     pid,
     applicationName: applicationName ?? null,
     clientAddress: clientAddress ?? null,
     mode: shared ? 'shared' : 'exclusive',
     granted,
-    waitingSince: typeof waitingSince === 'number' ? new Date(waitingSince) : null,
+    waitingSince: toDate(waitingSince),
+    connectedSince: toDate(connectedSince),
   }
 }
 

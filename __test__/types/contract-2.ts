@@ -32,6 +32,7 @@ export async function results(): Promise<void> {
   same<typeof signalled, boolean>(true)
   const who: LockHolder[] = await holders()
   same<(typeof who)[0]['waitingSince'], Date | null>(true)
+  same<(typeof who)[0]['connectedSince'], Date | null>(true)
   await createMutex.close()
   try {
     await lock()

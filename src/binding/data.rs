@@ -39,6 +39,8 @@ pub struct HolderData {
     pub granted: bool,
     /// Milliseconds since 1970.
     pub waiting_since: Option<f64>,
+    /// The same of the session's begin.
+    pub connected_since: Option<f64>,
 }
 
 impl From<Holder> for HolderData {
@@ -50,6 +52,7 @@ impl From<Holder> for HolderData {
             shared: holder.mode == Mode::Shared,
             granted: holder.granted,
             waiting_since: holder.waiting_since,
+            connected_since: holder.connected_since,
         }
     }
 }

@@ -166,7 +166,8 @@ pub(super) const HOLDERS: &str = "\
 SELECT l.pid, a.application_name, pg_catalog.host(a.client_addr), l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock', l.granted, \
  (pg_catalog.date_part('epoch', \
  (pg_catalog.to_jsonb(l) OPERATOR(pg_catalog.->>) 'waitstart')::pg_catalog.timestamptz) \
- OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 AS waiting_since \
+ OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 AS waiting_since, \
+ (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 \
  FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid \
  WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
  AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \

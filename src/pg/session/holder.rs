@@ -19,6 +19,8 @@ pub struct Holder {
     pub granted: bool,
     /// When it queued, in milliseconds since 1970. `None` for who holds the key, and before PostgreSQL 14.
     pub waiting_since: Option<f64>,
+    /// When the session began, in the same way. `None` where the asking role may not see it.
+    pub connected_since: Option<f64>,
 }
 
 impl Holder {
@@ -31,6 +33,7 @@ impl Holder {
             mode: if row.get(3)? { Mode::Exclusive } else { Mode::Shared },
             granted: row.get(4)?,
             waiting_since: row.try_get(5)?,
+            connected_since: row.try_get(6)?,
         })
     }
 }
