@@ -32,11 +32,11 @@ for (const [index, session] of sessions.entries()) {
   test(`session ${index + 1} of ${sessions.length}`, async () => {
     const lines = session.trimEnd().split('\n')
     const isTaken = lines.some((line) => line.includes('not free'))
-    if (isTaken) await sqlLock(database.sql, 'report')
+    if (isTaken) await sqlLock(database.sql, 'job')
     const typed = lines.filter(isCommand).map((line) => line.slice(2)).filter((line) => !line.startsWith('export '))
     const expected = lines.filter((line) => !isCommand(line)).join('\n')
     assert.equal(comparable(await type(typed)).trimEnd(), comparable(expected))
-    if (isTaken) await sqlUnlock(database.sql, 'report')
+    if (isTaken) await sqlUnlock(database.sql, 'job')
   })
 }
 

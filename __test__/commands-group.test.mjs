@@ -7,7 +7,7 @@ import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { commandsOf, node } from './support/commands.mjs'
+import { commandsOf, node, unconnected } from './support/commands.mjs'
 import { program } from './support/program.mjs'
 import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
 
@@ -191,4 +191,22 @@ test('the standard streams of the command are blocking, as programs expect them'
   const look = 'import fcntl, os; print([fcntl.fcntl(stream, fcntl.F_GETFL) & os.O_NONBLOCK for stream in range(3)])'
   const { stdout } = await run('withlock', ['streams', '--', program('python3'), '-c', look])
   assert.equal(stdout, '[0, 0, 0]\n')
+})
+
+test('on a system without process groups the command itself stands for all', async () => {
+  const preload = fileURLToPath(new URL('children/no-groups.cjs', import.meta.url))
+  const env = { ...unconnected, PG_CONNECTION_STRING: database.connectionString, NODE_OPTIONS: `--require "${preload.replaceAll('\\', '\\\\')}"` }
+  const { status, stdout } = await run('withlock', ['no groups', '--', 'sh', '-c', 'cat; echo $ADVISORY_LOCK_NAME; exit 3'], { env, input: 'in\n' })
+  assert.deepEqual([status, stdout], [3, 'in\nno groups\n'])
+  assert.equal((await run('withlock', ['no groups', '--', 'no-such-command'], { env })).status, 127)
+  assert.equal((await run('withlock', ['no groups', '--', folder], { env })).status, 126)
+  assert.equal((await run('withlock', ['no groups', '--', 'sh', '-c', 'kill -9 $$'], { env })).status, 137)
+  for (const [end, expected] of [[() => {}, 143], [() => database.terminate('no groups'), 1]]) {
+    const job = start('withlock', ['no groups', '--', 'sh', '-c', 'echo in; exec sleep 60'], { env })
+    await job.printed('in')
+    await end()
+    if (expected === 143) job.kill('SIGTERM')
+    assert.equal((await job.ended).status, expected)
+  }
+  assert.equal(await sqlTry(database.sql, 'no groups'), true)
 })

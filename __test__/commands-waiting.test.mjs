@@ -12,6 +12,7 @@ import { startListener } from './support/listener.mjs'
 const server = await startServer()
 const database = await openDatabase(server)
 const { start, run } = commandsOf(database.connectionString)
+const ISO_TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g
 
 test('after ten seconds one line says who holds the lock', async () => {
   const other = await database.client()
@@ -20,18 +21,20 @@ test('after ten seconds one line says who holds the lock', async () => {
   await sqlLock(other, 'long shared', '_shared')
   const [waiting, shared] = ['long', 'long shared'].map((name) => start('withlock', [name, '--', 'echo', 'in']))
   await Promise.all([waiting, shared].map((job) => job.complained('\n', 20_000)))
-  const holder = (pid, mode = '') => `the session ${pid} of "plain client" at 127.0.0.1${mode}`
+  const holder = (pid, mode = '') => `session ${pid} of "plain client" at 127.0.0.1 since <time>${mode}`
   const line = (name, ...holders) => `withlock: still waiting for the lock "${name}", held by ${holders.join(', ')}\n`
   await sqlUnlock(other, 'long')
   assert.deepEqual(await stripped(waiting), { status: 0, stdout: 'in\n', stderr: line('long', holder(other.processID)) })
   for (const client of [other, database.sql]) await sqlUnlock(client, 'long shared', '_shared')
   const pids = [other.processID, database.sql.processID].sort((first, second) => first - second)
-  assert.equal((await shared.ended).stderr, line('long shared', ...pids.map((pid) => holder(pid, ' (shared)'))))
+  assert.equal((await stripped(shared)).stderr, line('long shared', ...pids.map((pid) => holder(pid, ' (shared)'))))
 })
 
+/** Without the times, which are of a minute ago at most. */
 async function stripped(job) {
   const { status, stdout, stderr } = await job.ended
-  return { status, stdout, stderr }
+  for (const [time] of stderr.matchAll(ISO_TIME)) assert.ok(Date.now() - Date.parse(time) < 60_000, time)
+  return { status, stdout, stderr: stderr.replaceAll(ISO_TIME, '<time>') }
 }
 
 test('the session that holds a lock for withlock leads to its process, unless it has been given a name', async () => {

@@ -43,6 +43,11 @@ class Signals {
     this.#listen(JOB_CONTROL)
   }
 
+  /** From now on they do nothing at all. */
+  drop() {
+    this.#receive = () => {}
+  }
+
   /** Lets a signal do to this process what it does by default; until `listenAgain`. */
   release(signal) {
     process.off(signal, this.#listener)

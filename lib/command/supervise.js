@@ -89,7 +89,7 @@ async function runUnder(unlock, job, variables, { signals, control, report }) {
   clearTimeout(telling)
   clearTimeout(killing)
   lost.removeEventListener('abort', onLost)
-  signals.handTo(() => {})
+  signals.drop()
   control?.detach(end)
   if (lost.aborted) return { status: job.lostStatus }
   try {

@@ -158,10 +158,11 @@ class Waiting {
 const noAnswer = (milliseconds) =>
   Object.assign(new Error(`no server has answered within ${Math.round(milliseconds) / 1000} s`), { code: 'ETIMEDOUT' })
 
-function describe({ pid, applicationName, clientAddress, mode }) {
-  const what = [`the session ${pid}`]
+function describe({ pid, applicationName, clientAddress, mode, connectedSince }) {
+  const what = [`session ${pid}`]
   if (applicationName) what.push(`of ${JSON.stringify(applicationName)}`)
   if (clientAddress) what.push(`at ${clientAddress}`)
+  if (connectedSince) what.push(`since ${connectedSince.toISOString().replace(/\.\d+/, '')}`)
   if (mode === 'shared') what.push('(shared)')
   return what.join(' ')
 }
