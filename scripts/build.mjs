@@ -86,11 +86,23 @@ export function localPaths() {
   ].filter(([path]) => path && resolve(path) !== resolve('/'))
 }
 
+/** Says what the addon needs, which is an error where that is more than `wanted`. */
 function sayGlibc(addon, wanted) {
+  if (!wanted) return console.log(`build: for machines like this one: ${ownNeeds(addon)} (the binaries of a release need 2.28)`)
   const needed = neededGlibc(addon)
-  if (wanted && !isAtMost(needed, wanted)) throw new Error(`${addon} needs glibc ${needed}, more than ${wanted}`)
-  const scope = wanted ? '' : ", as it is linked against this machine's: it is for machines like this one (those of a release need 2.28)"
-  console.log(`build: the addon needs glibc ${needed} or later${scope}`)
+  if (!isAtMost(needed, wanted)) throw new Error(`${addon} needs glibc ${needed}, more than ${wanted}`)
+  console.log(`build: the addon needs glibc ${needed} or later`)
+}
+
+/** What an addon needs that is linked against this machine's own C library. */
+function ownNeeds(addon) {
+  try {
+    return `the addon needs glibc ${neededGlibc(addon)} or later`
+  } catch (error) {
+    // Nobody needs to have binutils to build for this machine.
+    if (error.code !== 'ENOENT') throw error
+    return 'the addon needs a glibc as new as the one here; readelf could tell'
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
