@@ -102,6 +102,37 @@ export async function compete(peer, { count, from, until, name }) {
   return { turns }
 }
 
+/** Grants to standbys that nobody has asked for yet, and who asks. */
+const elections = []
+let onElected
+
+/** Callers of connections of their own wait for one name, for as long as it takes. */
+export async function stand(peer, { count, name = 'bench leader' }) {
+  for (let index = 0; index < count; index++) {
+    // Who is ended by the server loses its lock, or its wait.
+    peer.standby(index, name).then(
+      () => {
+        elections.push(now())
+        onElected?.()
+      },
+      () => {},
+    )
+  }
+  return { key: peer.keyOf(name) }
+}
+
+/** When the next standby was granted the lock, on the monotonic clock. */
+export async function elected() {
+  while (elections.length === 0) await new Promise((resolve) => (onElected = resolve))
+  return { at: elections.shift() }
+}
+
+/** Does nothing for a time. */
+export async function idle(_, { milliseconds }) {
+  await new Promise((resolve) => setTimeout(resolve, milliseconds))
+  return {}
+}
+
 let held = []
 
 /** Takes many names at once, and keeps them. */

@@ -32,7 +32,13 @@ async function openPg(connectionString, applicationName, options) {
   const client = new pg.Client({ connectionString, application_name: applicationName, ...options })
   await client.connect()
   const ask = (name, text, values) => client.query({ name, text, values, rowMode: 'array' })
+  client.on('error', () => {})
   return {
+    keyOf,
+    async standby(_, name) {
+      const { caller } = await openPg(connectionString, applicationName, options)
+      return caller()(name)
+    },
     caller: () => async (name) => {
       const key = keyOf(name)
       await ask('lock', LOCK, key)
@@ -55,6 +61,8 @@ export const peers = {
           const mutexOf = remembered(createMutex)
           return (name) => mutexOf(name).lock()
         },
+        keyOf,
+        standby: (index, name) => advisoryLock(connectionString, { applicationName: `${applicationName} ${index}` })(name).lock(),
         close: () => Promise.all(owners.map((owner) => owner.close())),
       }
     },
@@ -64,7 +72,7 @@ export const peers = {
     async open(connectionString) {
       const { default: advisoryLock } = require('advisory-lock')
       const mutexOf = remembered(advisoryLock(connectionString))
-      return { caller: () => (name) => mutexOf(name).lock(), close: async () => {} }
+      return { keyOf, standby: (_, name) => advisoryLock(connectionString)(name).lock(), caller: () => (name) => mutexOf(name).lock(), close: async () => {} }
     },
   },
   pg: { package: 'pg', title: 'pg, prepared', open: (...where) => openPg(...where, {}) },

@@ -57,6 +57,7 @@ export async function findPgbench(folder) {
   const paces = new Map()
   return {
     version,
+    program,
     /** Pairs in a second, by so many clients on a connection each, in a run of about this many milliseconds. */
     async run(connectionString, clients, milliseconds) {
       const run = async (pairs) => {

@@ -5,6 +5,7 @@ import { contest } from './contest.mjs'
 import { goal, now, others, ratio, withWorkers } from './measures.mjs'
 import { permits } from './permits.mjs'
 import { startWorker } from './processes.mjs'
+import { standby } from './standby.mjs'
 import { holds, start, waiters } from './scale.mjs'
 
 const PAIR_UNITS = { rate: 'pairs/s', time: 'µs/pair', p99: 'ms', main: 'µs CPU/pair, main thread', process: 'µs CPU/pair, process', connections: '', rss: 'MiB' }
@@ -182,5 +183,6 @@ export const workloads = [
   ]),
   waiters(1000, ['ours'], () => []),
   permits,
+  standby,
   start,
 ]

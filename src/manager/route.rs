@@ -25,13 +25,12 @@ impl State {
             Operation::Do { step, home: Some(home), patient } => self.route_step(step, home, patient),
             Operation::Do { step: Step::Try { key, mode }, home: None, patient } => self.route_try(key, mode, patient),
             Operation::Do { step, home: None, .. } => unreachable!("BUG: no session for {step:?}"),
-            Operation::Wait { key, mode, home: None } => self.route_wait(key, mode),
+            Operation::Wait { key, mode, home: None } => self.route_wait(Wait::new(key, mode, Instant::now())),
             Operation::Wait { key, mode, home: Some(home) } => match self.slots.get_mut(&home) {
                 Some(slot) if slot.role == Role::Wait && slot.wait.is_none() => {
-                    slot.wait = Some(Wait { key, mode, cancelled: false });
-                    slot.changed.notify_one();
+                    slot.begin_wait(Wait::new(key, mode, Instant::now()));
                 }
-                _ => self.retry_later(key, mode, Some(home)),
+                _ => self.retry_later(Wait::new(key, mode, Instant::now()), Some(home)),
             },
             Operation::CancelWait { key } => self.cancel_wait(key),
             Operation::Probe { key, home } => self.push_or_fail(home, Job::Probe { key }),
@@ -68,17 +67,15 @@ impl State {
         self.push_or_fail(main, Job::Step(Step::Try { key, mode }));
     }
 
-    fn route_wait(&mut self, key: Key, mode: Mode) {
-        let wait = Wait { key, mode, cancelled: false };
+    fn route_wait(&mut self, wait: Wait) {
         let free = self.slots.iter().find(|(_, slot)| slot.is_free_to_wait()).map(|(&id, _)| id);
         let session = match free {
             Some(session) => session,
             None if self.may_open_wait_session() => self.begin_session(Role::Wait),
-            None => return self.retry_later(key, mode, None),
+            None => return self.retry_later(wait, None),
         };
         let slot = self.slots.get_mut(&session).expect("BUG: the slot was there a moment ago");
-        slot.wait = Some(wait);
-        slot.changed.notify_one();
+        slot.begin_wait(wait);
     }
 
     /// Ends a wait wherever it is.
@@ -112,8 +109,8 @@ impl State {
         self.find_wait_for(session);
     }
 
-    pub(super) fn retry_later(&mut self, key: Key, mode: Mode, home: Option<SessionId>) {
-        self.retries.add(key, mode, home, Instant::now());
+    pub(super) fn retry_later(&mut self, wait: Wait, home: Option<SessionId>) {
+        self.retries.add(wait.key, wait.mode, home, wait.since);
         if !self.retries.ticking {
             self.retries.ticking = true;
             self.start_retrying = true;
@@ -123,8 +120,8 @@ impl State {
     /// Tries the waits that are due; how long to pause, or `None` where none is left.
     pub(super) fn retry_round(&mut self) -> Option<Duration> {
         while self.may_open_wait_session() {
-            let Some((key, mode)) = self.retries.take_oldest() else { break };
-            self.route_wait(key, mode);
+            let Some(wait) = self.retries.take_oldest() else { break };
+            self.route_wait(wait);
         }
         if self.retries.is_empty() {
             self.retries.ticking = false;
@@ -150,11 +147,26 @@ impl State {
         if !self.slots.get(&session).is_some_and(Slot::is_free_to_wait) {
             return;
         }
-        if let Some((key, mode)) = self.retries.take_oldest() {
+        if let Some(wait) = self.retries.take_oldest() {
             if let Some(slot) = self.slots.get_mut(&session) {
-                slot.wait = Some(Wait { key, mode, cancelled: false });
-                slot.changed.notify_one();
+                slot.begin_wait(wait);
             }
+        }
+    }
+
+    /// A turn has brought nothing. Another wait has the next one, if there is one without a session.
+    pub(super) fn turn_was_in_vain(&mut self, session: SessionId, has_place: bool) {
+        let can_move = self.retries.has_movable();
+        let Some(slot) = self.slots.get_mut(&session) else { return };
+        let Some(wait) = slot.wait.filter(|wait| !wait.cancelled) else { return };
+        // An upgrade waits where its key is held.
+        if can_move && slot.held == 0 {
+            slot.wait = None;
+            self.find_wait_for(session);
+            self.retry_later(wait, None);
+        } else if !has_place {
+            let now = Instant::now();
+            slot.asks_again = Some(now + wait.pause(now));
         }
     }
 
@@ -240,7 +252,7 @@ impl State {
             }
             Job::Retry { key, mode } | Job::BriefWait { key, mode } => {
                 let cancelled = self.retries.remove(key).is_some_and(|retry| retry.cancelled);
-                self.wait_failed(Wait { key, mode, cancelled }, cause);
+                self.wait_failed(Wait { cancelled, ..Wait::new(key, mode, Instant::now()) }, cause);
             }
             Job::SilentRelease { .. } => {}
             Job::Inquire => self.rings.inquiry_failed(),

@@ -6,9 +6,16 @@ use super::state::State;
 use super::Manager;
 use crate::core::{Salvaged, SessionId};
 use crate::error::Error;
-use crate::pg::{Answered, Inquiry, Wire};
+use crate::pg::{Answered, Inquiry, Turn, Wire};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How long a wait stays in the server's queue at a stretch. A wait holds a snapshot, which `VACUUM` and
+/// `CREATE INDEX CONCURRENTLY` must wait for, so it may not last. It ends before `deadlock_timeout` (1 s by default): the server's own
+/// check, which stops its whole lock table, would not see the sessions of one process as one, and is done by [`super::rings`].
+const TURN: Duration = Duration::from_millis(900);
+/// The same where more waits than sessions take turns.
+const SHARED_TURN: Duration = Duration::from_millis(150);
 
 impl Manager {
     pub(super) fn opened(&self, id: SessionId, wire: &Arc<Wire>) {
@@ -62,7 +69,7 @@ impl Manager {
                 }
                 // Not before all that was sent is answered: what cancels the wait must not cancel a release, and what is
                 // found to be held after that must not be the wait's.
-                Some(wait) if !slot.is_busy() => {
+                Some(wait) if !slot.is_busy() && slot.pause().is_zero() => {
                     slot.is_waiting = true;
                     return Work::Wait(wait);
                 }
@@ -73,7 +80,11 @@ impl Manager {
             }
             if slot.held > 0 {
                 let due = self.settings.heartbeat.saturating_sub(slot.age_of_proof());
-                return if due.is_zero() { Work::Heartbeat } else { Work::Idle(due) };
+                let pause = slot.wait.map_or(due, |_| slot.pause());
+                return if due.is_zero() { Work::Heartbeat } else { Work::Idle(due.min(pause)) };
+            }
+            if slot.wait.is_some() {
+                return Work::Idle(slot.pause());
             }
             let idle = slot.idle_since.elapsed();
             if is_retrying || has_links {
@@ -100,6 +111,15 @@ impl Manager {
         self.change(None, |state| state.salvaged(id, failed, salvaged));
     }
 
+    /// How long a turn in the server's queue may take: less where other waits need the session.
+    pub(super) fn turn_limit(&self) -> Duration {
+        if self.lock().retries.has_movable() {
+            SHARED_TURN
+        } else {
+            TURN
+        }
+    }
+
     /// Whether a wait under way must be cut short.
     pub(super) fn must_interrupt(&self, id: SessionId) -> bool {
         let state = self.lock();
@@ -108,15 +128,17 @@ impl Manager {
         })
     }
 
-    pub(super) fn turn_over(&self, id: SessionId, acquired: bool) {
+    pub(super) fn turn_over(&self, id: SessionId, turn: Turn) {
         self.change(None, |state| {
             let Some(slot) = state.slots.get_mut(&id) else { return };
             slot.idle_since = Instant::now();
             slot.is_waiting = false;
-            if acquired {
+            if turn == Turn::Granted {
                 if let Some(wait) = slot.wait.take() {
                     state.acquired(wait.key, id);
                 }
+            } else {
+                state.turn_was_in_vain(id, turn != Turn::NoPlace);
             }
         });
     }

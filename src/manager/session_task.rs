@@ -6,17 +6,13 @@ use super::state::State;
 use super::{Answer, Manager};
 use crate::core::SessionId;
 use crate::error::Error;
-use crate::pg::{Fault, Session};
+use crate::pg::{Fault, Session, Turn};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-/// How long a wait stays in the server's queue at a stretch. A wait holds a snapshot, which `VACUUM` and
-/// `CREATE INDEX CONCURRENTLY` must wait for, so it may not last; a little over `deadlock_timeout` (1 s by default), so
-/// that PostgreSQL's own check runs within it.
-const TURN: Duration = Duration::from_millis(1200);
 /// How long a session for everybody may block for one.
 const BRIEF_TURN: Duration = Duration::from_millis(3);
 
@@ -117,7 +113,9 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, job: Job) -> R
         }),
         Job::Probe { key } => session.is_contended(key).await,
         Job::Inquire => inquire(manager, id, session).await,
-        Job::BriefWait { key, mode } => session.wait_turn(key, mode, BRIEF_TURN, pending()).await,
+        Job::BriefWait { key, mode } => {
+            session.wait_turn(key, mode, BRIEF_TURN, pending()).await.map(|turn| turn == Turn::Granted)
+        }
         Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } => unreachable!("BUG: a step is no question"),
     };
     let result = match result {
@@ -171,9 +169,9 @@ async fn wait_in_queue(
             }
         }
     };
-    let outcome = session.wait_turn(wait.key, wait.mode, TURN, interrupted).await;
+    let outcome = session.wait_turn(wait.key, wait.mode, manager.turn_limit(), interrupted).await;
     match outcome {
-        Ok(acquired) => manager.turn_over(id, acquired),
+        Ok(turn) => manager.turn_over(id, turn),
         Err(Fault::Statement(cause)) => manager.wait_failed(id, &cause),
         Err(Fault::Lost(cause)) => return Err(cause),
     }

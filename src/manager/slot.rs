@@ -4,6 +4,7 @@ use crate::core::{Key, Mode, Modes, RequestId, Step};
 use crate::error::Error;
 use crate::pg::{BatchId, Role, Wire};
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -18,6 +19,11 @@ const MOST_STEPS: usize = 1024;
 /// caller has come to its end; in batches of these sizes, as small ones cost the server more than they gain.
 const BATCHES_OF_A_TURN: usize = 3;
 const EARLY_BATCH: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// A wait without a place in the queue asks for one again after this part of its age, within these bounds.
+const PAUSE_PART_OF_AGE: u32 = 3;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Work for a session that ends soon.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +50,22 @@ pub(super) struct Wait {
     pub key: Key,
     pub mode: Mode,
     pub cancelled: bool,
+    /// When it began.
+    pub since: Instant,
+}
+
+impl Wait {
+    pub fn new(key: Key, mode: Mode, since: Instant) -> Wait {
+        Wait { key, mode, cancelled: false, since }
+    }
+
+    /// How long to stand back where the queue has no place: rarer with age, and not all at once.
+    pub fn pause(self, now: Instant) -> Duration {
+        let random = RandomState::new().hash_one(()) % 512;
+        let age = now.saturating_duration_since(self.since);
+        let pause = (age / PAUSE_PART_OF_AGE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        pause * u32::try_from(768 + random).unwrap_or(1024) / 1024
+    }
 }
 
 /// Steps that went out as one statement.
@@ -80,6 +102,8 @@ pub(super) struct Slot {
     /// An answer after which the session cannot be trusted.
     pub fatal: Option<Failed>,
     pub wait: Option<Wait>,
+    /// When the wait asks for a place in the queue again.
+    pub asks_again: Option<Instant>,
     /// The wait is in the server's queue, and the session answers nothing else meanwhile.
     pub is_waiting: bool,
     /// Keys that are locked on the session.
@@ -107,6 +131,7 @@ impl Slot {
             failed: Vec::new(),
             fatal: None,
             wait: None,
+            asks_again: None,
             is_waiting: false,
             held: 0,
             tries: 0,
@@ -239,6 +264,18 @@ impl Slot {
     /// Locks on the session, now or soon.
     pub fn load(&self) -> usize {
         self.held + self.tries
+    }
+
+    /// Gives the session a wait.
+    pub fn begin_wait(&mut self, wait: Wait) {
+        self.wait = Some(wait);
+        self.asks_again = None;
+        self.changed.notify_one();
+    }
+
+    /// How long the wait stands back yet.
+    pub fn pause(&self) -> Duration {
+        self.asks_again.map_or(Duration::ZERO, |when| when.saturating_duration_since(Instant::now()))
     }
 
     /// Whether a wait may be given to the session.

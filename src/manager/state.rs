@@ -286,7 +286,7 @@ impl State {
                 if let Some(wait) = wait {
                     let now = Instant::now();
                     self.wait_sessions_paused = Some(now + Duration::from_secs(1));
-                    self.retry_later(wait.key, wait.mode, None);
+                    self.retry_later(wait, None);
                     if wait.cancelled {
                         self.cancel_wait(wait.key);
                     }

@@ -16,5 +16,6 @@ pub use fault::Fault;
 pub use session::batch::{Answered, BatchId};
 pub use session::deadlock::{Findings, Inquiry, Published};
 pub use session::holder::Holder;
+pub use session::turn::Turn;
 pub use session::wire::Wire;
 pub use session::{Role, Session};

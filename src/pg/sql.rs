@@ -105,9 +105,12 @@ pub(super) const fn wait(space: i16) -> &'static str {
 /// block that catches its own end, so that neither the server's log nor its count of rolled-back transactions shows a wait
 /// that goes on. [`TURN_OUTCOME`] tells what has become of it.
 ///
+/// Each turn in the queue costs the server something, so there are [`PLACES`] for each key: locks of the turn's transaction, from
+/// `places` on. Whoever finds none of them free has had no turn.
+///
 /// The lock may be granted in the moment of the end. So it is looked for where it can be had once more, as a session may hold a
 /// lock twice; and given back where the role may not look.
-pub(super) fn turn(key: Key, mode: Mode, limit: u128, pid: i32) -> String {
+pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, pid: i32) -> String {
     let shared = if mode == Mode::Shared { "_shared" } else { "" };
     let kind = if mode == Mode::Shared { "ShareLock" } else { "ExclusiveLock" };
     let (high, low) = key.halves();
@@ -118,8 +121,12 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, pid: i32) -> String {
     };
     let (high, low) = (high.cast_unsigned(), low.cast_unsigned());
     format!(
-        "DO $turn$ DECLARE held pg_catalog.bool := false; BEGIN \
-         IF pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid} THEN BEGIN \
+        "DO $turn$ DECLARE has_place pg_catalog.bool := false; held pg_catalog.bool := false; BEGIN \
+         IF pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid} THEN \
+         FOR place IN 0 .. {PLACES} LOOP \
+         has_place := pg_catalog.pg_try_advisory_xact_lock('{places}'::pg_catalog.int8 OPERATOR(pg_catalog.|) place); \
+         EXIT WHEN has_place; END LOOP; END IF; \
+         IF has_place THEN BEGIN \
          PERFORM pg_catalog.set_config('lock_timeout', LEAST('{limit}'::pg_catalog.int8, \
          (pg_catalog.date_part('epoch', pg_catalog.current_setting('deadlock_timeout')::pg_catalog.interval) \
          OPERATOR(pg_catalog.*) 900)::pg_catalog.int8)::pg_catalog.text, true); \
@@ -135,13 +142,17 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, pid: i32) -> String {
          EXCEPTION WHEN insufficient_privilege THEN \
          PERFORM pg_catalog.pg_advisory_unlock{shared}({key}); END; \
          END IF; END; END IF; \
-         PERFORM pg_catalog.set_config('advisory_lock_native.turn', held::pg_catalog.text, false); END $turn$"
+         PERFORM pg_catalog.set_config('advisory_lock_native.turn', \
+         CASE WHEN held THEN 'granted' WHEN has_place THEN 'over' ELSE 'full' END, false); END $turn$"
     )
 }
 
-/// The backend that the session has, and whether its latest [`turn`] has brought the lock.
+/// The number of the last place in the queue of a key; that of the first is 0. A power of two less one.
+pub(super) const PLACES: i64 = 7;
+
+/// The backend that the session has, and what its latest [`turn`] has brought: `granted`, `over`, or `full` where it had no place.
 pub(super) const TURN_OUTCOME: &str = "SELECT pg_catalog.pg_backend_pid(), \
- pg_catalog.current_setting('advisory_lock_native.turn', true) OPERATOR(pg_catalog.=) 'true'";
+ pg_catalog.current_setting('advisory_lock_native.turn', true)";
 
 /// The advisory locks of this session: halves of the key, key space, whether exclusive.
 /// (Manual, section 54.12, "pg_locks": how an advisory key is spread over the columns.)

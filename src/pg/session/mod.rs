@@ -9,7 +9,7 @@ pub(in crate::pg) mod deadlock;
 pub(in crate::pg) mod holder;
 pub(in crate::pg) mod row;
 pub(in crate::pg) mod steps;
-mod turn;
+pub(in crate::pg) mod turn;
 pub(in crate::pg) mod wire;
 
 use crate::core::{salvage, Key, Mode, Modes, Salvaged, Step};

@@ -5,6 +5,7 @@ use crate::pg::fault::Fault;
 use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::{decode, Session};
 use crate::pg::sql;
+use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,8 +18,35 @@ const WAIT: [Statement; 2] =
     [Statement { name: "wait", text: sql::wait(2) }, Statement { name: "wait_single", text: sql::wait(1) }];
 const OUTCOME: Statement = Statement { name: "turn_outcome", text: sql::TURN_OUTCOME };
 
+/// What a turn has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The lock.
+    Granted,
+    /// Nothing within its time.
+    Over,
+    /// Nothing: so many others wait already that there was no place in the queue.
+    NoPlace,
+}
+
+impl Turn {
+    fn of(is_granted: bool) -> Turn {
+        if is_granted {
+            Turn::Granted
+        } else {
+            Turn::Over
+        }
+    }
+}
+
+/// Where the places in the queue of a key begin: an advisory lock each, among the single keys.
+fn places(key: Key) -> i64 {
+    let digest = Sha256::digest(format!("advisory-lock-native places {key}"));
+    i64::from_le_bytes(std::array::from_fn(|at| digest[at])) & !sql::PLACES
+}
+
 impl Session {
-    /// One turn of waiting for a lock in the server's queue: whether it was granted within `turn`, or until `interrupted` resolves.
+    /// One turn of waiting for a lock in the server's queue, for `turn` at most, or until `interrupted` resolves.
     ///
     /// # Errors
     /// [`Fault::Statement`]: this wait cannot go on (`40P01`, `53200`). [`Fault::Lost`].
@@ -31,12 +59,12 @@ impl Session {
         mode: Mode,
         turn: Duration,
         interrupted: impl Future<Output = ()>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Turn, Fault> {
         self.trace(|| format!("wait for {key} {mode}"));
         if self.lacks_blocks.load(Ordering::Relaxed) {
-            return self.wait_plainly(key, mode, turn, interrupted).await;
+            return self.wait_plainly(key, mode, turn, interrupted).await.map(Turn::of);
         }
-        let text = sql::turn(key, mode, turn.as_millis(), self.pid);
+        let text = sql::turn(key, mode, turn.as_millis(), places(key), self.pid);
         let waited = self.wire.ask(Statement::once(&text), &[], self.patience + turn);
         // Behind it at once: whoever is granted the lock is not to wait for one more round trip.
         let outcome = self.wire.ask(OUTCOME, &[], self.patience);
@@ -48,7 +76,13 @@ impl Session {
                     outcome => outcome?,
                 };
                 self.verify_backend(outcome.first())?;
-                outcome.first().map_or(Ok(false), |row| decode(row.get(1)))
+                let outcome: Option<String> = outcome.first().map_or(Ok(None), |row| decode(row.try_get(1)))?;
+                match outcome.as_deref() {
+                    Some("granted") => Ok(Turn::Granted),
+                    Some("over") => Ok(Turn::Over),
+                    Some("full") => Ok(Turn::NoPlace),
+                    _ => Err(Fault::of_protocol("an unknown outcome of a turn")),
+                }
             }
             Err(fault) => {
                 // Of an earlier turn.
@@ -57,9 +91,9 @@ impl Session {
                     Fault::Statement(error) if lacks_blocks(error.code()) => {
                         // PostgreSQL without PL/pgSQL, or a role that may not use it: the next turn does without.
                         self.lacks_blocks.store(true, Ordering::Relaxed);
-                        Ok(false)
+                        Ok(Turn::Over)
                     }
-                    fault => self.find_out(key, mode, fault).await,
+                    fault => self.find_out(key, mode, fault).await.map(Turn::of),
                 }
             }
         }

@@ -195,14 +195,23 @@ fn the_block_of_a_turn_says_where_its_names_are() {
     use crate::core::{Key, Mode};
     for key in [Key::Pair(-1, 2), Key::Single(i64::MIN)] {
         for mode in [Mode::Exclusive, Mode::Shared] {
-            let text = super::turn(key, mode, 900, 7);
+            let text = super::turn(key, mode, 900, 64, 7);
             let body = text.strip_prefix("DO $turn$ DECLARE ").and_then(|rest| rest.strip_suffix(" END $turn$"));
             let body = body.expect("it is a block");
             // What is left are expressions and queries, in words that statements have as well.
             let body = body.replace(":=", "AS").replace("PERFORM", "SELECT");
-            let body = ["EXCEPTION ", "BEGIN ", "END IF; ", "END; ", "IF "]
-                .iter()
-                .fold(body, |body, word| body.replace(word, ""));
+            let body = [
+                "EXCEPTION ",
+                "BEGIN ",
+                "END IF; ",
+                "END LOOP; ",
+                "END; ",
+                "IF ",
+                "FOR place IN 0 .. 7 LOOP ",
+                "EXIT ",
+            ]
+            .iter()
+            .fold(body, |body, word| body.replace(word, ""));
             assert_eq!(faults(&body), Vec::<String>::new(), "in {body}");
             assert_ne!(faults(&body.replace("pg_catalog.pg_advisory_lock", "pg_advisory_lock")), Vec::<String>::new());
         }
