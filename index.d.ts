@@ -102,6 +102,14 @@ declare namespace advisoryLock {
     (): Promise<boolean>
     /** Aborted when the hold is lost; its `reason` is the {@link AdvisoryLockError} `ERR_LOCK_LOST`. Never aborted by a release. */
     readonly signal: AbortSignal
+    /**
+     * Asks the session that holds, which takes one round trip, whether the lock is still held. An `AbortSignal` tells of a loss when this
+     * process has heard of it; this tells of now.
+     *
+     * @returns resolves to the time of the database's clock at which the lock was held.
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: it is lost, or was given up.
+     */
+    readonly verify: () => Promise<Date>
     /** The same as calling the function, for `await using`. */
     [Symbol.asyncDispose](): Promise<void>
   }
@@ -123,6 +131,119 @@ declare namespace advisoryLock {
      * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the lock was lost while `fn` ran. It rejects at once and does not wait for `fn`.
      */
     <T>(fn: () => T | PromiseLike<T>): Promise<T>
+  }
+
+  /** Runs a function under the lock here and now, or not at all. */
+  export interface TryWithLock {
+    /**
+     * @param fn gets a signal that is aborted when the lock is lost.
+     * @returns resolves to what `fn` gives, or to `{ acquired: false }` if the lock is taken: `fn` was not called then.
+     *   Rejects with the very error of `fn`.
+     * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the lock was lost while `fn` ran. It rejects at once and does not wait for `fn`.
+     */
+    <T>(fn: (signal: AbortSignal) => T | PromiseLike<T>): Promise<TryWithLockResult<T>>
+  }
+
+  export type TryWithLockResult<T> = { acquired: true; value: T } | { acquired: false }
+
+  /** How a process stands for election. */
+  export interface ElectionOptions {
+    /** Stops the election when it is aborted, as {@link Election.stop} does. */
+    signal?: AbortSignal
+    /**
+     * Milliseconds to stand back before it stands again, each 1 … 2³¹−1: `min` (250) after a term that ended by itself; after a failure
+     * by chance between `min` and three times the pause before, `max` (30 000) at most.
+     */
+    backoff?: { min?: number; max?: number }
+    /**
+     * Milliseconds between the grant of the lock and the election, 0 … 2³¹−1. Default 0. It leaves a predecessor whose lock was taken
+     * from it, and who has not heard of it yet, the time to notice.
+     */
+    settle?: number
+  }
+
+  /**
+   * What a leader has while it leads. Its functions need no `this` and may be destructured.
+   *
+   * A term lasts until the lock is lost, `resign()` or {@link Election.stop} is called, or `lead` and all that `every` and `schedule` run
+   * have ended.
+   */
+  export interface Term {
+    /**
+     * Aborted when the term is over. Its `reason` is an {@link AdvisoryLockError}: `ERR_LOCK_LOST` where the lock is lost, else
+     * `ERR_TERM_OVER`, and the lock is kept until `lead` has ended.
+     */
+    readonly signal: AbortSignal
+    /** As {@link UnlockFunction.verify}: rejects with `ERR_LOCK_LOST` if this process leads no more. */
+    readonly verify: () => Promise<Date>
+    /** Ends the term: `signal` is aborted now, and the lock is given up as soon as `lead` has ended. The process stands again. */
+    readonly resign: () => void
+    /**
+     * Runs `fn` at the multiples of `ms` since 1970 by the **database's** clock, each **at most once over all processes**: before each run
+     * one round trip makes sure that this process has held the lock at that time. Only times after the election count.
+     *
+     * A time that passes while nobody leads, or while `fn` still runs, is skipped and not made up for; of several that
+     * pass while the process is busy or stopped, the latest is run, late. An error of `fn` is told by the election's `error` event, and the
+     * next time comes.
+     *
+     * @param ms an integer, 1 or more: `30 * 60_000` is each full and each half hour.
+     * @param fn gets the time that it is run for, which names the run: no other process is given the same.
+     * @returns resolves when the term is over and `fn` has ended. The term lasts until then.
+     * @throws {TypeError} `ERR_INVALID_ARG_TYPE`, {RangeError} `ERR_OUT_OF_RANGE`: at the call.
+     * @example mutex.elect((term) => term.every(30 * 60_000, postStats))
+     */
+    readonly every: (ms: number, fn: (tick: Date) => unknown) => Promise<void>
+    /**
+     * As `every`, at the times that `next` gives.
+     *
+     * @param next the first time after the given one, of the database's clock, to milliseconds; any cron library has such a function. The same
+     *   in every process, and without side effects: it is called as often as need be. If it throws or gives none, the term
+     *   ends, which the `error` event tells.
+     * @throws {TypeError} `ERR_INVALID_RETURN_VALUE`, {RangeError} `ERR_OUT_OF_RANGE`: `next` gives no valid `Date`, or one that is not later
+     *   than the given one.
+     */
+    readonly schedule: (next: (after: Date) => Date, fn: (tick: Date) => unknown) => Promise<void>
+  }
+
+  /**
+   * One process's part in an election. It stands by until it is elected, leads, and stands again whatever ends the term, until it is
+   * stopped; meanwhile it keeps the process alive. Its holds are its own in either contract: two elections of one mutex exclude
+   * each other.
+   *
+   * Events, in this order and again and again: `standby`, with the error that was in the way where there was one; `elected`, after which
+   * `lead` is called; and either `lost`, at the moment that the loss is known, or `resigned`, when the lock has been given up. `error` has
+   * what `lead` throws, or what it runs by `every` and `schedule`, unless that only says that the term is over; where nobody listens it is a
+   * warning (`process.emitWarning`).
+   */
+  export interface Election extends EventEmitter {
+    /** Whether this process leads: `false` from the very moment that the loss is known, or the end of the term is asked for. */
+    readonly isLeader: boolean
+    /** Resolves when the election has been stopped and the lock is given up. Never rejects. */
+    readonly ended: Promise<void>
+    /**
+     * Stops it: aborts the term's signal or the wait, **waits until `lead` has ended**, and gives the lock up then. `lead` itself must not
+     * wait for it. Needs no `this`: `process.once('SIGTERM', election.stop)`.
+     *
+     * @returns {@link Election.ended}
+     */
+    readonly stop: () => Promise<void>
+    /** The same as `stop()`, for `await using`. */
+    [Symbol.asyncDispose](): Promise<void>
+    on<E extends keyof ElectionEvents>(event: E, listener: ElectionEvents[E]): this
+    on(event: string | symbol, listener: (...args: any[]) => void): this
+    once<E extends keyof ElectionEvents>(event: E, listener: ElectionEvents[E]): this
+    once(event: string | symbol, listener: (...args: any[]) => void): this
+    off<E extends keyof ElectionEvents>(event: E, listener: ElectionEvents[E]): this
+    off(event: string | symbol, listener: (...args: any[]) => void): this
+  }
+
+  /** What is told by an {@link Election}. */
+  export interface ElectionEvents {
+    standby: (error?: unknown) => void
+    elected: (term: Term) => void
+    lost: (error: AdvisoryLockError) => void
+    resigned: () => void
+    error: (error: unknown) => void
   }
 
   /**
@@ -162,6 +283,23 @@ declare namespace advisoryLock {
     tryLockShared(): Promise<boolean>
     /** As {@link Mutex.withLock}, shared. */
     withLockShared: WithLock
+    /** Holds the lock exclusively while a function runs, if it can be had without waiting. */
+    tryWithLock: TryWithLock
+    /** As {@link Mutex.tryWithLock}, shared. */
+    tryWithLockShared: TryWithLock
+    /**
+     * Stands for election: of all processes that do so by this lock, one leads at a time.
+     *
+     * @param lead runs while this process leads. The next term begins only after it has ended, in this process as in every other: so let
+     *   it end when its signal fires, or soon after. A `lead` that has not ended 5 s after that is warned about.
+     * @throws {TypeError} `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, {RangeError} `ERR_OUT_OF_RANGE`: an argument.
+     * @throws {AdvisoryLockError} `ERR_CLIENT_CLOSED`: the owner is closed.
+     * @example
+     * const election = mutex.elect((term) => term.every(30 * 60_000, postStats))
+     * election.on('error', console.error)
+     * process.once('SIGTERM', election.stop)
+     */
+    elect(lead: (term: Term) => unknown, options?: ElectionOptions): Election
     /**
      * Asks the server who holds the lock or waits for it: holders first, then waiters in the order of their coming. It lists
      * sessions; this process has one for all its owners, and its own waiters are not in the server's queue while it holds
@@ -175,8 +313,8 @@ declare namespace advisoryLock {
   /** The place of the `pg.Client` in the original: tells of the connection's end and loss, and ends it. */
   export interface Client extends EventEmitter {
     /**
-     * Gives up every hold and ends every wait (`ERR_CLIENT_CLOSED`) of this owner, and closes what connections no other
-     * owner uses. Later calls of its mutexes reject with `ERR_CLIENT_CLOSED`. Calling it again changes nothing.
+     * Gives up every hold and ends every wait (`ERR_CLIENT_CLOSED`) of this owner, stops its elections, and closes what connections
+     * no other owner uses. Later calls of its mutexes reject with `ERR_CLIENT_CLOSED`. Calling it again changes nothing.
      *
      * @param callback called when all is closed.
      * @returns resolves when all is closed.
@@ -218,6 +356,8 @@ declare namespace advisoryLock {
     unlock(): Promise<boolean>
     /** Holds a permit while a function runs. */
     withLock: WithLock
+    /** Holds a permit while a function runs, if one is free. */
+    tryWithLock: TryWithLock
     /** The sessions that hold a permit, in the order of the permits, then those that wait. */
     holders(): Promise<PermitHolder[]>
   }
@@ -262,6 +402,7 @@ declare namespace advisoryLock {
    * - `ERR_LOCK_TIMEOUT`: the time limit of the call passed; with a `cause` where no server has said that the lock is taken;
    * - `ERR_CLIENT_CLOSED`: `client.end()` was called;
    * - `ERR_SEMAPHORE_MISMATCH`: somebody uses the semaphore with another number of permits; the message says both;
+   * - `ERR_TERM_OVER`: why a {@link Term}'s signal is aborted, other than by a loss;
    * - `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`: the connection string, or a file that it names, cannot be used;
    * - `ERR_TLS_NOT_OFFERED`: the server offers no TLS, and it is asked for;
    * - what Node calls a bad certificate (`SELF_SIGNED_CERT_IN_CHAIN`, `DEPTH_ZERO_SELF_SIGNED_CERT`, `CERT_HAS_EXPIRED`,

@@ -16,7 +16,7 @@ const { soon } = require('./lib/soon.js')
 const { toUnlockFunction } = require('./lib/unlock-function.js')
 
 function advisoryLock(connectionString, options) {
-  const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options))
+  const owner = Owner.of(toConnectionString(connectionString), toLocksOptions(options))
   const client = new Client(owner)
   const losses = new Losses()
   const createMutex = toCreateMutex(

@@ -27,10 +27,16 @@ declare namespace advisoryLock {
   export import AcquireOptions = contract1.AcquireOptions
   export import AdvisoryLockError = contract1.AdvisoryLockError
   export import AdvisoryLockOptions = contract1.AdvisoryLockOptions
+  export import Election = contract1.Election
+  export import ElectionEvents = contract1.ElectionEvents
+  export import ElectionOptions = contract1.ElectionOptions
   export import Key = contract1.Key
   export import LockHolder = contract1.LockHolder
   export import Name = contract1.Name
   export import PermitHolder = contract1.PermitHolder
+  export import Term = contract1.Term
+  export import TryWithLock = contract1.TryWithLock
+  export import TryWithLockResult = contract1.TryWithLockResult
   export import strToKey = contract1.strToKey
 
   /**
@@ -50,6 +56,8 @@ declare namespace advisoryLock {
     (): Promise<void>
     /** Aborted when the hold is lost; its `reason` is the {@link AdvisoryLockError} `ERR_LOCK_LOST`. Never aborted by a release. */
     readonly signal: AbortSignal
+    /** Asks the session that holds whether the lock is still held, as {@link contract1.UnlockFunction.verify}. */
+    readonly verify: () => Promise<Date>
     /** The same as calling the function, for `await using`. */
     [Symbol.asyncDispose](): Promise<void>
   }
@@ -93,6 +101,12 @@ declare namespace advisoryLock {
     tryLockShared(): Promise<UnlockFunction | undefined>
     /** As {@link Mutex.withLock}, shared. */
     withLockShared: WithLock
+    /** Holds the lock exclusively while a function runs, if it can be had without waiting. */
+    tryWithLock: TryWithLock
+    /** As {@link Mutex.tryWithLock}, shared. */
+    tryWithLockShared: TryWithLock
+    /** Stands for election, as {@link contract1.Mutex.elect}. */
+    elect(lead: (term: Term) => unknown, options?: ElectionOptions): Election
     /** Who holds the lock or waits for it on the server, as {@link contract1.Mutex.holders}. */
     holders(): Promise<LockHolder[]>
   }
@@ -107,6 +121,8 @@ declare namespace advisoryLock {
     unlock(): Promise<void>
     /** Holds a permit while a function runs. */
     withLock: WithLock
+    /** Holds a permit while a function runs, if one is free. */
+    tryWithLock: TryWithLock
     /** The sessions that hold a permit, in the order of the permits, then those that wait. */
     holders(): Promise<PermitHolder[]>
   }
@@ -124,7 +140,7 @@ declare namespace advisoryLock {
     /** A semaphore, as {@link contract1.CreateMutex.semaphore}. */
     semaphore(name: Name, permits: number): Semaphore
     /**
-     * Gives up all that was taken through these mutexes and ends what waits (`ERR_CLIENT_CLOSED`, as later calls). Nobody
+     * Gives up all that was taken through these mutexes, ends what waits (`ERR_CLIENT_CLOSED`, as later calls) and stops elections. Nobody
      * has to call it: connections close by themselves.
      */
     close(): Promise<void>

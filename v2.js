@@ -17,7 +17,7 @@ const IDLE_TIMEOUT = 500
 const SEPARATE = ALONE | KEEP_ALIVE
 
 function advisoryLock(connectionString, options) {
-  const owner = new Owner(toConnectionString(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
+  const owner = Owner.of(toConnectionString(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
   const createMutex = toCreateMutex(
     (key) => new SeparateLocks(owner, key, SEPARATE),
     () => owner.close(),

@@ -27,6 +27,10 @@ class LocksOfAll extends LocksOfSeveral {
     return new LocksOfAll(this.owner, this.contract, this.#parts.map((part) => part.inSharedMode()))
   }
 
+  forElection(owner) {
+    return new LocksOfAll(owner, this.contract, this.#parts.map((part) => part.forElection(owner)))
+  }
+
   async tryTake(signal) {
     const { holds, denied } = await collect(this.#parts.map((part) => tryPart(part, signal && { timeout: Infinity, signal })))
     if (denied.length === 0) return new HoldOfSeveral(this, holds)

@@ -93,14 +93,18 @@ function toConnectionString(value = '') {
 function toAcquireOptions(options) {
   if (options === undefined) return undefined
   known('options', options, ['timeout', 'signal'])
-  const { timeout = Infinity, signal } = options
+  const { timeout = Infinity } = options
   if (typeof timeout !== 'number') throw invalidType('options.timeout', 'a number', timeout)
   if (!(timeout >= 0)) throw outOfRange('options.timeout', 'a number of milliseconds, 0 or more')
-  // As Node.js recognises it: the signal may be another realm's, or a library's.
+  return { timeout, signal: toSignal(options) }
+}
+
+/** As Node.js recognises it: the signal may be another realm's, or a library's. */
+function toSignal({ signal }) {
   if (signal !== undefined && (typeof signal !== 'object' || signal === null || !('aborted' in signal))) {
     throw invalidType('options.signal', 'an AbortSignal', signal)
   }
-  return { timeout, signal }
+  return signal
 }
 
 function toCallback(fn) {
@@ -108,11 +112,45 @@ function toCallback(fn) {
   return fn ?? undefined
 }
 
+function toFunction(argument, value) {
+  if (typeof value !== 'function') throw invalidType(argument, 'a function', value)
+  return value
+}
+
+/** The options of `elect`, complete. */
+function toElectionOptions(options = {}) {
+  known('options', options, ['signal', 'backoff', 'settle'])
+  const { backoff = {}, settle = 0 } = options
+  return {
+    signal: toSignal(options),
+    backoff: toBackoff(backoff),
+    settle: integer('options.settle', settle, 0, MAX_INT32),
+  }
+}
+
+/** Where one of the two is given, the other's default makes way for it. */
+function toBackoff(backoff) {
+  known('options.backoff', backoff, ['min', 'max'])
+  const given = (name) =>
+    backoff[name] === undefined ? undefined : integer(`options.backoff.${name}`, backoff[name], 1, MAX_INT32)
+  const [min, max] = [given('min'), given('max')]
+  if (min > max) throw outOfRange('options.backoff.max', 'no less than options.backoff.min')
+  return { min: min ?? Math.min(250, max ?? Infinity), max: max ?? Math.max(30_000, min ?? 0) }
+}
+
+/** Milliseconds between the ticks of a leader. */
+function toInterval(ms) {
+  return integer('ms', ms, 1, Number.MAX_SAFE_INTEGER)
+}
+
 module.exports = {
   strToKey,
   toAcquireOptions,
   toCallback,
   toConnectionString,
+  toElectionOptions,
+  toFunction,
+  toInterval,
   toKeys,
   toPermits,
   toKey: isTracing ? require('./trace.js').remembering(toKey) : toKey,

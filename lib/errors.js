@@ -35,10 +35,25 @@ function semaphoreMismatch(here, elsewhere) {
   return new AdvisoryLockError({ code: 'ERR_SEMAPHORE_MISMATCH', message })
 }
 
+function notHeld() {
+  return new AdvisoryLockError({ code: 'ERR_LOCK_LOST', message: 'the lock is not held any more: it was given up' })
+}
+
+function termOver(why) {
+  return new AdvisoryLockError({ code: 'ERR_TERM_OVER', message: `the term is over: ${why}` })
+}
+
 /** Node's own shape for an argument of a wrong type. The value is not repeated: it may be a secret in the wrong place. */
 function invalidType(argument, expected, value) {
   const error = new TypeError(`${argument} must be ${expected}, got ${describe(value)}`)
   error.code = 'ERR_INVALID_ARG_TYPE'
+  return error
+}
+
+/** The same for what a function of the caller's has returned. */
+function invalidReturn(name, expected, value) {
+  const error = new TypeError(`${name} must return ${expected}, returned ${describe(value)}`)
+  error.code = 'ERR_INVALID_RETURN_VALUE'
   return error
 }
 
@@ -54,4 +69,15 @@ function describe(value) {
   return typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`
 }
 
-module.exports = { AdvisoryLockError, clientClosed, fromFailures, invalidType, lockTimeout, outOfRange, semaphoreMismatch }
+module.exports = {
+  AdvisoryLockError,
+  clientClosed,
+  fromFailures,
+  invalidReturn,
+  invalidType,
+  lockTimeout,
+  notHeld,
+  outOfRange,
+  semaphoreMismatch,
+  termOver,
+}

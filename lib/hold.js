@@ -1,10 +1,12 @@
 'use strict'
 
 const { Call } = require('./call.js')
+const { notHeld } = require('./errors.js')
+const { toLossController } = require('./loss-controller.js')
 const mailbox = require('./mailbox.js')
 const native = require('./native.js')
 
-const { KEEP_ALIVE, NO, PENDING, RELEASE_FAILED, SCOPED, YES } = native
+const { KEEP_ALIVE, NO, PENDING, RELEASE_FAILED, SCOPED, VERIFIED, YES } = native
 
 /** A release that the server has not confirmed yet. */
 class Releasing extends Call {
@@ -14,7 +16,21 @@ class Releasing extends Call {
   }
 }
 
-const isAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted').get
+/** A question whether a hold still stands. */
+class Verifying extends Call {
+  constructor(hold) {
+    super(hold.owner)
+    this.hold = hold
+  }
+
+  settle(kind, time, error) {
+    const { hold } = this
+    if (hold.error) this.reject(hold.error)
+    else if (hold.isOver) this.reject(notHeld())
+    else if (kind === VERIFIED) this.resolve(time)
+    else this.reject(error)
+  }
+}
 
 /** One granted acquire, from its grant until it is given up or lost. */
 class Hold {
@@ -45,18 +61,15 @@ class Hold {
   /** Fires when the hold is lost. Made when first asked for: most callers never do. */
   get signal() {
     if (!this.#controller) {
-      const { signal } = (this.#controller = new AbortController())
+      this.#controller = toLossController(() => this.look())
       if (this.#error) this.#controller.abort(this.#error)
-      // Whoever goes on after a pause and asks is told the truth, though this thread has had no turn to hear of it.
-      const get = () => this.#look() || isAborted.call(signal)
-      Object.defineProperty(signal, 'aborted', { get, configurable: true })
     }
-    this.#look()
+    this.look()
     return this.#controller.signal
   }
 
   /** Learns of a loss that is known by now or can be found out. */
-  #look() {
+  look() {
     if (this.#error || this.isOver) return
     mailbox.open(native.look(this.owner.number))
     mailbox.deliver()
@@ -90,6 +103,21 @@ class Hold {
     if (this.#error) return Promise.reject(this.#error)
     this.markReleased()
     return Promise.resolve(false)
+  }
+
+  /**
+   * Asks the session that holds, which takes a round trip: resolves to the server's time, in milliseconds since 1970, at which
+   * the lock was held.
+   */
+  verify() {
+    if (this.#error) return Promise.reject(this.#error)
+    if (this.isOver) return Promise.reject(notHeld())
+    const verifying = new Verifying(this)
+    const ticket = mailbox.newNumber()
+    const reply = this.owner.native.verify(this.request, ticket)
+    mailbox.expect(ticket, verifying)
+    mailbox.open(reply)
+    return verifying.promise
   }
 
   /** The hold was given up: here, by `unlock()`, or with its owner. */

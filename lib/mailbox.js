@@ -11,7 +11,7 @@ const { soon } = require('./soon.js')
 
 const { FAILED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, RELEASE_FAILED, UNSENT } = native
 
-/** What waits for a completion, by request: `{ settle(kind, hold, error, holders) }`. */
+/** What waits for a completion, by request: `{ settle(kind, detail, error, holders) }`; the detail is a hold or a time. */
 const pending = new ByNumber()
 /** Holds by the request that they came from. */
 const holds = new ByNumber()
@@ -27,7 +27,7 @@ let references = 0
 
 /** Keeps the process alive until {@link unrefProcess} has been called as often. */
 function refProcess() {
-  if (references++ === 0) client.keepAlive(true)
+  if (references++ === 0) toClient().keepAlive(true)
 }
 
 function unrefProcess() {
@@ -67,9 +67,9 @@ function deliver() {
 }
 
 /** Does what a completion asks for. What fails in it is told for itself: the rest of the mail is others'. */
-function complete(request, kind, hold) {
+function complete(request, kind, detail) {
   try {
-    settle(request, kind, hold)
+    settle(request, kind, detail)
   } catch (error) {
     soon(() => {
       throw error
@@ -77,7 +77,7 @@ function complete(request, kind, hold) {
   }
 }
 
-function settle(request, kind, hold) {
+function settle(request, kind, detail) {
   // Taken even if nobody wants it, to stay in step.
   const error = kind === FAILED || kind === RELEASE_FAILED || kind === LOST ? fromFailures(client.takeFailure()) : undefined
   if (kind === LOST) {
@@ -88,7 +88,7 @@ function settle(request, kind, hold) {
   }
   const holders = kind === HOLDERS ? client.takeHolders() : undefined
   const call = pending.get(request)
-  if (forget(request)) call.settle(kind, hold, error, holders)
+  if (forget(request)) call.settle(kind, detail, error, holders)
 }
 
 let isSending = false

@@ -3,9 +3,11 @@
 // What the mutexes of both contracts have in common.
 
 const { acquire } = require('./acquire.js')
-const { toAcquireOptions, toCallback, toKey } = require('./arguments.js')
-const { PATIENT, SCOPED, SINGLE } = require('./native.js')
-const { runHolding } = require('./run-holding.js')
+const { toAcquireOptions, toElectionOptions, toFunction, toKey } = require('./arguments.js')
+const { Election } = require('./election.js')
+const { clientClosed } = require('./errors.js')
+const { ALONE, PATIENT, SCOPED, SINGLE } = require('./native.js')
+const { tryWithLock, withLock } = require('./run-holding.js')
 const { asyncDispose } = require('./unlock-function.js')
 
 /**
@@ -15,7 +17,7 @@ const { asyncDispose } = require('./unlock-function.js')
  * @param {() => Promise<void>} close
  */
 function toCreateMutex(toLocks, close) {
-  const createMutex = (name) => new Mutex(toLocks(toKey(name)))
+  const createMutex = (name) => new Mutex(toLocks(toKey(name)), name)
   createMutex.close = close
   createMutex[asyncDispose] = close
   return createMutex
@@ -29,7 +31,7 @@ class Methods {
     this.lock = (options) => locks.lock(options)
     this.unlock = () => locks.unlock()
     this.tryLock = () => locks.tryLock()
-    this.withLock = (fn, options) => locks.withLock(fn, options)
+    this.withLock = (fn, options) => withLock(locks, fn, options)
   }
 }
 
@@ -39,15 +41,18 @@ class Methods {
  */
 class Mutex extends Methods {
   #locks
+  #name
   #others
 
-  constructor(locks) {
+  /** @param {Locks} locks @param {unknown} name what it is made of, for messages */
+  constructor(locks, name) {
     super(locks)
     this.#locks = locks
+    this.#name = name
   }
 
   static #othersOf(mutex) {
-    return (mutex.#others ??= new Others(mutex.#locks))
+    return (mutex.#others ??= new Others(mutex.#locks, mutex.#name))
   }
 
   get lockShared() {
@@ -66,6 +71,18 @@ class Mutex extends Methods {
     return Mutex.#othersOf(this).shared.withLock
   }
 
+  get tryWithLock() {
+    return Mutex.#othersOf(this).tryWithLock
+  }
+
+  get tryWithLockShared() {
+    return Mutex.#othersOf(this).tryWithLockShared
+  }
+
+  get elect() {
+    return Mutex.#othersOf(this).elect
+  }
+
   get holders() {
     return Mutex.#othersOf(this).holders
   }
@@ -73,13 +90,31 @@ class Mutex extends Methods {
 
 /** The methods of a mutex that the original has not. */
 class Others {
-  constructor(locks) {
-    this.shared = new Methods(locks.inSharedMode())
+  constructor(locks, name) {
+    const sharedLocks = locks.inSharedMode()
+    this.shared = new Methods(sharedLocks)
+    this.tryWithLock = (fn) => tryWithLock(locks, fn)
+    this.tryWithLockShared = (fn) => tryWithLock(sharedLocks, fn)
+    this.elect = (lead, options) => elect(locks, name, lead, options)
     this.holders = () => locks.holders()
   }
 }
 
-const toItself = (_, hold) => hold
+/** Stands for election by these locks, as an owner of its own in either contract. */
+function elect(locks, name, lead, options) {
+  toFunction('lead', lead)
+  const settings = toElectionOptions(options)
+  const { owner } = locks
+  if (owner.isClosed) throw clientClosed()
+  const election = new Election(locks.forElection(owner.another()), name, lead, settings)
+  owner.addElection(election)
+  return election
+}
+
+const toScoped = (locks, hold) => {
+  if (hold) locks.onScoped(hold)
+  return hold
+}
 
 /**
  * The locks of one mutex in one mode. What `lock()` and `tryLock()` resolve to, what `unlock()` does, and who is told of a
@@ -120,17 +155,24 @@ class Locks {
     }
   }
 
-  async withLock(fn, options) {
-    const callback = toCallback(fn)
-    const limits = toAcquireOptions(options)
-    const hold = await acquire(this, PATIENT | SCOPED, limits, toItself)
-    this.onScoped(hold)
-    return runHolding(hold, callback, limits !== undefined)
+  /** Waits for a hold that ends with what is run under it. @returns {Promise<import('./hold.js').Hold>} */
+  takeHold(limits) {
+    return acquire(this, PATIENT | SCOPED, limits, toScoped)
+  }
+
+  /** Takes such a hold if that is possible without waiting. */
+  tryTakeHold() {
+    return acquire(this, SCOPED, undefined, toScoped)
   }
 
   /** Who holds the lock or waits for it on the server. */
   holders() {
     return this.owner.holders(this.key)
+  }
+
+  /** The same lock for an election, of which the owner is. @returns {Locks} */
+  forElection(owner) {
+    return new ElectionLocks(owner, this)
   }
 
   /** The same in shared mode. @returns {Locks} @abstract */
@@ -147,11 +189,25 @@ class Locks {
     return hold.release()
   }
 
-  /** Is told of the hold of a `withLock()`. */
+  /** Is told of the hold of a `withLock()` or `tryWithLock()`. */
   onScoped() {}
 
   /** Is told of a hold that is lost, and whether it was a `withLock()`'s. @param {import('./hold.js').Hold} _hold @param {boolean} _isScoped */
   onLost(_hold, _isScoped) {}
+}
+
+/** The lock of an election, which shares its holds with nobody. */
+class ElectionLocks extends Locks {
+  #origin
+
+  constructor(owner, origin) {
+    super(owner, origin.key, ALONE)
+    this.#origin = origin
+  }
+
+  onLost(hold) {
+    this.#origin.onLost(hold, true)
+  }
 }
 
 module.exports = { Locks, Methods, Mutex, toCreateMutex }

@@ -33,10 +33,28 @@ class Owner {
   number = 0
   #config
   #closing
+  /** Those that have not ended. @type {Set<import('./election.js').Election> | undefined} */
+  #elections
+
+  constructor(config) {
+    this.#config = config
+  }
 
   /** @param {string} connectionString @param {object} options complete */
-  constructor(connectionString, options) {
-    this.#config = new native.Config(connectionString, options, variable)
+  static of(connectionString, options) {
+    return new Owner(new native.Config(connectionString, options, variable))
+  }
+
+  /** Another owner with the same settings, which is closed by itself. */
+  another() {
+    return new Owner(this.#config)
+  }
+
+  /** Until it has ended, an election is stopped with its owner. */
+  addElection(election) {
+    this.#elections ??= new Set()
+    this.#elections.add(election)
+    void election.ended.then(() => this.#elections.delete(election))
   }
 
   get isClosed() {
@@ -55,7 +73,13 @@ class Owner {
     return (this.#closing ??= this.#close())
   }
 
-  #close() {
+  async #close() {
+    // Each of them gives its lock up when its leader has come to an end.
+    const elections = Array.from(this.#elections ?? [], (election) => election.stop())
+    await Promise.all([this.#closeHere(), ...elections])
+  }
+
+  #closeHere() {
     // It has made no call, and will make none.
     if (this.number === 0) return Promise.resolve()
     const ticket = mailbox.newNumber()

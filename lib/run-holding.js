@@ -1,5 +1,7 @@
 'use strict'
 
+const { toAcquireOptions, toCallback, toFunction } = require('./arguments.js')
+
 /**
  * Runs `fn` while `hold` is held, then releases it. Rejects as soon as the hold is lost, whatever `fn` does.
  *
@@ -22,4 +24,18 @@ function runHolding(hold, fn, withSignal) {
   })
 }
 
-module.exports = { runHolding }
+/** `withLock` of any kind of locks. */
+async function withLock(locks, fn, options) {
+  const callback = toCallback(fn)
+  const limits = toAcquireOptions(options)
+  return runHolding(await locks.takeHold(limits), callback, limits !== undefined)
+}
+
+/** `tryWithLock` of any kind of locks. */
+async function tryWithLock(locks, fn) {
+  const callback = toFunction('fn', fn)
+  const hold = await locks.tryTakeHold()
+  return hold ? { acquired: true, value: await runHolding(hold, callback, true) } : { acquired: false }
+}
+
+module.exports = { tryWithLock, withLock }

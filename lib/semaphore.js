@@ -7,7 +7,7 @@
 // Callers of this object hand slots on among themselves, as the owners of a lock do in the core, and for no longer.
 
 const { whyUnanswered } = require('./acquire.js')
-const { lockTimeout } = require('./errors.js')
+const { lockTimeout, notHeld } = require('./errors.js')
 const { LocksOfSeveral, HoldOfSeveral, TimeLeft, collect, giveBack, takePart, tryPart } = require('./several.js')
 const { Limit } = require('./limit.js')
 const { PermitNumber } = require('./permit-number.js')
@@ -254,6 +254,17 @@ class Permit {
 
   get error() {
     return this.#slot.hold.error
+  }
+
+  look() {
+    if (!this.#released) this.#slot.hold.look()
+  }
+
+  async verify() {
+    const time = await this.#slot.hold.verify()
+    // It may be another caller's by now.
+    if (this.#released) throw notHeld()
+    return time
   }
 
   release() {

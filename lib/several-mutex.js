@@ -6,6 +6,7 @@ const { LocksOfAll } = require('./all.js')
 const { strToKey, toKey, toKeys, toPermits } = require('./arguments.js')
 const { Locks, Methods, Mutex } = require('./mutex.js')
 const { ALONE, SHARED } = require('./native.js')
+const { tryWithLock } = require('./run-holding.js')
 const { LocksOfSemaphore } = require('./semaphore.js')
 
 /** The locks of one key among several. What becomes of it is told by the hold that it is a part of. */
@@ -19,6 +20,7 @@ class PartLocks extends Locks {
 class Semaphore extends Methods {
   constructor(locks) {
     super(locks)
+    this.tryWithLock = (fn) => tryWithLock(locks, fn)
     this.holders = () => locks.holders()
   }
 }
@@ -32,7 +34,7 @@ class Semaphore extends Methods {
 function withSeveral(createMutex, owner, contract) {
   createMutex.all = (names) => {
     const parts = toKeys(names).map((key) => new PartLocks(owner, key, contract.flags))
-    return new Mutex(new LocksOfAll(owner, contract, parts))
+    return new Mutex(new LocksOfAll(owner, contract, parts), names)
   }
   createMutex.semaphore = (name, permits) => {
     const { high, low, flags } = toKey(name)

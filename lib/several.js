@@ -3,12 +3,12 @@
 // What a hold of several keys has in common, be they all of them (all.js) or the parts of a permit (semaphore.js).
 
 const { acquire } = require('./acquire.js')
-const { toAcquireOptions, toCallback } = require('./arguments.js')
-const { lockTimeout } = require('./errors.js')
+const { toAcquireOptions } = require('./arguments.js')
+const { lockTimeout, notHeld } = require('./errors.js')
 const { LatestHolds } = require('./latest-holds.js')
 const { Limit } = require('./limit.js')
+const { toLossController } = require('./loss-controller.js')
 const { PATIENT, SCOPED } = require('./native.js')
-const { runHolding } = require('./run-holding.js')
 
 const toItself = (_, hold) => hold
 
@@ -44,10 +44,15 @@ class HoldOfSeveral {
 
   get signal() {
     if (!this.#controller) {
-      this.#controller = new AbortController()
+      this.#controller = toLossController(() => this.look())
       if (this.#error) this.#controller.abort(this.#error)
     }
     return this.#controller.signal
+  }
+
+  /** Learns of a loss that is known by now or can be found out: of all parts at once. */
+  look() {
+    if (!this.#error && !this.#isOver) this.#parts[0].look()
   }
 
   get error() {
@@ -62,6 +67,14 @@ class HoldOfSeveral {
   release() {
     this.#isOver = true
     return (this.#released ??= this.#release())
+  }
+
+  /** The server's time, in milliseconds since 1970, at which all parts were held. */
+  async verify() {
+    if (this.#error) throw this.#error
+    if (this.#isOver) throw notHeld()
+    const times = await Promise.all(this.#parts.map((part) => part.verify()))
+    return Math.min(...times)
   }
 
   async #release() {
@@ -103,13 +116,13 @@ class LocksOfSeveral {
   }
 
   async lock(options) {
-    const hold = await this.#take(toAcquireOptions(options))
+    const hold = await this.takeHold(toAcquireOptions(options))
     this.#taken.add(hold)
     return this.contract.toLocked(hold)
   }
 
   async tryLock() {
-    const hold = await this.tryTake()
+    const hold = await this.tryTakeHold()
     if (hold) this.#taken.add(hold)
     return this.contract.toTried(hold)
   }
@@ -118,17 +131,15 @@ class LocksOfSeveral {
     return this.contract.unlock(this.#taken.takeLatest())
   }
 
-  async withLock(fn, options) {
-    const callback = toCallback(fn)
-    const limits = toAcquireOptions(options)
-    return runHolding(await this.#take(limits), callback, limits !== undefined)
-  }
-
   release(hold) {
     return this.contract.release(hold)
   }
 
-  async #take(limits) {
+  tryTakeHold() {
+    return this.tryTake()
+  }
+
+  async takeHold(limits) {
     if (limits?.timeout === 0) {
       limits.signal?.throwIfAborted()
       const hold = await this.tryTake(limits.signal)

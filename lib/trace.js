@@ -73,6 +73,12 @@ const tracedOwner = (native) =>
       return super.holders(high, low, flags, ticket)
     }
 
+    verify(hold, ticket) {
+      asked.set(ticket, asked.get(hold))
+      say(ticket, 'verify')
+      return super.verify(hold, ticket)
+    }
+
     close(ticket) {
       say(ticket, 'close')
       return super.close(ticket)
@@ -96,20 +102,21 @@ const tracedClient = (native) =>
     }
   }
 
-/** @param {number} hold the hold that a release has given up */
-function tell(native, request, kind, hold) {
+/** @param {number} detail the hold that a release has given up */
+function tell(native, request, kind, detail) {
   const fail = (what) => failing.push(line(request, what))
   if (kind === native.GRANTED) say(request, isHandingOver ? 'handed over' : 'granted')
   if (kind === native.DENIED) say(request, 'taken')
   if (kind === native.RELEASED) say(request, 'given up')
   if (kind === native.NOT_HELD) say(request, 'not held')
   if (kind === native.HOLDERS) say(request, 'holders of')
+  if (kind === native.VERIFIED) say(request, 'verified')
   if (kind === native.CLOSED) say(request, 'closed')
   if (kind === native.FAILED) fail('failed')
   if (kind === native.RELEASE_FAILED) fail('unlock failed')
   if (kind === native.LOST) fail('lost')
   if (kind !== native.GRANTED) asked.delete(request)
-  if (kind === native.RELEASED || kind === native.RELEASE_FAILED) asked.delete(hold)
+  if (kind === native.RELEASED || kind === native.RELEASE_FAILED) asked.delete(detail)
 }
 
 /** The same function from names to keys, which remembers names for the reader of the traces. */

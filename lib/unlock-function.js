@@ -28,6 +28,13 @@ const unlockFunction = Object.create(Function.prototype, {
     },
     enumerable: true,
   },
+  verify: {
+    get() {
+      const hold = HoldOf.hold(this)
+      return async () => new Date(await hold.verify())
+    },
+    enumerable: true,
+  },
   [asyncDispose]: {
     async value() {
       await this()

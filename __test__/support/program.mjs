@@ -38,3 +38,10 @@ export function program(name, debianPackage = name) {
   if (!installed) throw new Error(`the tests need ${name}: install the package ${debianPackage}\n${complaints.join('')}`)
   return installed
 }
+
+/** The path of libfaketime, by which a program started with it as `LD_PRELOAD` sees another time. */
+export function fakeTimeLibrary() {
+  const faketime = program('faketime')
+  const told = spawnSync(faketime, ['now', 'sh', '-c', 'echo $LD_PRELOAD'], { encoding: 'utf8' })
+  return told.stdout.trim()
+}

@@ -26,7 +26,8 @@ export async function startProxy(connectionString, onClient = () => {}) {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const url = new URL(connectionString)
-  url.host = `127.0.0.1:${server.address().port}`
+  const { port } = server.address()
+  url.host = `127.0.0.1:${port}`
   const cut = () => {
     for (const link of links) link.forEach((socket) => socket.destroy())
     links.clear()
@@ -49,6 +50,15 @@ export async function startProxy(connectionString, onClient = () => {}) {
     heal() {
       silent = false
       each((socket) => socket.resume())
+    },
+    /** From now on nobody listens; what is open stays. */
+    refuse() {
+      server.close()
+    },
+    /** Listens again, on the same port. */
+    async admit() {
+      server.listen(port, '127.0.0.1')
+      await once(server, 'listening')
     },
     close() {
       silent = false

@@ -1,7 +1,18 @@
 // What a TypeScript caller of `/v2` writes, and what must not compile. Only compiled, never run.
 
 import advisoryLock, { AdvisoryLockError, strToKey } from 'advisory-lock-native/v2'
-import type { AcquireOptions, AdvisoryLockOptions, CreateMutex, Key, LockHolder, Mutex, UnlockFunction } from 'advisory-lock-native/v2'
+import type {
+  AcquireOptions,
+  AdvisoryLockOptions,
+  CreateMutex,
+  Election,
+  ElectionOptions,
+  Key,
+  LockHolder,
+  Mutex,
+  Term,
+  UnlockFunction,
+} from 'advisory-lock-native/v2'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 function same<A, B>(_: Equal<A, B>): void {}
@@ -33,6 +44,12 @@ export async function results(): Promise<void> {
   const who: LockHolder[] = await holders()
   same<(typeof who)[0]['waitingSince'], Date | null>(true)
   same<(typeof who)[0]['connectedSince'], Date | null>(true)
+  same<Awaited<ReturnType<typeof release.verify>>, Date>(true)
+  const tried = await mutex.tryWithLock(() => 5)
+  same<typeof tried, { acquired: true; value: number } | { acquired: false }>(true)
+  const election: Election = mutex.elect(({ every }: Term) => every(1000, () => {}), { settle: 1 } satisfies ElectionOptions)
+  election.on('elected', (term) => same<typeof term, Term>(true))
+  await election.stop()
   await createMutex.close()
   try {
     await lock()

@@ -1,7 +1,18 @@
 // What a TypeScript caller writes, and what must not compile. Only compiled, never run.
 
 import advisoryLock, { AdvisoryLockError, strToKey } from 'advisory-lock-native'
-import type { AcquireOptions, AdvisoryLockOptions, Client, CreateMutex, Key, Mutex, UnlockFunction } from 'advisory-lock-native'
+import type {
+  AcquireOptions,
+  AdvisoryLockOptions,
+  Client,
+  CreateMutex,
+  Election,
+  ElectionOptions,
+  Key,
+  Mutex,
+  Term,
+  UnlockFunction,
+} from 'advisory-lock-native'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 function same<A, B>(_: Equal<A, B>): void {}
@@ -23,6 +34,8 @@ export async function results(): Promise<void> {
   same<Awaited<ReturnType<typeof unlock>>, boolean>(true)
   same<Awaited<ReturnType<typeof tryLock>>, boolean>(true)
   release.signal.addEventListener('abort', () => {})
+  const { verify } = release
+  same<Awaited<ReturnType<typeof verify>>, Date>(true)
 
   const value = await withLock(() => 5)
   same<typeof value, number>(true)
@@ -67,6 +80,47 @@ void several
 createMutex.semaphore('pool')
 // @ts-expect-error a list is needed
 createMutex.all('a')
+export async function elections(): Promise<void> {
+  const { elect, tryWithLock, tryWithLockShared } = mutex
+  const tried = await tryWithLock((signal) => (signal.aborted ? 1 : 2))
+  if (tried.acquired) same<typeof tried.value, 1 | 2>(true)
+  // @ts-expect-error there is no value unless it was acquired
+  else void tried.value
+  const shared = await tryWithLockShared(async () => 'x')
+  same<typeof shared, { acquired: true; value: string } | { acquired: false }>(true)
+
+  const limits: ElectionOptions = { signal: new AbortController().signal, backoff: { max: 1000 }, settle: 100 }
+  const election: Election = elect(async ({ signal, verify, resign, every, schedule }) => {
+    same<typeof signal, AbortSignal>(true)
+    same<Awaited<ReturnType<typeof verify>>, Date>(true)
+    void every(1000, (tick) => same<typeof tick, Date>(true))
+    await schedule((after) => new Date(after.getTime() + 1), async (tick) => tick.toISOString())
+    resign()
+  }, limits)
+  election
+    .on('elected', (term) => same<typeof term, Term>(true))
+    .on('lost', (error) => same<typeof error, AdvisoryLockError>(true))
+    .on('resigned', () => {})
+    .on('standby', (error) => same<typeof error, unknown>(true))
+    .once('error', (error) => same<typeof error, unknown>(true))
+  same<typeof election.isLeader, boolean>(true)
+  process.once('SIGTERM', election.stop)
+  await elect((term) => term.every(1000, () => {})).ended
+  // @ts-expect-error it cannot be set
+  election.isLeader = true
+}
+
+// @ts-expect-error there is nothing to be done
+mutex.tryWithLock()
+// @ts-expect-error an election is for somebody who leads
+mutex.elect()
+// @ts-expect-error an unknown option
+mutex.elect(() => {}, { bakoff: {} })
+// @ts-expect-error no number of milliseconds
+mutex.elect((term) => term.every('1s', () => {}))
+// @ts-expect-error no Date
+mutex.elect((term) => term.schedule(() => 5, () => {}))
+
 // @ts-expect-error a connection string is needed
 advisoryLock()
 // @ts-expect-error no number

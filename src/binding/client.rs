@@ -40,8 +40,11 @@ pub const CLOSED: u32 = 8;
 /// Kind of a completion: who holds the key; with holders.
 #[napi]
 pub const HOLDERS: u32 = 9;
+/// Kind of a completion: the hold stood at this time of the server's clock, in milliseconds since 1970.
+#[napi]
+pub const VERIFIED: u32 = 10;
 
-/// Numbers that a completion takes up in the buffer of [`Client::drain`]: request, kind, hold.
+/// Numbers that a completion takes up in the buffer of [`Client::drain`]: request, kind, hold or time.
 #[napi]
 pub const FIELDS: u32 = 3;
 
@@ -85,7 +88,7 @@ impl Client {
         })
     }
 
-    /// Moves completions into `buffer`, three numbers each (request, kind, hold), and returns how many. Fewer than there
+    /// Moves completions into `buffer`, three numbers each (request, kind, hold or time), and returns how many. Fewer than there
     /// is room for: the mailbox is empty.
     #[napi]
     pub fn drain(&mut self, mut buffer: Float64Array) -> u32 {
@@ -98,24 +101,25 @@ impl Client {
         let mut count = 0;
         for place in room.chunks_exact_mut(FIELDS as usize) {
             let Some((request, answer)) = self.taken.pop_front() else { break };
-            let (kind, hold, error) = match answer {
-                Answer::Granted => (GRANTED, 0, None),
-                Answer::Denied => (DENIED, 0, None),
-                Answer::Failed(error) => (FAILED, 0, Some(error)),
-                Answer::Released(hold) => (RELEASED, ClientId::number_of(hold), None),
-                Answer::NotHeld => (NOT_HELD, 0, None),
-                Answer::ReleaseFailed(hold, error) => (RELEASE_FAILED, ClientId::number_of(hold), Some(error)),
-                Answer::Lost(error) => (LOST, 0, Some(error)),
-                Answer::Closed => (CLOSED, 0, None),
+            let (kind, detail, error) = match answer {
+                Answer::Granted => (GRANTED, 0.0, None),
+                Answer::Denied => (DENIED, 0.0, None),
+                Answer::Failed(error) => (FAILED, 0.0, Some(error)),
+                Answer::Released(hold) => (RELEASED, exact(ClientId::number_of(hold)), None),
+                Answer::NotHeld => (NOT_HELD, 0.0, None),
+                Answer::ReleaseFailed(hold, error) => (RELEASE_FAILED, exact(ClientId::number_of(hold)), Some(error)),
+                Answer::Lost(error) => (LOST, 0.0, Some(error)),
+                Answer::Closed => (CLOSED, 0.0, None),
+                Answer::Verified(time) => (VERIFIED, time, None),
                 Answer::Holders(holders) => {
                     self.holders.push_back(holders);
-                    (HOLDERS, 0, None)
+                    (HOLDERS, 0.0, None)
                 }
             };
             self.failures.extend(error);
             place[0] = exact(request);
             place[1] = f64::from(kind);
-            place[2] = exact(hold);
+            place[2] = detail;
             count += 1;
         }
         count

@@ -8,7 +8,7 @@ use super::unsent::{Unsent, MAIL};
 use crate::core::lock_table::Release;
 use crate::core::{OwnerId, RequestId};
 use crate::error::Error;
-use crate::manager::{manager_for, Answer, Mailbox, Manager};
+use crate::manager::{manager_for, Answer, Mailbox, Manager, Reply};
 use napi_derive::napi;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,16 +99,28 @@ impl Owner {
     #[napi]
     pub fn holders(&self, high: i32, low: i32, flags: u32, ticket: f64) -> u32 {
         let request = self.request(ticket);
+        self.ask(request, |manager, owner| manager.holders(owner, key(high, low, flags), request))
+    }
+
+    /// Asks the session of the hold with this number for a sign of life. The answer is reported to `ticket`.
+    #[napi]
+    pub fn verify(&self, hold: f64, ticket: f64) -> u32 {
+        let request = self.request(ticket);
+        self.ask(request, |manager, _| manager.verify(self.request(hold), request))
+    }
+
+    /// Asks the server something, if that is possible. The answer is reported to `ticket`.
+    fn ask(&self, ticket: RequestId, ask: impl FnOnce(&Manager, OwnerId) -> Reply<Result<(), Error>>) -> u32 {
         let asked = match &self.opened {
             Err(error) => Err(error.clone()),
             Ok((manager, owner)) => {
-                let reply = manager.holders(*owner, key(high, low, flags), request);
+                let reply = ask(manager, *owner);
                 let news = self.unsent.flags(manager, &reply);
                 reply.answer.map(|()| news)
             }
         };
         asked.unwrap_or_else(|error| {
-            self.mailbox.put_own(request, Answer::Failed(error));
+            self.mailbox.put_own(ticket, Answer::Failed(error));
             MAIL
         })
     }

@@ -61,6 +61,8 @@ pub enum Answer {
     Lost(Error),
     /// Who holds a key or waits for it.
     Holders(Vec<Holder>),
+    /// A hold stood at this time of the server's clock, in milliseconds since 1970.
+    Verified(f64),
     /// An owner is closed, and the sessions that only it used.
     Closed,
 }

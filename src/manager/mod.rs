@@ -183,6 +183,21 @@ impl Manager {
         })
     }
 
+    /// Asks the session that holds for a sign of life. Followed by [`Answer::Verified`], or by [`Answer::Failed`] after the
+    /// [`Answer::Lost`] of the hold where its session is gone.
+    ///
+    /// # Errors
+    /// `ERR_LOCK_LOST`: there is no such hold.
+    pub fn verify(&self, hold: RequestId, ticket: RequestId) -> Reply<Result<(), Error>> {
+        self.change(Some(ClientId::of(ticket)), |state| {
+            if state.verify(hold, ticket) {
+                Ok(())
+            } else {
+                Err(Error::new("ERR_LOCK_LOST", "the lock is not held any more"))
+            }
+        })
+    }
+
     fn answer(&self, request: RequestId, answer: Answer) {
         self.change(None, |state| state.post(request, answer));
     }

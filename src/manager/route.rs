@@ -175,6 +175,15 @@ impl State {
         self.push_or_fail(main, Job::Holders { key, ticket });
     }
 
+    /// Asks the session that holds for a sign of life; whether there is such a hold.
+    pub(super) fn verify(&mut self, hold: RequestId, ticket: RequestId) -> bool {
+        let home = self.table.home_of(hold);
+        if let Some(home) = home {
+            self.push_or_fail(home, Job::Verify { ticket });
+        }
+        home.is_some()
+    }
+
     /// Reports the result of a job that was done.
     pub(super) fn job_done(&mut self, session: SessionId, job: Job, result: Result<bool, Error>) {
         if let Some(slot) = self.slots.get_mut(&session) {
@@ -201,8 +210,8 @@ impl State {
                 self.event(None, |table, now| table.downgraded(key, true, now));
             }
             Job::Retry { key, .. } | Job::BriefWait { key, .. } => self.retried(key, session, result),
-            // Holders are answered with more than a yes or no, by the session's task.
-            Job::SilentRelease { .. } | Job::Holders { .. } | Job::Inquire => {}
+            // What is answered with more than a yes or no is answered by the session's task.
+            Job::SilentRelease { .. } | Job::Holders { .. } | Job::Verify { .. } | Job::Inquire => {}
             Job::Probe { key } => self.event(None, |table, now| table.probed(key, result, now)),
         }
     }
@@ -257,7 +266,7 @@ impl State {
             Job::SilentRelease { .. } => {}
             Job::Inquire => self.rings.inquiry_failed(),
             Job::Probe { key } => self.event(None, |table, now| table.probed(key, false, now)),
-            Job::Holders { ticket, .. } => self.post(ticket, Answer::Failed(cause.clone())),
+            Job::Holders { ticket, .. } | Job::Verify { ticket } => self.post(ticket, Answer::Failed(cause.clone())),
         }
     }
 

@@ -111,6 +111,10 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, job: Job) -> R
             manager.answer(ticket, Answer::Holders(holders));
             true
         }),
+        Job::Verify { ticket } => session.verify().await.map(|time| {
+            manager.answer(ticket, Answer::Verified(time));
+            true
+        }),
         Job::Probe { key } => session.is_contended(key).await,
         Job::Inquire => inquire(manager, id, session).await,
         Job::BriefWait { key, mode } => {

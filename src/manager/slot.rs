@@ -40,6 +40,8 @@ pub(super) enum Job {
     Probe { key: Key },
     /// Ask who holds the key or waits for it, for whoever holds the ticket.
     Holders { key: Key, ticket: RequestId },
+    /// Ask for a sign of life of the session, for whoever holds the ticket.
+    Verify { ticket: RequestId },
     /// Tell the other processes of our waits and look for a ring.
     Inquire,
 }
@@ -297,7 +299,7 @@ impl Job {
             Job::Step(step) => Some(step),
             Job::Retry { key, mode } => Some(Step::Try { key, mode }),
             Job::SilentRelease { key, held } => Some(Step::Release { key, held }),
-            Job::BriefWait { .. } | Job::Probe { .. } | Job::Holders { .. } | Job::Inquire => None,
+            Job::BriefWait { .. } | Job::Probe { .. } | Job::Holders { .. } | Job::Verify { .. } | Job::Inquire => None,
         }
     }
 }

@@ -287,6 +287,10 @@ WITH RECURSIVE locks AS (\
 /// The cheapest sign of life.
 pub(super) const HEARTBEAT: &str = "SELECT pg_catalog.pg_backend_pid()";
 
+/// A sign of life of a moment that others can compare: with the server's time, in seconds since 1970.
+pub(super) const VERIFY: &str =
+    "SELECT pg_catalog.pg_backend_pid(), pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())";
+
 /// Marks the session and reads who serves it: process id, version, the mark that was there before, whether it is a standby
 /// and whether nothing can be written. `$1` is the mark; `$2` and `$3` are names and values of settings, of which the server
 /// takes those that it knows.

@@ -90,6 +90,14 @@ impl LockTable {
         self.keys[self.keys.find(key)?].server.map(|server| server.home)
     }
 
+    /// The session on which what `hold` became is held.
+    #[must_use]
+    pub fn home_of(&self, hold: RequestId) -> Option<SessionId> {
+        let request = &self.requests.entries[self.requests.find(hold)?];
+        let server = self.keys[request.key].server.filter(|_| request.stage == Stage::Held)?;
+        Some(server.home)
+    }
+
     /// Whether `request` waits or holds.
     #[must_use]
     pub fn knows(&self, request: RequestId) -> bool {

@@ -98,6 +98,20 @@ impl Session {
         self.verify_backend(rows.first())
     }
 
+    /// A sign of life, and the server's time of it in milliseconds since 1970: at that time all that the session holds was
+    /// held.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn verify(&self) -> Result<f64, Fault> {
+        self.trace(|| "verify".to_owned());
+        let rows = self.look(sql::VERIFY, &[]).await?;
+        self.verify_backend(rows.first())?;
+        let seconds: f64 = decode(rows[0].get(1))?;
+        // The server counts microseconds.
+        Ok((seconds * 1e6).round() / 1e3)
+    }
+
     /// Takes leave of the server; the locks that are left are given up.
     pub async fn close(self) {
         self.trace(|| "closed".to_owned());

@@ -1,0 +1,183 @@
+'use strict'
+
+// One process out of many leads: the one that holds the lock. Each stands for election until its election is stopped.
+
+const { EventEmitter } = require('node:events')
+const { inspect } = require('node:util')
+const { offAbort, onAbort } = require('./abort-listeners.js')
+const { Backoff } = require('./backoff.js')
+const { termOver } = require('./errors.js')
+const { Leadership } = require('./leadership.js')
+const mailbox = require('./mailbox.js')
+const { pause } = require('./pause.js')
+const { soon } = require('./soon.js')
+const { Term } = require('./term.js')
+const { asyncDispose } = require('./unlock-function.js')
+
+/** A leader that goes on for so many milliseconds after its term is over is warned about. */
+const PATIENCE = 5000
+
+/**
+ * Stands for election by one lock, again and again.
+ *
+ * Invariant: from the grant of the lock until everything that the leader has begun has come to an end, the lock is not asked for
+ * again, and it is given up by nothing but its loss.
+ */
+class Election extends EventEmitter {
+  #locks
+  #name
+  #lead
+  #signal
+  #settle
+  #backoff
+  #stopping = new AbortController()
+  /** Under the lock that was granted last, whether or not anybody was told. */
+  #leadership
+  #isElected = false
+  #hasWarned = false
+  #ended
+
+  /**
+   * @param {import('./mutex.js').Locks} locks of an owner that is this election's alone
+   * @param {unknown} name what the mutex was made of
+   * @param {(term: Term) => unknown} lead
+   * @param {{ signal?: AbortSignal, backoff: { min: number, max: number }, settle: number }} options
+   */
+  constructor(locks, name, lead, { signal, backoff, settle }) {
+    super()
+    this.#locks = locks
+    this.#name = typeof name === 'string' ? JSON.stringify(name) : inspect(name)
+    this.#lead = lead
+    this.#signal = signal
+    this.#settle = settle
+    this.#backoff = new Backoff(backoff)
+    mailbox.refProcess()
+    this.#ended = this.#run()
+    if (signal?.aborted) void this.stop()
+    else if (signal) onAbort(signal, this.stop)
+  }
+
+  get isLeader() {
+    return this.#isElected && !this.#leadership.isOver
+  }
+
+  get ended() {
+    return this.#ended
+  }
+
+  stop = () => {
+    this.#stopping.abort()
+    this.#leadership?.end(termOver('the election was stopped'))
+    return this.#ended
+  }
+
+  async [asyncDispose]() {
+    await this.stop()
+  }
+
+  async #run() {
+    // Whoever has called `elect` is to listen first.
+    await undefined
+    const stopped = this.#stopping.signal
+    let outcome = { delay: 0, failure: undefined }
+    while (!stopped.aborted) {
+      this.#tell('standby', outcome.failure)
+      await pause(outcome.delay, stopped)
+      if (!stopped.aborted) outcome = await this.#stand(stopped)
+    }
+    if (this.#signal) offAbort(this.#signal, this.stop)
+    await this.#locks.owner.close()
+    mailbox.unrefProcess()
+  }
+
+  /** Waits for the lock, and leads while it is held. Resolves to how long to stand back then, and to what was in the way. */
+  async #stand(stopped) {
+    let hold
+    try {
+      hold = await this.#locks.takeHold({ timeout: Infinity, signal: stopped })
+    } catch (failure) {
+      return { delay: this.#backoff.next(), failure }
+    }
+    const leadership = new Leadership(hold, (error) => this.#tellError(error))
+    this.#leadership = leadership
+    hold.whileHeld = () => this.#lose(hold.error)
+    // The grant may have come in that moment.
+    if (stopped.aborted) void this.stop()
+    try {
+      await leadership.begin(this.#settle)
+      // The loss may have come with the answer. From here to the election nothing else runs.
+      leadership.throwIfOver()
+    } catch (failure) {
+      await giveUp(hold)
+      return { delay: this.#backoff.next(), failure }
+    }
+    const since = performance.now()
+    await this.#leadUnder(leadership)
+    await giveUp(hold)
+    this.#isElected = false
+    const isLost = hold.error !== undefined
+    if (!isLost) this.#tell('resigned')
+    this.#backoff.succeeded(performance.now() - since)
+    return { delay: isLost || leadership.hasFailed ? this.#backoff.next() : this.#backoff.min }
+  }
+
+  async #leadUnder(leadership) {
+    const term = new Term(leadership)
+    const lead = this.#lead
+    const patience = this.#lookOutFor(leadership.signal)
+    this.#isElected = true
+    this.#tell('elected', term)
+    // Whoever was told of the election may have ended it.
+    await leadership.run(async () => (leadership.isOver ? undefined : lead(term)))
+    patience.end()
+  }
+
+  /** Warns where the leader goes on long after its signal. */
+  #lookOutFor(signal) {
+    let timer
+    const warn = () => {
+      if (this.#hasWarned) return
+      this.#hasWarned = true
+      const message =
+        `the leader of ${this.#name} goes on ${PATIENCE / 1000} s after its signal was aborted: ` +
+        'until it has ended, this process neither stands for election again nor stops'
+      process.emitWarning(message, { type: 'AdvisoryLockWarning', code: 'ADVISORY_LOCK_LEADER_GOES_ON' })
+    }
+    const begin = () => (timer = setTimeout(warn, PATIENCE))
+    onAbort(signal, begin)
+    return {
+      end() {
+        offAbort(signal, begin)
+        clearTimeout(timer)
+      },
+    }
+  }
+
+  #lose(error) {
+    this.#leadership.end(error)
+    if (this.#isElected) this.#tell('lost', error)
+  }
+
+  #tellError(error) {
+    if (this.listenerCount('error') > 0) return this.#tell('error', error)
+    const message = `the leader of ${this.#name} has failed: ${error instanceof Error ? error.message : inspect(error)}`
+    const detail = error instanceof Error ? error.stack : undefined
+    process.emitWarning(message, { type: 'AdvisoryLockWarning', code: 'ADVISORY_LOCK_LEADER_FAILED', detail })
+  }
+
+  /** A listener that throws ends the process, as it does anywhere, but not what goes on here. */
+  #tell(event, ...parameters) {
+    try {
+      this.emit(event, ...parameters)
+    } catch (error) {
+      soon(() => {
+        throw error
+      })
+    }
+  }
+}
+
+/** What is lost in that moment is told of by the hold. */
+const giveUp = (hold) => hold.release().catch(() => {})
+
+module.exports = { Election }

@@ -1,0 +1,19 @@
+'use strict'
+
+const { toFunction, toInterval } = require('./arguments.js')
+const { termOver } = require('./errors.js')
+const { givenBy, multiplesOf } = require('./ticks.js')
+
+/** What a leader is given. Its functions need no `this`. */
+class Term {
+  /** @param {import('./leadership.js').Leadership} leadership */
+  constructor(leadership) {
+    this.signal = leadership.signal
+    this.verify = async () => new Date(await leadership.verify())
+    this.resign = () => leadership.end(termOver('the leader has resigned'))
+    this.every = (ms, fn) => leadership.runAt(multiplesOf(toInterval(ms)), toFunction('fn', fn))
+    this.schedule = (next, fn) => leadership.runAt(givenBy(toFunction('next', next)), toFunction('fn', fn))
+  }
+}
+
+module.exports = { Term }
