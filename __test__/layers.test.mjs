@@ -47,3 +47,27 @@ test('the lock table reads no clock', () => {
     [],
   )
 })
+
+test('no circle of JavaScript files', () => {
+  const tree = new URL('../', import.meta.url)
+  const scripts = readdirSync(tree, { recursive: false }).filter((name) => /^(index|v\d)\.js$/.test(name))
+  for (const path of readdirSync(new URL('lib/', tree), { recursive: true })) {
+    if (path.endsWith('.js')) scripts.push(`lib/${path.replaceAll('\\', '/')}`)
+  }
+  const loads = new Map(
+    scripts.map((path) => {
+      const url = new URL(path, tree)
+      const names = [...readFileSync(url, 'utf8').matchAll(/require\('(\.[^']+\.js)'\)/g)]
+      return [url.href, names.map(([, name]) => new URL(name, url).href)]
+    }),
+  )
+  const finished = new Set()
+  const visit = (href, above) => {
+    assert.ok(!above.includes(href), `a circle: ${[...above, href].map((one) => one.slice(tree.href.length)).join(' → ')}`)
+    if (finished.has(href)) return
+    for (const next of loads.get(href) ?? []) visit(next, [...above, href])
+    finished.add(href)
+  }
+  for (const href of loads.keys()) visit(href, [])
+  assert.ok(finished.size > 20, 'files were looked at')
+})
