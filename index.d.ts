@@ -11,7 +11,7 @@ import { EventEmitter } from 'node:events'
  * Connecting is left to the first call that needs the server; every owner of a process with the same connection string
  * and options shares its connections.
  *
- * @param connectionString where to connect, in a form that `pg` takes (`postgres://user:password@host:port/database`) or
+ * @param connectionString where to connect (`undefined` is the empty string), in a form that `pg` takes (`postgres://user:password@host:port/database`) or
  *   libpq (`host=… user=…`, several hosts); what it leaves out comes from the `PG*` variables in `process.env`, the password at
  *   last from `~/.pgpass`. It is read at this call, and an unusable one is reported by each call that would connect (see
  *   {@link advisoryLock.AdvisoryLockError}); files that it names are read for each connection.
@@ -21,7 +21,7 @@ import { EventEmitter } from 'node:events'
  * @throws {RangeError} `ERR_OUT_OF_RANGE`: a number among the options is outside its range.
  */
 declare function advisoryLock(
-  connectionString: string,
+  connectionString?: string,
   options?: advisoryLock.AdvisoryLockOptions,
 ): advisoryLock.CreateMutex
 
@@ -71,23 +71,23 @@ declare namespace advisoryLock {
   /** How the locks of one `advisoryLock(…)` connect and wait. Owners with equal settings share connections. */
   export interface AdvisoryLockOptions {
     /** Most connections used for waiting in PostgreSQL's own queue, 0 … 1000; further waits are polled in batches. Default 8. */
-    maxWaitConnections?: number
+    maxWaitConnections?: number | undefined
     /** Milliseconds after which a connection that holds and awaits nothing is closed, 0 … 2³¹−1. Default 10 000; 500 in `/v2`. */
-    idleTimeout?: number
+    idleTimeout?: number | undefined
     /** Milliseconds a connection attempt may take, over all hosts, 1 … 2³¹−1. Default: `connect_timeout` of the connection string, else 10 000. */
-    connectTimeout?: number
+    connectTimeout?: number | undefined
     /** `application_name` of the connections, as `pg_stat_activity` shows it. Default: the connection string's, else `PGAPPNAME`, else `advisory-lock-native`. */
-    applicationName?: string
+    applicationName?: string | undefined
     /** Milliseconds between two signs of life asked of a server that is silent while locks are held, 100 … 2³¹−1. Default 3000. */
-    heartbeat?: number
+    heartbeat?: number | undefined
   }
 
   /** Limits of one acquire. */
   export interface AcquireOptions {
     /** Most milliseconds to wait, connecting included: 0 (only if free at once) or more, `Infinity` for no limit (the default). */
-    timeout?: number
+    timeout?: number | undefined
     /** Ends the wait when it is aborted; the promise rejects with `signal.reason`. */
-    signal?: AbortSignal
+    signal?: AbortSignal | undefined
   }
 
   /** Releases the one hold it was made for. Also an `AsyncDisposable`: `await using unlock = await mutex.lock()`. */
@@ -119,18 +119,24 @@ declare namespace advisoryLock {
     /**
      * Within limits, even empty ones. `fn` gets a signal that is aborted when the lock is lost.
      *
+     * @returns resolves to what `fn` gives; rejects with the very error of `fn`.
      * @throws {AdvisoryLockError} `ERR_LOCK_TIMEOUT`, and `signal.reason`, as {@link Mutex.lock}; `fn` was not called then.
      */
     <T>(fn: (signal: AbortSignal) => T | PromiseLike<T>, options: AcquireOptions): Promise<T>
-    (fn: undefined, options: AcquireOptions): Promise<undefined>
+    /** With limits that may be `undefined`: `fn` gets no signal then. */
+    <T>(fn: (signal?: AbortSignal) => T | PromiseLike<T>, options: AcquireOptions | undefined): Promise<T>
     /** Waits for the lock and gives it back. */
-    (fn?: undefined): Promise<undefined>
+    (fn?: undefined, options?: AcquireOptions): Promise<undefined>
     /**
      * @param fn called without arguments.
      * @returns resolves to what `fn` gives; rejects with the very error of `fn`.
      * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the lock was lost while `fn` ran. It rejects at once and does not wait for `fn`.
      */
     <T>(fn: () => T | PromiseLike<T>): Promise<T>
+    /** With a function that may be `undefined`, within limits. */
+    <T>(fn: ((signal: AbortSignal) => T | PromiseLike<T>) | undefined, options: AcquireOptions): Promise<T | undefined>
+    /** With a function and limits that may be `undefined`. */
+    <T>(fn: ((signal?: AbortSignal) => T | PromiseLike<T>) | undefined, options?: AcquireOptions): Promise<T | undefined>
   }
 
   /** Runs a function under the lock here and now, or not at all. */
@@ -324,9 +330,13 @@ declare namespace advisoryLock {
     on(event: 'end', listener: () => void): this
     /** A lock of this owner was lost. Emitted only where somebody listens, so that no loss crashes a process. */
     on(event: 'error', listener: (error: AdvisoryLockError) => void): this
+    /** As of every `EventEmitter`. */
     on(event: string | symbol, listener: (...args: any[]) => void): this
+    /** The owner is closed. */
     once(event: 'end', listener: () => void): this
+    /** A lock of this owner was lost, as for {@link Client.on}. */
     once(event: 'error', listener: (error: AdvisoryLockError) => void): this
+    /** As of every `EventEmitter`. */
     once(event: string | symbol, listener: (...args: any[]) => void): this
   }
 
@@ -389,6 +399,7 @@ declare namespace advisoryLock {
      * @throws {RangeError} `ERR_OUT_OF_RANGE`: no whole number, or outside its range.
      */
     semaphore(name: Name, permits: number): Semaphore
+    /** Tells of the connection's end and loss, and ends it. */
     readonly client: Client
     /** The same as `client.end()`. */
     close(): Promise<void>
@@ -415,6 +426,8 @@ declare namespace advisoryLock {
    * - `ERR_AUTH_METHOD`: the server asks for the password in a way that `require_auth` excludes or that is not supported;
    * - `ERR_SCRAM`: the server does not prove that it knows the password, or asks for more than `scramMaxIterations`;
    * - `25006`: the server cannot be written to, and one that can is asked for, as several hosts do;
+   * - `ERR_NO_BINARY`, `ERR_BINARY_NOT_LOADED`: thrown by loading this package; the message says why, and what to do about it;
+   * - `ERR_INTERNAL`: a fault of this package, which it has survived;
    * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
    * - `40P01`: a deadlock, as PostgreSQL calls it;
@@ -424,19 +437,82 @@ declare namespace advisoryLock {
    *   `port` where it has them.
    */
   export class AdvisoryLockError extends Error {
+    /**
+     * For tests, which may want to throw what a lost lock or a server that is down would.
+     *
+     * @param failure what happened, of which `code` and `message` are the least.
+     * @param cause what led to it.
+     */
+    constructor(failure: AdvisoryLockFailure, cause?: unknown)
+    /** Always the same, also where two copies of this package make `instanceof` say no. */
     readonly name: 'AdvisoryLockError'
-    readonly code: string
+    /** What to match on: see {@link AdvisoryLockErrorCode}. */
+    readonly code: AdvisoryLockErrorCode
     /** The address that was tried, for errors of the connection. */
-    readonly address?: string
+    readonly address?: string | undefined
     /** The port that was tried, for errors of the connection. */
-    readonly port?: number
+    readonly port?: number | undefined
     /** `FATAL` or `ERROR`, for errors of the server. */
-    readonly severity?: string
+    readonly severity?: string | undefined
     /** The server's detail, for errors of the server that have one. */
-    readonly detail?: string
+    readonly detail?: string | undefined
     /** The server's hint, for errors of the server that have one. */
-    readonly hint?: string
+    readonly hint?: string | undefined
   }
+
+  /** What an {@link AdvisoryLockError} says. */
+  export type AdvisoryLockFailure = {
+    /** What to match on. */
+    code: AdvisoryLockErrorCode
+    /** What to read. */
+    message: string
+    /** As {@link AdvisoryLockError.address}. */
+    address?: string | undefined
+    /** As {@link AdvisoryLockError.port}. */
+    port?: number | undefined
+    /** As {@link AdvisoryLockError.severity}. */
+    severity?: string | undefined
+    /** As {@link AdvisoryLockError.detail}. */
+    detail?: string | undefined
+    /** As {@link AdvisoryLockError.hint}. */
+    hint?: string | undefined
+  }
+
+  /**
+   * The codes that are this package's own, some of others, and any other text: SQLSTATEs, the system's codes and Node's for
+   * certificates are too many to be listed. {@link AdvisoryLockError} says what they mean.
+   */
+  export type AdvisoryLockErrorCode =
+    | 'ERR_LOCK_LOST'
+    | 'ERR_LOCK_TIMEOUT'
+    | 'ERR_CLIENT_CLOSED'
+    | 'ERR_SEMAPHORE_MISMATCH'
+    | 'ERR_TRANSACTION_POOLING'
+    | 'ERR_UNSUPPORTED_SERVER'
+    | 'ERR_INVALID_URL'
+    | 'ERR_INVALID_CONNECTION_STRING'
+    | 'ERR_TLS_NOT_OFFERED'
+    | 'ERR_TLS_CERT_UNSUPPORTED'
+    | 'ERR_TLS_CERT_ALTNAME_INVALID'
+    | 'ERR_TLS_IDENTITY_NOT_ASKED'
+    | 'ERR_CHANNEL_BINDING'
+    | 'ERR_WRONG_SERVER'
+    | 'ERR_AUTH_METHOD'
+    | 'ERR_SCRAM'
+    | 'ERR_NO_BINARY'
+    | 'ERR_BINARY_NOT_LOADED'
+    | 'ERR_INTERNAL'
+    | 'ECONNREFUSED'
+    | 'ECONNRESET'
+    | 'ENOTFOUND'
+    | 'ETIMEDOUT'
+    | '25006'
+    | '28P01'
+    | '3D000'
+    | '40P01'
+    | '53200'
+    | '53300'
+    | (string & {})
 }
 
 export = advisoryLock

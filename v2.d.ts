@@ -18,7 +18,7 @@ import contract1 = require('./index.js')
  * @throws {RangeError} `ERR_OUT_OF_RANGE`: a number among the options is outside its range.
  */
 declare function advisoryLock(
-  connectionString: string,
+  connectionString?: string,
   options?: advisoryLock.AdvisoryLockOptions,
 ): advisoryLock.CreateMutex
 
@@ -26,6 +26,8 @@ declare namespace advisoryLock {
   export { advisoryLock as default }
   export import AcquireOptions = contract1.AcquireOptions
   export import AdvisoryLockError = contract1.AdvisoryLockError
+  export import AdvisoryLockErrorCode = contract1.AdvisoryLockErrorCode
+  export import AdvisoryLockFailure = contract1.AdvisoryLockFailure
   export import AdvisoryLockOptions = contract1.AdvisoryLockOptions
   export import Election = contract1.Election
   export import ElectionEvents = contract1.ElectionEvents

@@ -3,6 +3,7 @@
 import advisoryLock, { AdvisoryLockError, strToKey } from 'advisory-lock-native/v2'
 import type {
   AcquireOptions,
+  AdvisoryLockErrorCode,
   AdvisoryLockOptions,
   CreateMutex,
   Election,
@@ -54,7 +55,7 @@ export async function results(): Promise<void> {
   try {
     await lock()
   } catch (error) {
-    if (error instanceof AdvisoryLockError) same<typeof error.code, string>(true)
+    if (error instanceof AdvisoryLockError) same<typeof error.code, AdvisoryLockErrorCode>(true)
   }
 }
 

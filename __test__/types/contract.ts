@@ -3,6 +3,7 @@
 import advisoryLock, { AdvisoryLockError, strToKey } from 'advisory-lock-native'
 import type {
   AcquireOptions,
+  AdvisoryLockErrorCode,
   AdvisoryLockOptions,
   Client,
   CreateMutex,
@@ -60,7 +61,7 @@ export async function results(): Promise<void> {
   try {
     await lock()
   } catch (error) {
-    if (error instanceof AdvisoryLockError) same<typeof error.code, string>(true)
+    if (error instanceof AdvisoryLockError) same<typeof error.code, AdvisoryLockErrorCode>(true)
   }
 }
 
@@ -121,8 +122,50 @@ mutex.elect((term) => term.every('1s', () => {}))
 // @ts-expect-error no Date
 mutex.elect((term) => term.schedule(() => 5, () => {}))
 
-// @ts-expect-error a connection string is needed
+/** What may be there or not is handed on as it is. */
+export async function maybe(
+  fn: (() => Promise<number>) | undefined,
+  heeding: ((signal: AbortSignal) => number) | undefined,
+  limits: AcquireOptions | undefined,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { lock, withLock, withLockShared } = mutex
+  await lock(limits)
+  await lock({ signal, timeout: undefined })
+  const none = await withLock(fn)
+  same<typeof none, number | undefined>(true)
+  const limited = await withLock(() => 5, limits)
+  same<typeof limited, number>(true)
+  const aware = await withLock((given) => given?.aborted, limits)
+  same<typeof aware, boolean | undefined>(true)
+  const heeded = await withLockShared(heeding, {})
+  same<typeof heeded, number | undefined>(true)
+  const both = await withLock(fn, limits)
+  same<typeof both, number | undefined>(true)
+  await withLock(undefined, limits)
+  const certain = await withLock(async () => 'x')
+  same<typeof certain, string>(true)
+  advisoryLock(undefined, { applicationName: undefined, heartbeat: undefined })
+}
+
+// @ts-expect-error the limits may be undefined, and then there is no signal
+export const careless = (limits?: AcquireOptions) => mutex.withLock((signal: AbortSignal) => signal.aborted, limits)
+
+/** What a test of somebody's throws in place of a lost lock. */
+export const thrown = new AdvisoryLockError({ code: 'ERR_LOCK_LOST', message: 'the lock is lost' }, new Error('cut'))
+export const refused = new AdvisoryLockError({ code: '08006', message: 'gone', address: '127.0.0.1', port: 5432, hint: undefined })
+// @ts-expect-error a message alone is none
+export const bare = new AdvisoryLockError('the lock is lost')
+// @ts-expect-error no code
+export const codeless = new AdvisoryLockError({ message: 'the lock is lost' })
+
+export const code: AdvisoryLockErrorCode = 'ERR_LOCK_LOST'
+export const sqlstate: AdvisoryLockErrorCode = '57P01'
+// @ts-expect-error a code is a text
+export const numeric: AdvisoryLockErrorCode = 57
+
 advisoryLock()
+advisoryLock(process.env['DATABASE_URL'])
 // @ts-expect-error no number
 advisoryLock(5)
 // @ts-expect-error an unknown option
