@@ -78,8 +78,15 @@ declare namespace advisoryLock {
     connectTimeout?: number | undefined
     /** `application_name` of the connections, as `pg_stat_activity` shows it. Default: the connection string's, else `PGAPPNAME`, else `advisory-lock-native`. */
     applicationName?: string | undefined
-    /** Milliseconds between two signs of life asked of a server that is silent while locks are held, 100 … 2³¹−1. Default 3000. */
+    /** Milliseconds between two signs of life asked of a server that is silent while locks are held, 100 … 2³¹−1 (more than 32 000 000 count as that). Default 3000. */
     heartbeat?: number | undefined
+    /**
+     * Milliseconds within which a server that does not answer is given up, and whoever holds a lock there has been told, 100 … 600 000.
+     * Default 5000. The server is asked to keep the locks of a silent client for longer than this and `heartbeat` together, so a
+     * greater one bears longer pauses of the server, a failover say, and costs as much: the locks of a client that is cut off, or of
+     * a machine that is gone, are given to others later by that. A smaller one loses locks to shorter pauses.
+     */
+    answerTimeout?: number | undefined
   }
 
   /** Limits of one acquire. */

@@ -47,7 +47,7 @@ test('options that are none, unknown, of a wrong type or out of range', () => {
   const options = (value) => () => advisoryLock(database.connectionString, value)
   for (const value of [null, 1, 'x', []]) assert.throws(options(value), wrongType)
   assert.throws(options({ maxWaitConections: 1 }), { ...unknownOption, message: /maxWaitConections/ })
-  for (const name of ['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'heartbeat']) {
+  for (const name of ['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'heartbeat', 'answerTimeout']) {
     const named = { message: new RegExp(`^options\\.${name} `) }
     for (const value of ['1', null, 1n, {}]) assert.throws(options({ [name]: value }), { ...wrongType, ...named })
     for (const value of [NaN, -1, 0.5, Infinity, 2 ** 31]) {

@@ -148,6 +148,39 @@ test('the heartbeat can be quicker', async () => {
   await createMutex.close()
 })
 
+test('how long an answer may take can be told: shorter, and the holder is told sooner', async () => {
+  const proxy = await startProxy(database.connectionString)
+  after(proxy.close)
+  const createMutex = advisoryLock(proxy.connectionString, { heartbeat: 200, answerTimeout: 1000 })
+  const unlock = await createMutex('impatient').lock()
+  const aborted = once(unlock.signal, 'abort')
+  const since = performance.now()
+  proxy.silence()
+  await aborted
+  const passed = performance.now() - since
+  assert.ok(passed > 700 && passed < 2500, `told after ${passed} ms`)
+  assert.ok(lost('ETIMEDOUT')(unlock.signal.reason))
+  proxy.heal()
+  await createMutex.close()
+})
+
+test('how long an answer may take can be told: longer, and a server that stands still for a while costs nothing', async () => {
+  const proxy = await startProxy(database.connectionString)
+  after(proxy.close)
+  const createMutex = advisoryLock(proxy.connectionString, { heartbeat: 200, answerTimeout: 20_000 })
+  const unlock = await createMutex('patient').lock()
+  proxy.silence()
+  const calls = [createMutex('meanwhile').lock(), createMutex('meanwhile').tryLockShared(), createMutex('patient').holders()]
+  await new Promise((resolve) => setTimeout(resolve, 6500))
+  proxy.heal()
+  assert.equal(typeof (await calls[0]), 'function')
+  assert.equal(await calls[1], true)
+  assert.equal((await calls[2]).length, 1)
+  assert.equal(unlock.signal.aborted, false)
+  assert.equal(await unlock(), true)
+  await createMutex.close()
+})
+
 test('a session that loses a lock behind our back says so', async () => {
   const createMutex = advisoryLock(database.connectionString, { applicationName: 'tampered' })
   const unlock = await createMutex('tampered').lock()

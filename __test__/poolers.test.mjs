@@ -6,6 +6,7 @@ import pg from 'pg'
 import advisoryLock from '../index.js'
 import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
 import { startPgBouncer } from './support/pgbouncer.mjs'
+import { startPooler } from './support/pooler.mjs'
 import { startChild } from './support/process.mjs'
 
 const database = await openDatabase()
@@ -156,4 +157,145 @@ test('session pooling with no connection to spare works as well', async () => {
   const createMutex = advisoryLock(connectionString)
   assert.equal(await createMutex('only').withLock(() => 'works'), 'works')
   await createMutex.close()
+})
+
+/** What other clients of a pooler find in each of its server sessions: nothing of ours. */
+async function nothingIsSet(connectionString, size) {
+  const connect = (string) => database.client(string)
+  const clients = await Promise.all([connect(database.connectionString), ...Array.from({ length: size }, () => connect(connectionString))])
+  const [expected, ...found] = await Promise.all(
+    clients.map(async (client) => {
+      const { rows } = await client.query(
+        `SELECT current_setting('search_path') AS path, current_setting('statement_timeout') AS timeout,
+         coalesce(current_setting('advisory_lock_native.session', true), '') AS mark, pg_sleep(0.2)::text AS slept`,
+      )
+      return rows[0]
+    }),
+  )
+  await Promise.all(clients.map((client) => client.end()))
+  assert.equal(expected.path, '"$user", public')
+  for (const one of found) assert.deepEqual(one, expected)
+}
+
+/** Uses locks in every way, by two owners with sessions of their own, again and again through the same few server sessions. */
+async function sessionsWork(connectionString, { rounds = 3 } = {}) {
+  for (let round = 0; round < rounds; round++) {
+    const [a, b] = ['a', 'b'].map((applicationName) => advisoryLock(connectionString, { applicationName, maxWaitConnections: 1 }))
+    const unlock = await a('pooled').lock()
+    assert.equal(await b('pooled').tryLock(), false)
+    const wait = b('pooled').lock()
+    await database.waiter('pooled')
+    assert.equal(await unlock(), true)
+    const second = await wait
+    assert.equal(await a('pooled').tryLock(), false)
+    assert.equal(await second(), true)
+    for (let idle = 0; idle < 20; idle++) assert.equal(await a(`pooled ${idle}`).withLock(() => idle), idle)
+    await Promise.all([a.close(), b.close()])
+  }
+  await nothingIsLeft()
+}
+
+test('session pooling that resets nothing: sessions leave as they came, and the next ones work', async () => {
+  const { connectionString } = await pooler('session', { server_reset_query: '', default_pool_size: 5 })
+  await sessionsWork(connectionString)
+  await nothingIsSet(connectionString, 5)
+  for (const tellsTruth of [false, true]) {
+    const own = await startPooler(database.connectionString, { mode: 'session', size: 5, tellsTruth })
+    await sessionsWork(own.connectionString)
+    await nothingIsSet(own.connectionString, 5)
+  }
+})
+
+test('session pooling that resets nothing: the mark of a session that was killed is no proof', async () => {
+  for (const tellsTruth of [false, true]) {
+    const own = await startPooler(database.connectionString, { mode: 'session', size: 3, tellsTruth })
+    const child = startChild('remote', own.connectionString)
+    assert.equal(await child.next(), 'ready')
+    assert.deepEqual(await child.ask({ name: 'killed', method: 'tryLock' }), { value: true })
+    assert.deepEqual(await child.ask({ name: 'killed', method: 'unlock' }), { value: true })
+    child.kill('SIGKILL')
+    await child.exited
+    const createMutex = advisoryLock(own.connectionString)
+    for (let round = 0; round < 3; round++) assert.equal(await createMutex('killed').withLock(() => 'works'), 'works')
+    await createMutex.close()
+  }
+})
+
+test('a server session with the locks of somebody else is not used', async () => {
+  const own = await startPooler(database.connectionString, { mode: 'session', size: 2 })
+  const client = await database.client(own.connectionString)
+  await sqlLock(client, 'left behind')
+  await client.end()
+  const createMutex = advisoryLock(own.connectionString)
+  await assert.rejects(createMutex('left behind').tryLock(), refused)
+  await createMutex.close()
+})
+
+test('a pooler that keeps a server session for whoever holds an advisory lock', async () => {
+  for (const tellsTruth of [false, true]) {
+    const own = await startPooler(database.connectionString, { mode: 'holder', size: 6, tellsTruth })
+    await sessionsWork(own.connectionString)
+    await nothingIsSet(own.connectionString, 6)
+  }
+})
+
+test('a pooler that shares sessions is found out, and nobody else finds anything changed meanwhile', async () => {
+  const own = await startPooler(database.connectionString, { mode: 'transaction', size: 3 })
+  const client = await database.client(own.connectionString)
+  let quiet = false
+  const watching = (async () => {
+    while (!quiet) {
+      const { rows } = await client.query(`SELECT current_setting('search_path') AS path, current_setting('default_transaction_isolation') AS level`)
+      assert.deepEqual(rows, [{ path: '"$user", public', level: 'read committed' }])
+    }
+  })()
+  const owners = ['a', 'b'].map((applicationName) => advisoryLock(own.connectionString, { applicationName }))
+  for (let round = 0; round < 5; round++) {
+    await Promise.all(owners.map((createMutex) => assert.rejects(createMutex('shared').tryLock(), refused)))
+  }
+  quiet = true
+  await watching
+  await client.end()
+  await Promise.all(owners.map((createMutex) => createMutex.close()))
+  await nothingIsLeft()
+  await nothingIsSet(own.connectionString, 3)
+})
+
+test('a pooler that shares sessions and tells no lie of process ids: nobody is let in twice', async () => {
+  const own = await startPooler(database.connectionString, { mode: 'transaction', size: 2, tellsTruth: true })
+  let inside = 0
+  let most = 0
+  const codes = new Set()
+  const owners = Array.from({ length: 4 }, (_, index) => advisoryLock(own.connectionString, { applicationName: `owner ${index}` }))
+  await Promise.all(
+    owners.map(async (createMutex) => {
+      for (let round = 0; round < 25; round++) {
+        try {
+          const unlock = await createMutex('truthful').lock({ timeout: 0 })
+          if (!unlock.signal.aborted) most = Math.max(most, ++inside)
+          unlock.signal.addEventListener('abort', () => inside--, { once: true })
+          await new Promise((resolve) => setTimeout(resolve, 2))
+          if (!unlock.signal.aborted) inside--
+          await unlock()
+        } catch (error) {
+          codes.add(error.code)
+        }
+      }
+    }),
+  )
+  assert.ok(most <= 1, `${most} were in at once`)
+  // With two server sessions for all of them one may have none for long.
+  const expected = ['ERR_TRANSACTION_POOLING', 'ERR_LOCK_TIMEOUT', 'ERR_LOCK_LOST', 'ETIMEDOUT']
+  for (const code of codes) assert.ok(expected.includes(code), code)
+  assert.ok(codes.has('ERR_TRANSACTION_POOLING'))
+  await Promise.all(owners.map((createMutex) => createMutex.close()))
+  await nothingIsLeft()
+})
+
+test('a pooler that gives each statement to another server session is refused', async () => {
+  const { connectionString } = await pooler('statement')
+  const createMutex = advisoryLock(connectionString)
+  await assert.rejects(createMutex('statements').lock(), refused)
+  await createMutex.close()
+  await nothingIsLeft()
 })

@@ -64,7 +64,10 @@ function known(argument, options, names) {
   }
 }
 
-const LOCKS_OPTIONS = ['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'applicationName', 'heartbeat']
+/** What the server is told by it still fits its own limits. */
+const MAX_ANSWER_TIMEOUT = 600_000
+
+const LOCKS_OPTIONS = ['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'applicationName', 'heartbeat', 'answerTimeout']
 
 /** The options of `advisoryLock`, complete; `defaults` where a contract has its own. */
 function toLocksOptions(options = {}, defaults = {}) {
@@ -81,6 +84,7 @@ function toLocksOptions(options = {}, defaults = {}) {
     connectTimeout: number('connectTimeout', 1, MAX_INT32, undefined),
     applicationName,
     heartbeat: number('heartbeat', 100, MAX_INT32, 3000),
+    answerTimeout: number('answerTimeout', 100, MAX_ANSWER_TIMEOUT, 5000),
   }
 }
 

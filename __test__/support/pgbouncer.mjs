@@ -12,7 +12,7 @@ import { program } from './program.mjs'
  * Starts one.
  *
  * @param {string} connectionString of the server
- * @param {'transaction' | 'session'} mode
+ * @param {'transaction' | 'session' | 'statement'} mode
  * @param {Record<string, string | number>} [settings] more of `pgbouncer.ini`
  */
 export async function startPgBouncer(connectionString, mode, settings = {}) {

@@ -20,6 +20,7 @@ const CANCEL_REQUEST = 80877102
  */
 export async function startPooler(connectionString, { mode, size = 5, tellsTruth = false }) {
   const admin = new pg.Client({ connectionString, application_name: 'plain client' })
+  admin.on('error', () => {})
   await admin.connect()
   const holds = async (pid) => {
     const { rows } = await admin.query(`SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = $1) AS holds`, [pid])
@@ -33,6 +34,8 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
   /** A server session that is started; who has it gets what it says. */
   async function open() {
     const client = new pg.Client({ connectionString, application_name: 'pooled' })
+    // It is ended behind its back.
+    client.on('error', () => {})
     await client.connect()
     clients.push(client)
     const { stream } = client.connection
@@ -52,6 +55,15 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
     return new Promise((resolve) => waiting.push(resolve))
   }
 
+  /** A server session that is in the middle of something is of no use to anybody else. */
+  function throwAway(session) {
+    opened--
+    session.holder = undefined
+    session.stream.destroy()
+    const next = waiting.shift()
+    if (next) void borrow().then(next)
+  }
+
   function giveBack(session) {
     session.holder = undefined
     const next = waiting.shift()
@@ -67,6 +79,8 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
       this.fromServer = Buffer.alloc(0)
       /** Requests that are not answered to their end. */
       this.unanswered = 0
+      /** Of a transaction. */
+      this.isOutside = true
       this.hasBegun = false
       this.work = Promise.resolve()
       near.on('data', (data) => this.say(data))
@@ -122,9 +136,9 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
         const length = 1 + this.fromServer.readInt32BE(1)
         if (this.fromServer.length < length) return
         const isReady = this.fromServer[0] === 0x5a
-        const isOutside = this.fromServer[5] === 0x49
+        if (isReady) this.isOutside = this.fromServer[5] === 0x49
         this.fromServer = this.fromServer.subarray(length)
-        if (isReady && --this.unanswered === 0 && isOutside) this.work = this.work.then(() => this.settle())
+        if (isReady && --this.unanswered === 0 && this.isOutside) this.work = this.work.then(() => this.settle())
       }
     }
 
@@ -142,11 +156,8 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
       const { session } = this
       this.session = undefined
       if (!session) return
-      if (this.unanswered === 0) return giveBack(session)
-      // In the middle of a statement: of no use to anybody else.
-      opened--
-      session.holder = undefined
-      session.stream.destroy()
+      if (this.unanswered === 0 && this.isOutside) giveBack(session)
+      else throwAway(session)
     }
   }
 

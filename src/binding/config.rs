@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::manager::Settings;
-use crate::pg::ConnectConfig;
+use crate::pg::{ConnectConfig, Timing};
 use napi::bindgen_prelude::Function;
 use napi_derive::napi;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub struct Options {
     pub application_name: Option<String>,
     /// Between signs of life.
     pub heartbeat: u32,
+    /// Within which the server has to answer.
+    pub answer_timeout: u32,
 }
 
 /// A connection string and options, read.
@@ -38,7 +40,7 @@ impl Config {
         let settings = Settings {
             max_wait_connections: options.max_wait_connections as usize,
             idle_timeout: milliseconds(options.idle_timeout),
-            heartbeat: milliseconds(options.heartbeat),
+            timing: Timing::new(milliseconds(options.heartbeat), milliseconds(options.answer_timeout)),
         };
         let variable = |name: &str| variable.call(name.to_owned()).ok().flatten();
         let read = ConnectConfig::parse(&connection_string, variable).map(|mut config| {

@@ -20,7 +20,7 @@ pub use registry::{close_client, manager_for};
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
 use crate::error::Error;
-use crate::pg::ConnectConfig;
+use crate::pg::{ConnectConfig, Timing};
 use crate::runtime;
 use slot::Slot;
 use state::State;
@@ -36,8 +36,8 @@ pub struct Settings {
     pub max_wait_connections: usize,
     /// After how long a session without locks and waits is closed.
     pub idle_timeout: Duration,
-    /// How long the server may be silent while locks are held before it is asked for a sign of life.
-    pub heartbeat: Duration,
+    /// For how long silence is borne.
+    pub timing: Timing,
 }
 
 /// The locks of this process at one server.

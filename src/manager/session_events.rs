@@ -79,7 +79,7 @@ impl Manager {
                 return Work::Idle(WATCH);
             }
             if slot.held > 0 {
-                let due = self.settings.heartbeat.saturating_sub(slot.age_of_proof());
+                let due = self.settings.timing.heartbeat().saturating_sub(slot.age_of_proof());
                 let pause = slot.wait.map_or(due, |_| slot.pause());
                 return if due.is_zero() { Work::Heartbeat } else { Work::Idle(due.min(pause)) };
             }
@@ -88,7 +88,7 @@ impl Manager {
             }
             let idle = slot.idle_since.elapsed();
             if is_retrying || has_links {
-                return Work::Idle(self.settings.heartbeat);
+                return Work::Idle(self.settings.timing.heartbeat());
             }
             if idle < idle_timeout {
                 return Work::Idle(idle_timeout - idle);

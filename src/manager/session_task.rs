@@ -75,7 +75,7 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
 }
 
 async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<Session> {
-    let opening = Session::open(&manager.config, manager.settings.heartbeat);
+    let opening = Session::open(&manager.config, manager.settings.timing);
     tokio::pin!(opening);
     let opened = loop {
         tokio::select! {

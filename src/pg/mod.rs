@@ -4,6 +4,7 @@
 //! Two wings that [`open`] puts together: [`connect`], everything until a session is open, and [`session`], everything that is
 //! said on it.
 
+mod backend;
 pub mod clock;
 mod connect;
 mod fault;
@@ -12,6 +13,7 @@ mod session;
 mod sql;
 
 pub use connect::config::ConnectConfig;
+pub use connect::timing::Timing;
 pub use fault::Fault;
 pub use session::batch::{Answered, BatchId};
 pub use session::deadlock::{Findings, Inquiry, Published};

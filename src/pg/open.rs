@@ -2,26 +2,28 @@
 
 use crate::error::Error;
 use crate::notice;
+use crate::pg::backend::Backend;
 use crate::pg::clock;
 use crate::pg::connect::cancel::Cancel;
-use crate::pg::connect::config::{ConnectConfig, Host, Server, Target};
+use crate::pg::connect::config::{ConnectConfig, Host, Target};
 use crate::pg::connect::dial::{self, Route};
 use crate::pg::connect::passwords;
-use crate::pg::connect::pooler;
-use crate::pg::connect::setup;
+use crate::pg::connect::pooler::Pooler;
+use crate::pg::connect::setup::{self, Expected};
 use crate::pg::connect::socket::Socket;
 use crate::pg::connect::start::start;
+use crate::pg::connect::timing::Timing;
 use crate::pg::connect::tls::Tls;
-use crate::pg::session::wire::{Patience, Wire};
+use crate::pg::session::wire::Wire;
 use crate::pg::session::Session;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::time::{timeout_at, Instant};
 
 impl Session {
-    /// After [`Error::transaction_pooling`]: gives back what was taken, as far as it can still be reached.
+    /// Leaves the backend as it was found: somebody else may get it next, whether or not a pooler is known.
     pub async fn give_back(&self) {
-        pooler::give_back(&self.wire, self.pid).await;
+        self.pooler.give_back(&self.wire, self.backend.pid).await;
     }
 
     /// Connects to the first host that answers and will do, and sets the session up. Each host has its part of the time, so
@@ -33,7 +35,7 @@ impl Session {
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
-    pub async fn open(config: &ConnectConfig, heartbeat: Duration) -> Result<Session, Error> {
+    pub async fn open(config: &ConnectConfig, timing: Timing) -> Result<Session, Error> {
         let deadline = Instant::now() + config.connect_timeout;
         let tls = load_tls(config, deadline).await?;
         let rounds = config.target.rounds();
@@ -43,7 +45,7 @@ impl Session {
             for host in &config.hosts {
                 let time = part_of(deadline, left);
                 left -= 1;
-                let attempt = Attempt { config, tls: tls.as_ref(), host, target, heartbeat };
+                let attempt = Attempt { config, tls: tls.as_ref(), host, target, timing };
                 match attempt.open_within(time).await {
                     Ok(session) => return Ok(session),
                     Err(error) if error.leaves_other_hosts() => reasons.push(error),
@@ -80,7 +82,7 @@ struct Attempt<'a> {
     tls: Option<&'a Tls>,
     host: &'a Host,
     target: Target,
-    heartbeat: Duration,
+    timing: Timing,
 }
 
 impl Attempt<'_> {
@@ -107,33 +109,49 @@ impl Attempt<'_> {
     }
 
     async fn open_on(&self, route: Route, mut socket: Socket) -> Result<Session, Error> {
-        let Attempt { config, host, target, heartbeat, .. } = *self;
+        let Attempt { config, host, target, timing, .. } = *self;
         let password = passwords::of(config, host).await;
         let encryption = socket.encryption().cloned();
-        let patience = Patience { answer: setup::ANSWER_LIMIT, promise: setup::promise(heartbeat) };
+        let patience = timing.patience();
         let since = clock::now();
         let request = start(config, &password, &mut socket).await?;
         let (wire, driver) = Wire::new(socket, route.peer(), patience, since);
-        let (pid, server): (i32, Server) = setup::set_up(&wire, config, heartbeat).await?;
+        // The process id for cancel requests is that of whoever stands between, if anybody does.
+        let told = Backend { pid: request.pid(), mark: String::new() };
+        let mut found = setup::set_up(&wire, config, timing, &Expected { backend: told, most_locks: None }).await?;
+        let pooler = Pooler { config: config.clone(), password, route: route.clone(), patience };
+        let is_lent = found.backend.is_none();
+        if is_lent {
+            let expected = pooler.backend_of(&wire).await?;
+            let pid = expected.backend.pid;
+            found = match setup::set_up(&wire, config, timing, &expected).await {
+                Ok(found) if found.backend.is_some() => found,
+                failed => {
+                    pooler.give_back(&wire, pid).await;
+                    return Err(failed.err().unwrap_or_else(Error::transaction_pooling));
+                }
+            };
+        }
+        let server = found.server;
+        let backend = found.backend.ok_or_else(Error::transaction_pooling)?;
+        let pid = backend.pid;
         notice::trace(|| {
             let kind = if server.is_standby { ", a standby" } else { "" };
+            let between = if is_lent { ", lent by a pooler" } else { "" };
             let version = encryption.as_ref().map_or("no TLS", |encryption| encryption.version);
-            format!("backend {pid}: connected to {} as {}, {version}{kind}", route.peer(), config.user)
+            format!("backend {pid}: connected to {} as {}, {version}{kind}{between}", route.peer(), config.user)
         });
-        target.accept(server)?;
+        let cancel = Cancel { request, route };
+        let session = Session { wire, driver, cancel, backend, patience, pooler, lacks_blocks: AtomicBool::new(false) };
+        if let Err(error) = target.accept(server) {
+            session.close().await;
+            return Err(error);
+        }
         if server.is_standby && !target.wants_standby() {
             warn_of_standby(host);
         }
-        let asking = pooler::Probe { config, password: &password, route: &route, patience };
-        // The process id for cancel requests is that of whoever stands between, if anybody does.
-        if request.pid() != pid && asking.shares_sessions(&wire, pid).await {
-            pooler::give_back(&wire, pid).await;
-            return Err(Error::transaction_pooling());
-        }
-        wire.open(pid);
-        let cancel = Cancel { request, route };
-        let lacks_blocks = AtomicBool::new(false);
-        Ok(Session { wire, driver, cancel, pid, patience: patience.answer, lacks_blocks })
+        session.wire.open(session.backend.clone());
+        Ok(session)
     }
 }
 

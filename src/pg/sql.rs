@@ -50,8 +50,8 @@ impl fmt::Display for Action {
 }
 
 /// Any number of actions in one round trip: `$1` codes, `$2` and `$3` the halves of the keys. Rows are worked off in
-/// order. The session must still have the backend that it began with, `$4`: in any other nothing is done, and the answer
-/// is null.
+/// order. The backend must still have the mark of this session, `$4`: in any other nothing is done, and the answer is
+/// null.
 pub(super) const BATCH: &str = "\
 SELECT pg_catalog.array_agg(CASE \
  WHEN action OPERATOR(pg_catalog.=) 0 THEN pg_catalog.pg_try_advisory_lock(high, low) \
@@ -69,39 +69,42 @@ SELECT pg_catalog.array_agg(CASE \
  OPERATOR(pg_catalog.|) (low::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295) AS single \
  FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.int2[]), pg_catalog.unnest($2::pg_catalog.int4[]), \
  pg_catalog.unnest($3::pg_catalog.int4[])) AS given(action, high, low)\
-) AS steps WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $4::pg_catalog.int4";
+) AS steps WHERE pg_catalog.current_setting('advisory_lock_native.session', true) \
+ OPERATOR(pg_catalog.=) $4::pg_catalog.text";
 
-/// Single actions on a pair, in the order of the codes 0 to 3: cheaper than a batch of one. In backend `$3` only.
+/// Single actions on a pair, in the order of the codes 0 to 3: cheaper than a batch of one. In a
+/// backend with the mark `$3` only.
 pub(super) const SINGLE: [&str; 4] = [
-    "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3::pg_catalog.int4 \
+    "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
      THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4) END",
-    "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3::pg_catalog.int4 \
+    "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
      THEN pg_catalog.pg_try_advisory_lock_shared($1::pg_catalog.int4, $2::pg_catalog.int4) END",
-    "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3::pg_catalog.int4 \
+    "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
      THEN pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4) END",
-    "SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3::pg_catalog.int4 \
+    "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
      THEN pg_catalog.pg_advisory_unlock_shared($1::pg_catalog.int4, $2::pg_catalog.int4) END",
 ];
 
 /// Takes a lock however long it takes, within `lock_timeout` (`$4`, for this statement only). `$1` and `$2` are the halves
-/// of the key, `$3` tells exclusive from shared, `$5` is the backend that alone may take it.
+/// of the key, `$3` tells exclusive from shared, `$5` is the mark of the backend that alone may take it.
 pub(super) const fn wait(space: i16) -> &'static str {
     if space == 1 {
-        "SELECT pg_catalog.pg_backend_pid(), pg_catalog.set_config('lock_timeout', $4, true), \
-         CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $5::pg_catalog.int4 THEN NULL \
+        "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.set_config('lock_timeout', $4, true), \
+         CASE WHEN COALESCE(pg_catalog.current_setting('advisory_lock_native.session', true), '') OPERATOR(pg_catalog.<>) $5::pg_catalog.text THEN NULL \
          WHEN $3::pg_catalog.bool THEN pg_catalog.pg_advisory_lock(single) \
          ELSE pg_catalog.pg_advisory_lock_shared(single) END \
          FROM (SELECT ($1::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) \
          ($2::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295) AS single) AS key"
     } else {
-        "SELECT pg_catalog.pg_backend_pid(), pg_catalog.set_config('lock_timeout', $4, true), \
-         CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) $5::pg_catalog.int4 THEN NULL \
+        "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.set_config('lock_timeout', $4, true), \
+         CASE WHEN COALESCE(pg_catalog.current_setting('advisory_lock_native.session', true), '') OPERATOR(pg_catalog.<>) $5::pg_catalog.text THEN NULL \
          WHEN $3::pg_catalog.bool THEN pg_catalog.pg_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4) \
          ELSE pg_catalog.pg_advisory_lock_shared($1::pg_catalog.int4, $2::pg_catalog.int4) END"
     }
 }
 
-/// One turn of waiting for a lock, for `limit` milliseconds at most and for less than `deadlock_timeout`, in backend `pid` alone: a
+/// One turn of waiting for a lock, for `limit` milliseconds at most and for less than `deadlock_timeout`, in a backend with
+/// this mark alone: a
 /// block that catches its own end, so that neither the server's log nor its count of rolled-back transactions shows a wait
 /// that goes on. [`TURN_OUTCOME`] tells what has become of it.
 ///
@@ -110,7 +113,7 @@ pub(super) const fn wait(space: i16) -> &'static str {
 ///
 /// The lock may be granted in the moment of the end. So it is looked for where it can be had once more, as a session may hold a
 /// lock twice; and given back where the role may not look.
-pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, pid: i32) -> String {
+pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, mark: &str) -> String {
     let shared = if mode == Mode::Shared { "_shared" } else { "" };
     let kind = if mode == Mode::Shared { "ShareLock" } else { "ExclusiveLock" };
     let (high, low) = key.halves();
@@ -122,7 +125,7 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, pid: i32) -> 
     let (high, low) = (high.cast_unsigned(), low.cast_unsigned());
     format!(
         "DO $turn$ DECLARE has_place pg_catalog.bool := false; held pg_catalog.bool := false; BEGIN \
-         IF pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid} THEN \
+         IF pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) '{mark}' THEN \
          FOR place IN 0 .. {PLACES} LOOP \
          has_place := pg_catalog.pg_try_advisory_xact_lock('{places}'::pg_catalog.int8 OPERATOR(pg_catalog.|) place); \
          EXIT WHEN has_place; END LOOP; END IF; \
@@ -136,7 +139,7 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, pid: i32) -> 
          IF pg_catalog.pg_try_advisory_lock{shared}({key}) THEN \
          PERFORM pg_catalog.pg_advisory_unlock{shared}({key}); \
          BEGIN held := EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
-         AND l.pid OPERATOR(pg_catalog.=) {pid} AND l.granted AND l.mode OPERATOR(pg_catalog.=) '{kind}' \
+         AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted AND l.mode OPERATOR(pg_catalog.=) '{kind}' \
          AND l.classid OPERATOR(pg_catalog.=) '{high}'::pg_catalog.oid \
          AND l.objid OPERATOR(pg_catalog.=) '{low}'::pg_catalog.oid AND l.objsubid OPERATOR(pg_catalog.=) {space}); \
          EXCEPTION WHEN insufficient_privilege THEN \
@@ -150,8 +153,8 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, pid: i32) -> 
 /// The number of the last place in the queue of a key; that of the first is 0. A power of two less one.
 pub(super) const PLACES: i64 = 7;
 
-/// The backend that the session has, and what its latest [`turn`] has brought: `granted`, `over`, or `full` where it had no place.
-pub(super) const TURN_OUTCOME: &str = "SELECT pg_catalog.pg_backend_pid(), \
+/// The mark of the backend, and what its latest [`turn`] has brought: `granted`, `over`, or `full` where it had no place.
+pub(super) const TURN_OUTCOME: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
  pg_catalog.current_setting('advisory_lock_native.turn', true)";
 
 /// The advisory locks of this session: halves of the key, key space, whether exclusive.
@@ -201,7 +204,7 @@ WITH locks AS (\
 ), wanted AS (\
  SELECT key OPERATOR(pg_catalog.||) '.x' AS lock FROM locks WHERE NOT granted \
  UNION SELECT key OPERATOR(pg_catalog.||) '.s' FROM locks WHERE NOT granted AND exclusive\
-) SELECT pg_catalog.pg_backend_pid(), \
+) SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
  (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 \
  OPERATOR(pg_catalog.&) 4294967295, \
  pg_catalog.array_agg(place) FILTER (WHERE own.lock OPERATOR(pg_catalog.=) ANY (SELECT lock FROM wanted) \
@@ -211,10 +214,10 @@ WITH locks AS (\
  FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS own(lock, place)";
 
 /// Publishes or (`$4` false) withdraws links: "who holds `$1` waits for `$2`, since `$3`". A link is a shared lock on a single key made
-/// of two hashes; a second one holds its hash and the time. Twice, of different hashes, to rule out chance. In backend `$5`
-/// only.
+/// of two hashes; a second one holds its hash and the time. Twice, of different hashes, to rule out chance. In a backend
+/// with the mark `$5` only.
 pub(super) const MARK: &str = "\
-SELECT pg_catalog.pg_backend_pid(), pg_catalog.count(CASE WHEN $4::pg_catalog.bool \
+SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.count(CASE WHEN $4::pg_catalog.bool \
  THEN pg_catalog.pg_try_advisory_lock_shared(mark) ELSE pg_catalog.pg_advisory_unlock_shared(mark) END) FROM (\
  SELECT (pg_catalog.hashtext(held OPERATOR(pg_catalog.||) look)::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
  OPERATOR(pg_catalog.|) \
@@ -224,7 +227,7 @@ SELECT pg_catalog.pg_backend_pid(), pg_catalog.count(CASE WHEN $4::pg_catalog.bo
  CROSS JOIN (VALUES ('0'), ('1')) AS looks(look)\
 ) AS links CROSS JOIN LATERAL (VALUES (link), ((pg_catalog.hashint8(link)::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
  OPERATOR(pg_catalog.|) since)) AS marks(mark) \
- WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $5::pg_catalog.int4";
+ WHERE pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $5::pg_catalog.text";
 
 /// Which of the links `$1`, `$2` of this session are the youngest of a ring, by the hashes of look `$3`. A way leads from
 /// a lock to one that its holder waits for; who waits exclusively waits for holders of both modes.
@@ -280,34 +283,70 @@ WITH RECURSIVE locks AS (\
  JOIN links ON links.held OPERATOR(pg_catalog.=) way.node \
  WHERE links.held OPERATOR(pg_catalog.<>) links.awaited \
  OR links.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()\
-) SELECT pg_catalog.pg_backend_pid(), pg_catalog.array_agg(DISTINCT own.place) FROM own \
+) SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.array_agg(DISTINCT own.place) FROM own \
  JOIN way ON way.place OPERATOR(pg_catalog.=) own.place \
  WHERE way.moved AND way.node OPERATOR(pg_catalog.=) own.held AND own.rank OPERATOR(pg_catalog.<=) way.rank";
 
-/// The cheapest sign of life.
-pub(super) const HEARTBEAT: &str = "SELECT pg_catalog.pg_backend_pid()";
+/// The cheapest sign of life: the backend's mark.
+pub(super) const HEARTBEAT: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true)";
 
-/// A sign of life of a moment that others can compare: with the server's time, in seconds since 1970.
-pub(super) const VERIFY: &str =
-    "SELECT pg_catalog.pg_backend_pid(), pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())";
+/// A sign of life of a moment that others can compare: the backend's mark, with the server's time, in seconds since 1970.
+pub(super) const VERIFY: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
+ pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())";
 
-/// Marks the session and reads who serves it: process id, version, the mark that was there before, whether it is a standby
-/// and whether nothing can be written. `$1` is the mark; `$2` and `$3` are names and values of settings, of which the server
-/// takes those that it knows.
+/// What goes before [`SETUP`]: a transaction in which the server's own settings do no harm. None of these takes a snapshot.
+pub(super) const BEFORE_SETUP: [&str; 4] = [
+    "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE",
+    "SET LOCAL idle_in_transaction_session_timeout TO 0",
+    "SET LOCAL statement_timeout TO 0",
+    "SET LOCAL exit_on_error TO off",
+];
+
+/// Sets the session up, if it is served by backend `$4` and finds the mark `$5` there (empty: none) and no more than `$6` advisory
+/// locks (null: it does not matter): sets the mark `$1`, and the settings `$2` to the values `$3`, of which the server takes
+/// those that it knows. Tells who serves it: process id, version,
+/// the mark that was found, whether the session is set up, whether it is a standby and whether nothing can be written.
+///
+/// `OFFSET 0` has the mark looked up before it is set.
 pub(super) const SETUP: &str = "\
-SELECT pg_catalog.pg_backend_pid(), pg_catalog.version(), \
- pg_catalog.current_setting('advisory_lock_native.session', true), \
- pg_catalog.set_config('advisory_lock_native.session', $1, false), \
- (SELECT pg_catalog.count(pg_catalog.set_config(name, value, false)) \
+SELECT pid, pg_catalog.version(), mark, own, pg_catalog.pg_is_in_recovery(), \
+ pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool, \
+ CASE WHEN own THEN pg_catalog.set_config('advisory_lock_native.session', $1, false) END, \
+ CASE WHEN own THEN (SELECT pg_catalog.count(pg_catalog.set_config(name, value, false)) \
  FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[])) AS settings(name, value) \
- WHERE pg_catalog.current_setting(name, true) IS NOT NULL), \
- pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool";
+ WHERE pg_catalog.current_setting(name, true) IS NOT NULL) END \
+ FROM (SELECT pid, mark, pid OPERATOR(pg_catalog.=) $4::pg_catalog.int4 \
+ AND COALESCE(mark, '') OPERATOR(pg_catalog.=) $5::pg_catalog.text \
+ AND CASE WHEN $6::pg_catalog.int8 IS NULL THEN true ELSE (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks l \
+ WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) \
+ OPERATOR(pg_catalog.<=) $6::pg_catalog.int8 END AS own \
+ FROM (SELECT pg_catalog.pg_backend_pid() AS pid, \
+ pg_catalog.current_setting('advisory_lock_native.session', true) AS mark) AS found OFFSET 0) AS backend";
+
+/// Ends the set-up.
+pub(super) const COMMIT: &str = "COMMIT";
+
+/// What the server calls itself.
+pub(super) const VERSION: &str = "SELECT pg_catalog.version()";
 
 /// Who serves a connection: process id, and the mark of a session of this package.
 pub(super) const SERVED_BY: &str =
     "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('advisory_lock_native.session', true)";
 
-/// Undoes what a session has done to backend `$1`, which others share: locks, the settings `$2`, the mark. Tells whether this
+/// Takes a lock by which the session is to be kept, in words that a pooler can read.
+pub(super) const PIN: &str = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8)";
+
+/// How many advisory locks the session has.
+pub(super) const LOCK_COUNT: &str = "\
+SELECT pg_catalog.pg_backend_pid(), pg_catalog.count(*) FROM pg_catalog.pg_locks \
+ WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()";
+
+/// Gives the lock `$2` of [`PIN`] back, in backend `$1` only. Tells whether this was that backend.
+pub(super) const UNPIN: &str = "\
+SELECT own, CASE WHEN own THEN pg_catalog.pg_advisory_unlock($2::pg_catalog.int8) END \
+ FROM (SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AS own) AS backend";
+
+/// Undoes what a session has done to backend `$1`, which others get: locks, the settings `$2`, the mark. Tells whether this
 /// was that backend.
 pub(super) const GIVE_BACK: &str = "\
 SELECT own, CASE WHEN own THEN (SELECT pg_catalog.pg_advisory_unlock_all() IS NULL) END, \

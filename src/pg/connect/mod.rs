@@ -15,4 +15,5 @@ mod resolve;
 pub(in crate::pg) mod setup;
 pub(in crate::pg) mod socket;
 pub(in crate::pg) mod start;
+pub(in crate::pg) mod timing;
 pub(in crate::pg) mod tls;

@@ -1,91 +1,163 @@
 //! What every new session is told first, and what it must answer to be trusted with locks.
+//!
+//! All of it is one transaction that the server's defaults cannot harm: `BEGIN` and `SET` take no snapshot, for which a
+//! serializable and deferrable transaction would wait, and have no time limit yet that counts. Who stands between leaves a
+//! transaction to one backend, and nothing is set in one that was not expected: what others share stays as it is.
 
 use crate::error::Error;
+use crate::pg::backend::Backend;
 use crate::pg::connect::config::{ConnectConfig, Server};
+use crate::pg::connect::timing::Timing;
 use crate::pg::fault::Fault;
-use crate::pg::session::call::Statement;
+use crate::pg::session::call::{Parameter, Statement};
 use crate::pg::session::row::Row;
 use crate::pg::session::wire::Wire;
 use crate::pg::sql;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-/// The server must not give a lock of a silent client to the next before that client has told its holder. The client
-/// takes a heartbeat and this to do so.
-pub(in crate::pg) const ANSWER_LIMIT: Duration = Duration::from_millis(4800);
-/// How much longer than that the server waits.
-const SERVER_WAITS: Duration = Duration::from_secs(7);
-/// How much longer than that the latest sign of life promises that the session is there: with room for the way of a message.
-const PROMISE_LASTS: Duration = Duration::from_secs(4);
-
-/// How long the latest sign of life promises that the session is there.
-pub(in crate::pg) fn promise(heartbeat: Duration) -> Duration {
-    heartbeat + ANSWER_LIMIT + PROMISE_LASTS
+/// A backend in which a session may be set up.
+pub(in crate::pg) struct Expected {
+    /// As it is before.
+    pub backend: Backend,
+    /// More advisory locks than that would be somebody else's. `None`: nobody else can have any.
+    pub most_locks: Option<i64>,
 }
 
-/// Sets the session up; the process id of its backend, and what kind of server that is.
+/// What came of a set-up.
+pub(in crate::pg) struct Found {
+    pub server: Server,
+    /// The session's backend. `None`: it was another one than expected, in which nothing was done.
+    pub backend: Option<Backend>,
+}
+
+/// Sets the session up, if it is served by the backend that is expected, and tells what serves it.
 ///
 /// # Errors
-/// `ERR_TRANSACTION_POOLING`, `ERR_UNSUPPORTED_SERVER`, or what the server says.
+/// `ERR_UNSUPPORTED_SERVER`, `ERR_TRANSACTION_POOLING`, or what the server says.
+///
+/// # Cancel safety
+/// None: the session may be set up.
 pub(in crate::pg) async fn set_up(
     wire: &Wire,
     config: &ConnectConfig,
-    heartbeat: Duration,
-) -> Result<(i32, Server), Error> {
-    let mut settings = settings(config.options.as_deref().unwrap_or(""), heartbeat);
-    let row = match apply(wire, &settings).await {
+    timing: Timing,
+    expected: &Expected,
+) -> Result<Found, Error> {
+    let mark = new_mark()?;
+    let mut settings = settings(config.options.as_deref().unwrap_or(""), timing);
+    let answer = match ask(wire, timing, &settings, expected, &mark).await {
         // Not every platform's server can watch a client while it works; without it, a dead client's wait lasts a turn.
         Err(error) if error.code() == SqlState::INVALID_PARAMETER_VALUE.code() => {
             settings.retain(|(name, _)| *name != "client_connection_check_interval");
-            apply(wire, &settings).await?
+            ask(wire, timing, &settings, expected, &mark).await
         }
-        answer => answer?,
+        answer => answer,
     };
-    let (pid, version, mark): (i32, String, Option<String>) = (row.get(0)?, row.get(1)?, row.try_get(2)?);
-    if is_unsupported(&version) {
-        return Err(Error::new("ERR_UNSUPPORTED_SERVER", "the advisory locks of CockroachDB exclude nobody"));
+    let row = match answer {
+        Ok(row) => row,
+        // Another server may not even understand it: what it calls itself says more than that.
+        Err(error) => {
+            let version = wire.ask(Statement::once(sql::VERSION), &[], timing.patience().answer).await;
+            let version = version.ok().and_then(|rows| rows.first()?.get::<String>(0).ok());
+            return Err(version.filter(|version| is_unsupported(version)).map_or(error, |_| unsupported()));
+        }
+    };
+    if is_unsupported(&row.get::<String>(1)?) {
+        return Err(unsupported());
     }
-    if mark.is_some_and(|mark| !mark.is_empty()) {
-        return Err(Error::transaction_pooling());
-    }
-    Ok((pid, Server { is_standby: row.get(5)?, is_read_only: row.get(6)? }))
+    let is_set_up = row.try_get(3)?.unwrap_or(false);
+    Ok(Found {
+        server: Server { is_standby: row.get(4)?, is_read_only: row.get(5)? },
+        backend: if is_set_up { Some(Backend { pid: row.get(0)?, mark }) } else { None },
+    })
 }
 
-async fn apply(wire: &Wire, settings: &[(&str, String)]) -> Result<Row, Error> {
-    static SESSIONS: AtomicU64 = AtomicU64::new(0);
-    let mark = format!("{}.{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
+/// What no other session has, of whichever process on whichever machine.
+fn new_mark() -> Result<String, Error> {
+    let mut chance = [0; 8];
+    getrandom::fill(&mut chance).map_err(|error| Error::system(&error.into(), None))?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(chance)))
+}
+
+/// Sends all of it at once.
+async fn ask(
+    wire: &Wire,
+    timing: Timing,
+    settings: &[(&str, String)],
+    expected: &Expected,
+    mark: &str,
+) -> Result<Row, Error> {
+    let Expected { backend: Backend { pid, mark: found }, most_locks } = expected;
     let (names, values): (Vec<&str>, Vec<&str>) = settings.iter().map(|(name, value)| (*name, value.as_str())).unzip();
-    let parameters = [(&mark as _, Type::TEXT), (&names as _, Type::TEXT_ARRAY), (&values as _, Type::TEXT_ARRAY)];
-    let asked = wire.ask(Statement::once(sql::SETUP), &parameters, ANSWER_LIMIT);
-    let rows = asked.await.map_err(Fault::into_error)?;
+    let parameters: [Parameter; 6] = [
+        (&mark, Type::TEXT),
+        (&names, Type::TEXT_ARRAY),
+        (&values, Type::TEXT_ARRAY),
+        (pid, Type::INT4),
+        (found, Type::TEXT),
+        (most_locks, Type::INT8),
+    ];
+    let limit = timing.patience().answer;
+    let say = |text| wire.ask(Statement::once(text), &[], limit);
+    let before = sql::BEFORE_SETUP.map(say);
+    let asked = wire.ask(Statement::once(sql::SETUP), &parameters, limit);
+    let after = say(sql::COMMIT);
+    let mut failure = None;
+    for (index, answer) in before.into_iter().enumerate() {
+        if let Err(fault) = answer.await {
+            failure.get_or_insert((index, fault));
+        }
+    }
+    let (asked, after) = (asked.await, after.await);
+    match failure {
+        // There is no PostgreSQL without transactions: somebody stands between who gives each statement to another backend.
+        Some((0, fault)) if is_refused_by_pooler(&fault) => return Err(Error::transaction_pooling()),
+        Some((_, fault)) => return Err(fault.into_error()),
+        None => {}
+    }
+    let rows = asked.map_err(Fault::into_error)?;
+    after.map_err(Fault::into_error)?;
     rows.into_iter().next().ok_or_else(|| Error::protocol("no row"))
 }
 
-/// What a session sets for itself, unless the connection string's `options` mention it.
-fn settings(options: &str, heartbeat: Duration) -> Vec<(&'static str, String)> {
-    // The holder hears of a silent network after a heartbeat and ANSWER_LIMIT at the latest; the server waits longer.
-    let told_after = heartbeat + ANSWER_LIMIT;
-    let keepalive_idle = told_after.as_secs() + 2;
-    let settings = [
-        // A lock session is idle for long on purpose, and a wait is not to be cut by a limit meant for queries.
-        ("statement_timeout", "0".to_owned()),
-        ("lock_timeout", "0".to_owned()),
-        ("idle_session_timeout", "0".to_owned()),
-        ("idle_in_transaction_session_timeout", "0".to_owned()),
-        ("tcp_keepalives_idle", keepalive_idle.to_string()),
-        ("tcp_keepalives_interval", "3".to_owned()),
-        ("tcp_keepalives_count", "3".to_owned()),
-        ("tcp_user_timeout", (told_after + SERVER_WAITS).as_millis().to_string()),
-        ("client_connection_check_interval", "2000".to_owned()),
+fn is_refused_by_pooler(begin: &Fault) -> bool {
+    let (Fault::Statement(error) | Fault::Lost(error)) = begin;
+    error.server().is_some() && error.code() == SqlState::PROTOCOL_VIOLATION.code()
+}
+
+/// What a session sets for itself: whatever the connection string's `options` say where another value would do harm, else unless
+/// they mention it.
+fn settings(options: &str, timing: Timing) -> Vec<(&'static str, String)> {
+    let always = [
+        // Names are looked up nowhere else, be they in a statement or in what it calls.
+        ("search_path", "pg_catalog, pg_temp"),
+        // Waits for others' transactions, and loses the session by that.
+        ("default_transaction_deferrable", "off"),
+        ("default_transaction_isolation", "read committed"),
+        // Loses the session, with all its locks, by the first statement that fails.
+        ("exit_on_error", "off"),
     ];
-    settings.into_iter().filter(|(name, _)| !options.contains(name)).collect()
+    let unless_mentioned = [
+        // A lock session is idle for long on purpose, and a wait is not to be cut by a limit meant for queries.
+        ("statement_timeout", "0"),
+        ("lock_timeout", "0"),
+        ("transaction_timeout", "0"),
+        ("idle_session_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        ("client_connection_check_interval", "2000"),
+        // To translate a statement takes longer than to do it.
+        ("jit", "off"),
+    ];
+    let own = |(name, value): (&'static str, &str)| (name, value.to_owned());
+    let others = unless_mentioned.map(own).into_iter().chain(timing.settings());
+    always.map(own).into_iter().chain(others.filter(|(name, _)| !options.contains(name))).collect()
 }
 
 /// The names of all that a session sets for itself.
 pub(in crate::pg) fn setting_names() -> Vec<&'static str> {
-    settings("", Duration::ZERO).into_iter().map(|(name, _)| name).collect()
+    let some = Timing::new(std::time::Duration::ZERO, std::time::Duration::ZERO);
+    settings("", some).into_iter().map(|(name, _)| name).collect()
 }
 
 /// CockroachDB has the functions of advisory locks, and they do nothing.
@@ -93,9 +165,14 @@ fn is_unsupported(version: &str) -> bool {
     version.contains("CockroachDB")
 }
 
+fn unsupported() -> Error {
+    Error::new("ERR_UNSUPPORTED_SERVER", "the advisory locks of CockroachDB exclude nobody")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn cockroach_is_known_by_its_version() {
@@ -104,26 +181,18 @@ mod tests {
     }
 
     #[test]
-    fn the_options_of_the_connection_string_win() {
-        let names = |options| settings(options, Duration::from_secs(3)).into_iter().map(|(name, _)| name).collect();
-        let all: Vec<&str> = names("");
-        let some: Vec<&str> = names("-c statement_timeout=5min");
-        assert!(all.contains(&"statement_timeout") && !some.contains(&"statement_timeout"));
-        assert_eq!(all.len(), some.len() + 1);
-    }
-
-    #[test]
-    fn the_server_gives_up_a_silent_client_after_the_holder_was_told() {
-        for heartbeat in [100, 3000, 60_000].map(Duration::from_millis) {
-            let told = heartbeat + ANSWER_LIMIT;
-            let seconds = |name| {
-                let settings = settings("", heartbeat);
-                settings.iter().find(|(known, _)| *known == name).unwrap().1.parse::<u64>().unwrap()
-            };
-            let gives_up =
-                seconds("tcp_keepalives_idle") + seconds("tcp_keepalives_interval") * seconds("tcp_keepalives_count");
-            assert!(Duration::from_secs(gives_up) > told + Duration::from_secs(5));
-            assert!(Duration::from_millis(seconds("tcp_user_timeout")) > told + Duration::from_secs(5));
+    fn the_options_of_the_connection_string_win_where_they_do_no_harm() {
+        let timing = Timing::new(Duration::from_secs(3), Duration::from_secs(5));
+        let names = |options: &str| -> Vec<&'static str> {
+            settings(options, timing).into_iter().map(|(name, _)| name).collect()
+        };
+        let all = names("");
+        for name in ["statement_timeout", "transaction_timeout", "tcp_user_timeout"] {
+            let options = format!("-c {name}=5min");
+            let some = names(&options);
+            assert!(all.contains(&name) && !some.contains(&name));
+            assert_eq!(all.len(), some.len() + 1);
         }
+        assert_eq!(names("-c search_path=evil -c default_transaction_isolation=serializable -c exit_on_error=on"), all);
     }
 }

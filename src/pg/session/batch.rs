@@ -53,16 +53,16 @@ fn single(rows: &[(Action, Key)]) -> Option<(usize, i32, i32)> {
     }
 }
 
-/// Gives the call that does the steps to `ask`: nothing is done by any backend but `pid`.
-pub(super) fn request<T>(steps: &[Step], pid: i32, ask: impl FnOnce(Statement, &[Parameter]) -> T) -> T {
+/// Gives the call that does the steps to `ask`: nothing is done by a backend without this mark.
+pub(super) fn request<T>(steps: &[Step], mark: &str, ask: impl FnOnce(Statement, &[Parameter]) -> T) -> T {
     let rows = rows(steps);
     if let Some((place, high, low)) = single(&rows) {
-        return ask(SINGLE[place], &[(&high, Type::INT4), (&low, Type::INT4), (&pid, Type::INT4)]);
+        return ask(SINGLE[place], &[(&high, Type::INT4), (&low, Type::INT4), (&mark, Type::TEXT)]);
     }
     let actions: Vec<i16> = rows.iter().map(|(action, key)| action.code(key.space())).collect();
     let (highs, lows): (Vec<i32>, Vec<i32>) = rows.iter().map(|(_, key)| key.halves()).unzip();
     let parameters: &[Parameter] =
-        &[(&actions, Type::INT2_ARRAY), (&highs, Type::INT4_ARRAY), (&lows, Type::INT4_ARRAY), (&pid, Type::INT4)];
+        &[(&actions, Type::INT2_ARRAY), (&highs, Type::INT4_ARRAY), (&lows, Type::INT4_ARRAY), (&mark, Type::TEXT)];
     ask(MANY, parameters)
 }
 

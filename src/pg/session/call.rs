@@ -47,6 +47,10 @@ pub(super) fn encode(
 ) -> io::Result<()> {
     let name = statement.name;
     if brings_text {
+        if !name.is_empty() {
+            // A session that a pooler has lent before may have left one by this name.
+            frontend::close(b'S', name, out)?;
+        }
         frontend::parse(name, statement.text, parameters.iter().map(|(_, kind)| kind.oid()), out)?;
     }
     let serialize = |(value, kind): &Parameter, out: &mut BytesMut| {
@@ -97,6 +101,7 @@ impl Reply {
     /// `08P01`: the message does not belong there. What the server says, where it is its last word.
     pub fn receive(&mut self, message: Message) -> Result<bool, Error> {
         self.stage = match (message, self.stage) {
+            (Message::CloseComplete, Stage::Parse) => Stage::Parse,
             (Message::ParseComplete, Stage::Parse) => {
                 self.took_text = true;
                 Stage::Bind

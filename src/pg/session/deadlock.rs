@@ -102,7 +102,7 @@ impl Session {
                 (&awaited, text),
                 (&since, Type::INT8_ARRAY),
                 (&publish, Type::BOOL),
-                (&self.pid, Type::INT4),
+                (&self.backend.mark, Type::TEXT),
             ],
         )
         .await?;
@@ -122,7 +122,7 @@ impl Session {
     }
 
     async fn ask(&self, statement: &'static str, parameters: &[Parameter<'_>]) -> Result<Row, Fault> {
-        let rows = self.wire.ask(Statement::once(statement), parameters, self.patience).await?;
+        let rows = self.wire.ask(Statement::once(statement), parameters, self.patience.answer).await?;
         self.verify_backend(rows.first())?;
         rows.into_iter().next().ok_or_else(|| Fault::of_protocol("no row"))
     }

@@ -15,18 +15,19 @@ pub(in crate::pg) mod wire;
 use crate::core::{salvage, Key, Mode, Modes, Salvaged, Step};
 use crate::error::Error;
 use crate::notice;
+use crate::pg::backend::Backend;
 use crate::pg::connect::cancel::Cancel;
+use crate::pg::connect::pooler::Pooler;
 use crate::pg::fault::Fault;
 use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::holder::Holder;
 use crate::pg::session::row::Row;
-use crate::pg::session::wire::{Driver, Wire, HEARTBEAT};
+use crate::pg::session::wire::{Driver, Patience, Wire, HEARTBEAT};
 use crate::pg::sql;
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
@@ -44,9 +45,11 @@ pub struct Session {
     pub(in crate::pg) wire: Arc<Wire>,
     pub(in crate::pg) driver: Driver,
     pub(in crate::pg) cancel: Cancel,
-    pub(in crate::pg) pid: i32,
-    /// For how long an answer is waited.
-    pub(in crate::pg) patience: Duration,
+    pub(in crate::pg) backend: Backend,
+    /// For how long silence is borne.
+    pub(in crate::pg) patience: Patience,
+    /// Who lends the backend, if anybody stands between.
+    pub(in crate::pg) pooler: Pooler,
     /// Whether the server has been found to have no blocks of PL/pgSQL for this role.
     pub(in crate::pg) lacks_blocks: AtomicBool,
 }
@@ -114,15 +117,16 @@ impl Session {
 
     /// Takes leave of the server; the locks that are left are given up.
     pub async fn close(self) {
+        self.give_back().await;
         self.trace(|| "closed".to_owned());
         self.wire.terminate();
-        let _ = timeout(self.patience, self.wire.over()).await;
+        let _ = timeout(self.patience.answer, self.wire.over()).await;
         drop(self.driver);
     }
 
     /// Tells whoever wants to know what this session is about to do.
     pub fn trace(&self, what: impl FnOnce() -> String) {
-        notice::trace(|| format!("backend {}: {}", self.pid, what()));
+        notice::trace(|| format!("backend {}: {}", self.backend.pid, what()));
     }
 
     async fn ask_about(&self, statement: &'static str, key: Key) -> Result<Vec<Row>, Fault> {
@@ -155,7 +159,7 @@ impl Session {
 
     /// Asks something that changes nothing: again, if a request to cancel has hit it that was meant for something else.
     async fn look(&self, statement: &'static str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
-        let ask = || self.wire.ask(Statement::once(statement), parameters, self.patience);
+        let ask = || self.wire.ask(Statement::once(statement), parameters, self.patience.answer);
         let mut answer = ask().await;
         for _ in 1..MOST_LOOKS {
             if !answer.as_ref().is_err_and(Fault::is_cancel) {
@@ -182,12 +186,14 @@ impl Session {
     /// Has steps done by themselves.
     fn ask_for(&self, steps: &[Step]) -> impl Future<Output = Answer> + Send + use<> {
         self.trace(|| steps::describe(steps));
-        batch::request(steps, self.pid, |statement, parameters| self.wire.ask(statement, parameters, self.patience))
+        batch::request(steps, &self.backend.mark, |statement, parameters| {
+            self.wire.ask(statement, parameters, self.patience.answer)
+        })
     }
 
     fn verify_backend(&self, row: Option<&Row>) -> Result<(), Fault> {
         let row = row.ok_or_else(|| Fault::of_protocol("no row"))?;
-        if decode::<i32>(row.get(0))? == self.pid {
+        if decode::<Option<String>>(row.try_get(0))?.as_ref() == Some(&self.backend.mark) {
             Ok(())
         } else {
             Err(Fault::Lost(Error::transaction_pooling()))

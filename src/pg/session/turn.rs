@@ -64,10 +64,10 @@ impl Session {
         if self.lacks_blocks.load(Ordering::Relaxed) {
             return self.wait_plainly(key, mode, turn, interrupted).await.map(Turn::of);
         }
-        let text = sql::turn(key, mode, turn.as_millis(), places(key), self.pid);
-        let waited = self.wire.ask(Statement::once(&text), &[], self.patience + turn);
+        let text = sql::turn(key, mode, turn.as_millis(), places(key), &self.backend.mark);
+        let waited = self.wire.ask(Statement::once(&text), &[], self.patience.answer + turn);
         // Behind it at once: whoever is granted the lock is not to wait for one more round trip.
-        let outcome = self.wire.ask(OUTCOME, &[], self.patience);
+        let outcome = self.wire.ask(OUTCOME, &[], self.patience.answer);
         match self.unless_interrupted(waited, interrupted).await {
             Ok(_) => {
                 let outcome = match outcome.await {
@@ -113,9 +113,9 @@ impl Session {
             (&low, Type::INT4),
             (&exclusive, Type::BOOL),
             (&limit, Type::TEXT),
-            (&self.pid, Type::INT4),
+            (&self.backend.mark, Type::TEXT),
         ];
-        let waited = self.wire.ask(WAIT[usize::from(key.space() == 1)], &parameters, self.patience + turn);
+        let waited = self.wire.ask(WAIT[usize::from(key.space() == 1)], &parameters, self.patience.answer + turn);
         match self.unless_interrupted(waited, interrupted).await {
             Ok(rows) => self.verify_backend(rows.first()).map(|()| true),
             Err(fault) => self.find_out(key, mode, fault).await,
@@ -156,13 +156,13 @@ impl Session {
             self.cancel.send(socket).await.ok()
         };
         let sent = tokio::select! {
-            sent = timeout(self.patience, sent) => sent.ok().flatten(),
+            sent = timeout(self.patience.answer, sent) => sent.ok().flatten(),
             // Over by itself before anything was sent.
             answer = &mut asked => return answer,
         };
         let delivered = async {
             if let Some(sent) = sent {
-                let _ = timeout(self.patience, sent.delivered()).await;
+                let _ = timeout(self.patience.answer, sent.delivered()).await;
             }
         };
         tokio::join!(asked, delivered).0

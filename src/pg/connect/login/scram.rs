@@ -65,8 +65,7 @@ impl Scram {
     /// The system's, where it has no chance to give.
     pub fn new(password: &str, binding: Binding) -> Result<Scram, Error> {
         let mut chance = [0; NONCE_LENGTH];
-        getrandom::fill(&mut chance)
-            .map_err(|error| Error::new("EIO", format!("the system gives no random bytes: {error}")))?;
+        getrandom::fill(&mut chance).map_err(|error| Error::system(&error.into(), None))?;
         Ok(Scram::with_nonce(password, binding, BASE64_STANDARD.encode(chance)))
     }
 

@@ -15,6 +15,7 @@ mod tests;
 use crate::core::Step;
 use crate::error::{Error, Peer};
 use crate::notice;
+use crate::pg::backend::Backend;
 use crate::pg::clock;
 use crate::pg::connect::socket::{self, Socket, Stream};
 use crate::pg::connect::tls::Encrypted;
@@ -65,7 +66,7 @@ pub struct Wire {
     patience: Patience,
     state: Mutex<State>,
     /// The backend that alone does what is asked.
-    pid: OnceLock<i32>,
+    backend: OnceLock<Backend>,
     report: OnceLock<Report>,
     /// Something is to be written, or to be awaited, of which the I/O thread does not know.
     changed: Notify,
@@ -118,7 +119,7 @@ impl Wire {
             peer,
             patience,
             state: Mutex::new(state),
-            pid: OnceLock::new(),
+            backend: OnceLock::new(),
             report: OnceLock::new(),
             changed: Notify::new(),
             ended: watch::Sender::new(None),
@@ -134,8 +135,8 @@ impl Wire {
     }
 
     /// From now on batches may be sent, to this backend.
-    pub(in crate::pg) fn open(&self, pid: i32) {
-        let _ = self.pid.set(pid);
+    pub(in crate::pg) fn open(&self, backend: Backend) {
+        let _ = self.backend.set(backend);
     }
 
     /// What has become of batches is told to `report`, by the I/O thread where that has read it.
@@ -146,13 +147,13 @@ impl Wire {
     /// Sends a batch of a few thousand steps at the most. Where the connection is over nothing is told of it; the end is.
     #[must_use]
     pub fn send(&self, steps: Vec<Step>) -> BatchId {
-        let pid = self.pid.get().copied().unwrap_or(0);
-        notice::trace(|| format!("backend {pid}: {}", describe(&steps)));
         let mut state = self.lock();
         state.batches += 1;
         let id = BatchId(state.batches);
+        let backend = self.backend.get().expect("BUG: a batch is sent before the session is open");
+        notice::trace(|| format!("backend {}: {}", backend.pid, describe(&steps)));
         if !state.is_over {
-            batch::request(&steps, pid, |statement, parameters| {
+            batch::request(&steps, &backend.mark, |statement, parameters| {
                 let to = Recipient::Batch(Batch { id, steps: steps.clone() });
                 self.ask_as(&mut state, statement, parameters, self.patience.answer, to);
             });
