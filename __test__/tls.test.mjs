@@ -222,6 +222,15 @@ test('direct TLS does not ask', async () => {
   }
 })
 
+test('direct TLS, and a server that does not say which protocol it speaks', async () => {
+  await tls.rules(everybody)
+  for (const [protocols, expected] of [[undefined, 'EPROTO'], [['postgresql'], OK], [['http/1.1'], 'EPROTO']]) {
+    const meddler = await startMeddler(tls.server.port, good, keyPem(good), { direct: true, protocols })
+    const string = tls.string({ ...trusting, sslnegotiation: 'direct', channel_binding: 'disable' }, { port: meddler.port })
+    assert.equal(await outcome(string), expected, String(protocols))
+  }
+})
+
 test('versions of TLS', async (context) => {
   await tls.rules(everybody)
   await tls.show(good, keyPem(good))

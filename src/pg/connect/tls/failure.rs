@@ -145,6 +145,14 @@ pub(super) fn check_validity(certificate: &Certificate, now: UnixTime) -> Result
     }
 }
 
+/// A server that was asked for PostgreSQL's protocol by its name and has not agreed.
+pub(super) fn other_protocol() -> Error {
+    Error::new(
+        "EPROTO",
+        "the server does not say that it speaks the protocol of PostgreSQL, as it has to for sslnegotiation=direct",
+    )
+}
+
 /// A server that did not ask for the client's certificate, and had to.
 pub(super) fn identity_not_asked() -> Error {
     Error::new(

@@ -130,6 +130,10 @@ impl Secure {
             return Err(failure::identity_not_asked());
         }
         let (plain, session) = stream.into_inner();
+        if self.tls.direct && session.alpn_protocol() != Some(PROTOCOL) {
+            // What was said in another protocol could be brought here otherwise (ALPACA); libpq refuses it as well.
+            return Err(failure::other_protocol());
+        }
         let encryption = Encryption {
             version: match session.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
