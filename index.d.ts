@@ -12,16 +12,18 @@ import { EventEmitter } from 'node:events'
  * and options shares its connections.
  *
  * @param connectionString where to connect (`undefined` is the empty string), in a form that `pg` takes (`postgres://user:password@host:port/database`) or
- *   libpq (`host=… user=…`, several hosts); what it leaves out comes from the `PG*` variables in `process.env`, the password at
- *   last from `~/.pgpass`. It is read at this call, and an unusable one is reported by each call that would connect (see
- *   {@link advisoryLock.AdvisoryLockError}); files that it names are read for each connection.
+ *   libpq (`host=… user=…`, several hosts), or a configuration object of `pg`'s; what it leaves out comes from the `PG*`
+ *   variables in `process.env`, the password at last from `~/.pgpass`. It is read at this call, and an unusable one is
+ *   reported by each call that would connect (see {@link advisoryLock.AdvisoryLockError}); files that it names are read for each
+ *   connection.
  * @param options see {@link advisoryLock.AdvisoryLockOptions}.
  * @returns a function that makes a {@link advisoryLock.Mutex} for a name.
- * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: the connection string is no string, an option is of the wrong type or unknown.
+ * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: the connection string is neither a string nor an object, a field of it or an
+ *   option is of the wrong type; `ERR_INVALID_ARG_VALUE`: an option or a field of `ssl` is unknown or not supported.
  * @throws {RangeError} `ERR_OUT_OF_RANGE`: a number among the options is outside its range.
  */
 declare function advisoryLock(
-  connectionString?: string,
+  connectionString?: string | advisoryLock.ConnectionConfig,
   options?: advisoryLock.AdvisoryLockOptions,
 ): advisoryLock.CreateMutex
 
@@ -66,6 +68,80 @@ declare namespace advisoryLock {
     waitingSince: Date | null
     /** Since when the session is there; `null` where this role may not see it. The lock is not held for longer than that. */
     connectedSince: Date | null
+  }
+
+  /**
+   * Where to connect, as the `ClientConfig` of `pg` says it, with `pg`'s meaning: what is left out, empty, `null`, `false` or 0
+   * comes from the `PG*` variables; `connectionString` decides on user, password, host, port and database even where it does not
+   * say them, and on all of TLS where it says anything of it. The object is read once, at the call. Fields that mean nothing
+   * here are ignored, as are those of a pool; `stream` is a `TypeError`. Parameters of libpq's are taken as fields too, as
+   * `sslmode` or `target_session_attrs`.
+   */
+  export interface ConnectionConfig {
+    connectionString?: string | undefined
+    /** A host name, an address, the folder of a unix socket, or a list of them. */
+    host?: string | undefined
+    port?: number | string | undefined
+    user?: string | undefined
+    database?: string | undefined
+    /**
+     * The password, or a function that gives it: called without arguments for each new connection, as tokens expire, on the
+     * thread that it belongs to and within `connectTimeout`. `undefined` is no password. What it throws or rejects with, the
+     * callers who wait for that connection reject with as it is. Owners share connections only where they have the same function.
+     */
+    password?: string | (() => string | undefined | PromiseLike<string | undefined>) | undefined
+    /** `true`: as `sslmode=verify-full`. `false`: plain text. Otherwise what is read of a string and `PGSSLMODE`. */
+    ssl?: boolean | SslConfig | undefined
+    sslnegotiation?: 'postgres' | 'direct' | undefined
+    /** Shown in `pg_stat_activity`, unless the option `applicationName` is given. */
+    application_name?: string | undefined
+    fallback_application_name?: string | undefined
+    /** Settings for the server: `-c name=value`. */
+    options?: string | undefined
+    /** Milliseconds, for the server; ends no wait. */
+    statement_timeout?: number | false | undefined
+    /** Milliseconds, for the server; ends no wait. */
+    lock_timeout?: number | undefined
+    /** Milliseconds, for the server. */
+    idle_in_transaction_session_timeout?: number | undefined
+    /** Milliseconds for one attempt to connect; 0: no limit. The option `connectTimeout` comes first. */
+    connectionTimeoutMillis?: number | undefined
+    /** Most iterations that a SCRAM secret may ask for. Default 100 000; 0: any. */
+    scramMaxIterations?: number | undefined
+    /** Ignored: idle connections are kept alive anyway. */
+    keepAlive?: boolean | undefined
+    /** Ignored. */
+    keepAliveInitialDelayMillis?: number | undefined
+    /** Ignored. */
+    query_timeout?: number | undefined
+    /** Ignored. */
+    client_encoding?: string | undefined
+    /** Ignored: the proof of a password is tied to the TLS connection wherever the server can do that. */
+    enableChannelBinding?: boolean | undefined
+  }
+
+  /** PEM as text or bytes. It is never written to a file. */
+  export type Pem = string | Uint8Array
+
+  /**
+   * TLS, by the fields of Node.js's `tls.connect` that mean something here; any other field is a `TypeError`, as TLS is the
+   * native part's own.
+   */
+  export interface SslConfig {
+    /** Who is trusted, in the place of the platform's authorities; a server that shows one of these itself is the right one. */
+    ca?: Pem | Pem[] | undefined
+    /** The client's certificate, with those between it and its authority. */
+    cert?: Pem | Pem[] | undefined
+    /** The key that belongs to `cert` (PKCS#8, PKCS#1 or SEC1). */
+    key?: Pem | Array<Pem | { pem: Pem; passphrase?: string | undefined }> | undefined
+    /** For an encrypted `key`. */
+    passphrase?: string | undefined
+    /** `false`: the connection is encrypted, to whomever. Default `true`. */
+    rejectUnauthorized?: boolean | undefined
+    /** What the server's certificate is for where `host` is an address; a host name counts itself, as in `pg`. */
+    servername?: string | undefined
+    minVersion?: 'TLSv1.3' | 'TLSv1.2' | 'TLSv1.1' | 'TLSv1' | undefined
+    maxVersion?: 'TLSv1.3' | 'TLSv1.2' | 'TLSv1.1' | 'TLSv1' | undefined
   }
 
   /** How the locks of one `advisoryLock(…)` connect and wait. Owners with equal settings share connections. */
@@ -429,6 +505,7 @@ declare namespace advisoryLock {
    * - `ERR_SSL_…`, `EPROTO`: the TLS handshake failed otherwise;
    * - `ERR_CHANNEL_BINDING`: `channel_binding=require` cannot be met;
    * - `ERR_TLS_IDENTITY_NOT_ASKED`: the server has not asked for the client's certificate, as `sslcertmode=require` wants it to;
+   * - `ERR_PASSWORD_FUNCTION`: the function that gives the password has failed without saying why;
    * - `ERR_WRONG_SERVER`: the server is not run by the user that `requirepeer` names;
    * - `ERR_AUTH_METHOD`: the server asks for the password in a way that `require_auth` excludes or that is not supported;
    * - `ERR_SCRAM`: the server does not prove that it knows the password, or asks for more than `scramMaxIterations`;

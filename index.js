@@ -3,8 +3,9 @@
 // Contract 1: one owner per advisoryLock(connectionString), whose holds stack. The public face of index.d.ts.
 
 const { EventEmitter } = require('node:events')
-const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
+const { strToKey, toLocksOptions } = require('./lib/arguments.js')
 const { Call } = require('./lib/call.js')
+const { toConnection } = require('./lib/connection.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
 const { Losses } = require('./lib/losses.js')
 const mailbox = require('./lib/mailbox.js')
@@ -16,7 +17,7 @@ const { soon } = require('./lib/soon.js')
 const { toUnlockFunction } = require('./lib/unlock-function.js')
 
 function advisoryLock(connectionString, options) {
-  const owner = Owner.of(toConnectionString(connectionString), toLocksOptions(options))
+  const owner = Owner.of(toConnection(connectionString), toLocksOptions(options))
   const client = new Client(owner)
   const losses = new Losses()
   const createMutex = toCreateMutex(

@@ -8,17 +8,17 @@ import contract1 = require('./index.js')
  * All of a process with the same connection string and options share their connections, which are closed half a second after
  * the last lock was given up (`idleTimeout`). Connecting is left to the first call that needs the server.
  *
- * @param connectionString where to connect, in the form that `pg` takes (`postgres://user:password@host:port/database`);
- *   what it leaves out comes from the `PG*` environment variables. It is read at this call, and an unusable one is
+ * @param connectionString where to connect, in the form that `pg` takes (`postgres://user:password@host:port/database`), or a
+ *   configuration object of `pg`'s; what it leaves out comes from the `PG*` environment variables. It is read at this call, and an unusable one is
  *   reported by each call that would connect (see {@link advisoryLock.AdvisoryLockError}).
  * @param options see {@link advisoryLock.AdvisoryLockOptions}.
  * @returns a function that makes a {@link advisoryLock.Mutex} for a name.
- * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: the connection string is no string, an option is of the wrong type;
- *   `ERR_INVALID_ARG_VALUE`: an option is unknown.
+ * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: the connection string is neither a string nor an object, a field of it or an
+ *   option is of the wrong type; `ERR_INVALID_ARG_VALUE`: an option or a field of `ssl` is unknown or not supported.
  * @throws {RangeError} `ERR_OUT_OF_RANGE`: a number among the options is outside its range.
  */
 declare function advisoryLock(
-  connectionString?: string,
+  connectionString?: string | advisoryLock.ConnectionConfig,
   options?: advisoryLock.AdvisoryLockOptions,
 ): advisoryLock.CreateMutex
 
@@ -32,13 +32,16 @@ declare namespace advisoryLock {
   export import Election = contract1.Election
   export import ElectionEvents = contract1.ElectionEvents
   export import ElectionOptions = contract1.ElectionOptions
+  export import ConnectionConfig = contract1.ConnectionConfig
   export import Key = contract1.Key
   export import LockHolder = contract1.LockHolder
   export import Name = contract1.Name
+  export import Pem = contract1.Pem
   export import PermitHolder = contract1.PermitHolder
   export import Term = contract1.Term
   export import TryWithLock = contract1.TryWithLock
   export import TryWithLockResult = contract1.TryWithLockResult
+  export import SslConfig = contract1.SslConfig
   export import strToKey = contract1.strToKey
 
   /**

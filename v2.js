@@ -2,7 +2,8 @@
 
 // Contract 2: each lock, tryLock and withLock an owner of its own. The public face of v2.d.ts.
 
-const { strToKey, toConnectionString, toLocksOptions } = require('./lib/arguments.js')
+const { strToKey, toLocksOptions } = require('./lib/arguments.js')
+const { toConnection } = require('./lib/connection.js')
 const { AdvisoryLockError } = require('./lib/errors.js')
 const { LatestHolds } = require('./lib/latest-holds.js')
 const { Locks, toCreateMutex } = require('./lib/mutex.js')
@@ -17,7 +18,7 @@ const IDLE_TIMEOUT = 500
 const SEPARATE = ALONE | KEEP_ALIVE
 
 function advisoryLock(connectionString, options) {
-  const owner = Owner.of(toConnectionString(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
+  const owner = Owner.of(toConnection(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
   const createMutex = toCreateMutex(
     (key) => new SeparateLocks(owner, key, SEPARATE),
     () => owner.close(),

@@ -17,8 +17,9 @@ const unusable = [undefined, null, 1, true, Symbol('x'), {}, [], () => {}]
 
 test('a connection string that is no string', () => {
   for (const value of [...unusable, 1n]) {
-    // What is not given is the empty string, as in the original.
-    if (value !== undefined) assert.throws(() => advisoryLock(value), { ...wrongType, message: /^connectionString / })
+    // What is not given is the empty string, as in the original; an object may say nothing as well.
+    if (value === undefined || inspect(value) === '{}') continue
+    assert.throws(() => advisoryLock(value), { ...wrongType, message: /^connectionString / })
   }
 })
 

@@ -1,11 +1,11 @@
 // Connection strings mean what they mean to `pg`: both read the same strings and variables.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { meaningToPg, meanings } from './support/meaning.mjs'
+import { comparable, meaningToPg, meanings } from './support/meaning.mjs'
 import { choices } from './support/random.mjs'
 
 const folder = mkdtempSync(join(tmpdir(), 'advisory-lock-strings-'))
@@ -233,7 +233,7 @@ const meant = [
   ['postgres://h:1,i:2/d', { hosts: [['h', 1], ['i', 2]] }, "libpq's lists of hosts; no URL to `pg`"],
   ['postgres://:5433/d', { hosts: [['localhost', 5433]] }, 'a port of the default host, as libpq takes it; no URL to `pg`'],
   ['postgres://h/d?host=a,b&port=1,2', { hosts: [['a', 1], ['b', 2]] }, 'the same in parameters; `pg` looks for a host "a,b"'],
-  ['', { tls: { trust: 'name', roots: ca } }, "libpq's variable counts, which `pg` passes over", { PGSSLMODE: 'require', PGSSLROOTCERT: ca }],
+  ['', { tls: { trust: 'name', roots: { path: ca } } }, "libpq's variable counts, which `pg` passes over", { PGSSLMODE: 'require', PGSSLROOTCERT: ca }],
   ['', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'a mistyped mode is an error in a variable as well', { PGSSLMODE: 'verify' }],
   ['', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'and so is a port that is none', { PGPORT: 'x' }],
   ['host=h user=u dbname=d', { hosts: [['h', 5432]], user: 'u', database: 'd' }, "libpq's key=value form; `pg` takes it for a database"],
@@ -247,19 +247,6 @@ const answers = meanings(every)
 const found = new Map(every.map((one, index) => [one, answers[index]]))
 
 const title = ({ text, variables }) => `${JSON.stringify(text.replaceAll(folder, '…'))} with ${JSON.stringify(variables)}`
-const contentOf = (path) => path && readFileSync(path, 'utf8')
-
-/** What can be compared: contents for paths, and the time limits among the options. */
-function comparable({ hosts, user, password, database, applicationName, options, tls }) {
-  const timeouts = {}
-  const rest = options?.replaceAll(/ ?-c (\w+_timeout)=(\d+)/g, (_, name, value) => {
-    timeouts[name] = value
-    return ''
-  })
-  const files = tls && { roots: contentOf(tls.roots), certificate: contentOf(tls.certificate), key: contentOf(tls.key) }
-  return { hosts, user, password, database, applicationName, options: rest || null, timeouts, tls: tls && { ...tls, ...files } }
-}
-
 test('there is enough to compare', () => {
   assert.ok(new Set(strings).size >= 80, `${new Set(strings).size} strings`)
   assert.ok(sets.length >= 20, `${sets.length} sets of variables`)

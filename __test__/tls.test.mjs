@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { chmod, chown, readFile, rm, stat } from 'node:fs/promises'
+import { chmod, chown, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -165,16 +165,15 @@ test('connections are encrypted: the session, its twins that wait, and cancel re
   const other = advisoryLock(tls.string(trusting))
   const unlock = await other('secret name').lock()
   assert.equal(await createMutex('secret name').tryLock(), false)
-  const logged = async () => (await readFile(tls.log, 'utf8')).split('canceling statement due to user request').length - 1
-  const before = await logged()
   const stop = new AbortController()
   const wait = createMutex('secret name').lock({ signal: stop.signal })
   const stopped = assert.rejects(wait, { name: 'AbortError' })
-  await until(async () => (await tls.ask(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)) === '1', 'it waits')
+  const waiting = () => tls.ask(`SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)
+  await until(async () => (await waiting()) === 1, 'it waits')
   assert.deepEqual(new Set((await encryption()).map((row) => row.version)), new Set(['TLSv1.3']))
   stop.abort()
   await stopped
-  await until(async () => (await logged()) > before, 'the cancel request has arrived')
+  await until(async () => recorder.sent.length >= 3 && (await waiting()) === 0, 'the cancel request has arrived')
   await createMutex.close()
   await unlock()
   await other.close()
@@ -496,6 +495,79 @@ test('files and words that cannot be used are named before anything is sent', as
     await createMutex.close()
   }
   assert.equal(listener.connections(), 0)
+})
+
+// Configuration objects, whose certificates are in no file.
+
+test('`ssl` of a configuration object, as to pg', async () => {
+  await tls.show(good, keyPem(good), [], clientCa)
+  await tls.rules('hostssl all postgres all scram-sha-256', 'hostnossl all postgres all reject')
+  const { host, port, username, password } = new URL(tls.string())
+  const login = { host: host.split(':')[0], port: Number(port), user: username, password: decodeURIComponent(password), database: 'postgres' }
+  const [[, rsa], [, ec], [, edwards]] = clients
+  const shown = (certificate, more) => ({ ca: ca.pem, cert: certificate.pem, key: keyPem(certificate), ...more })
+  const encrypted = keyPem(rsa, 'pkcs8', { cipher: 'aes-256-cbc', passphrase: 'open sesame' })
+  for (const [title, ssl, expected, more] of [
+    ['nothing', undefined, '28000'],
+    ['no TLS', false, '28000'],
+    ['the platform alone', true, UNKNOWN],
+    ['the platform alone, by an object', {}, UNKNOWN],
+    ['nobody verified', { rejectUnauthorized: false }, OK],
+    ['by a word', 'no-verify', OK],
+    ['the right authority', { ca: ca.pem }, OK],
+    ['bytes', { ca: Buffer.from(ca.pem) }, OK],
+    ['a view of bytes', { ca: new Uint8Array(Buffer.from(`12345${ca.pem}`)).subarray(5) }, OK],
+    ['several', { ca: [otherCa.pem, Buffer.from(ca.pem)] }, OK],
+    ['another authority', { ca: otherCa.pem }, UNKNOWN],
+    ['another authority, and nobody verified', { ca: otherCa.pem, rejectUnauthorized: false }, OK],
+    ['TLS 1.3', { ca: ca.pem, minVersion: 'TLSv1.3' }, OK],
+    ['an RSA key', shown(rsa), OK],
+    ['an EC key', shown(ec, { key: Buffer.from(keyPem(ec, 'sec1')) }), OK],
+    ['an Ed25519 key', shown(edwards), OK],
+    ['an encrypted key', shown(rsa, { key: encrypted, passphrase: 'open sesame' }), OK],
+    ['an encrypted key in a list', shown(rsa, { key: [{ pem: encrypted, passphrase: 'open sesame' }] }), OK],
+    ['a key that needs no passphrase', shown(rsa, { passphrase: 'open sesame' }), OK],
+    ['a name for an address', { ca: ca.pem, servername: 'localhost' }, OK, { host: '127.0.0.1' }],
+    ['a wrong name for an address', { ca: ca.pem, servername: 'other.example' }, NAME, { host: '127.0.0.1' }],
+    ['a wrong name for an address, nobody verified', { rejectUnauthorized: false, servername: 'other.example' }, OK, { host: '127.0.0.1' }],
+    ['a wrong name for a name, which counts', { ca: ca.pem, servername: 'other.example' }, OK],
+    ['direct TLS', { ca: ca.pem }, OK, { sslnegotiation: 'direct' }],
+    ['a string beside it', { ca: ca.pem }, OK, { connectionString: tls.string() }],
+    ['a string that decides', { rejectUnauthorized: false }, UNKNOWN, { connectionString: tls.string({ sslmode: 'verify-full' }) }],
+  ]) {
+    const config = () => ({ ...login, ...(ssl !== undefined && { ssl: typeof ssl === 'object' ? { ...ssl } : ssl }), ...more })
+    assert.equal(await outcome(config()), expected, title)
+    assert.equal(await outcomeOfPg(config()), expected, `${title}, by pg`)
+  }
+})
+
+test('certificates of an object that cannot be used are named, and a key is nowhere to be seen', async () => {
+  const [[, client]] = clients
+  const listener = await startAnswering()
+  const key = keyPem(client)
+  const encrypted = keyPem(client, 'pkcs8', { cipher: 'aes-256-cbc', passphrase: 'open sesame' })
+  for (const [ssl, message] of [
+    [{ ca: 'none' }, /^ssl\.ca cannot be used/],
+    [{ ca: Buffer.from([0x30, 0x82]) }, /^ssl\.ca cannot be used/],
+    [{ cert: key, key }, /^ssl\.cert cannot be used/],
+    [{ cert: client.pem, key: client.pem }, /^ssl\.key cannot be used: .*no private key/],
+    [{ cert: client.pem, key: keyPem(good) }, /^ssl\.key cannot be used: .*not the key/],
+    [{ cert: client.pem, key: encrypted }, /^ssl\.key cannot be used: .*passphrase/],
+    [{ cert: client.pem, key, minVersion: 'TLSv1.3', maxVersion: 'TLSv1.2' }, /TLS 1\.2/],
+  ]) {
+    const createMutex = advisoryLock({ host: '127.0.0.1', port: listener.port, user: 'u', ssl })
+    const error = await createMutex('bad').tryLock().then(assert.fail, (reason) => reason)
+    assert.equal(error.code, 'ERR_INVALID_CONNECTION_STRING')
+    assert.match(error.message, message)
+    assert.ok(!inspect([error, createMutex], { depth: 9, showHidden: true }).includes('PRIVATE KEY'))
+    await createMutex.close()
+  }
+  assert.equal(listener.connections(), 0)
+  assert.throws(() => advisoryLock({ ssl: { cert: client.pem, key: encrypted, passphrase: 'wrong' } }), (error) => {
+    assert.equal(error.code, 'ERR_INVALID_ARG_VALUE')
+    assert.doesNotMatch(inspect(error, { depth: 9, showHidden: true }), /PRIVATE KEY|wrong/)
+    return true
+  })
 })
 
 // Proofs of a password.

@@ -1,6 +1,6 @@
 'use strict'
 
-const { invalidType, outOfRange } = require('./errors.js')
+const { invalidType, invalidValue, outOfRange } = require('./errors.js')
 const native = require('./native.js')
 const { isTracing } = require('./notices.js')
 
@@ -57,9 +57,7 @@ function known(argument, options, names) {
   }
   for (const name of Object.keys(options)) {
     if (!names.includes(name)) {
-      const error = new TypeError(`${argument} has no ${JSON.stringify(name)}; there is ${names.join(', ')}`)
-      error.code = 'ERR_INVALID_ARG_VALUE'
-      throw error
+      throw invalidValue(`${argument} has no ${JSON.stringify(name)}; there is ${names.join(', ')}`)
     }
   }
 }
@@ -86,11 +84,6 @@ function toLocksOptions(options = {}, defaults = {}) {
     heartbeat: number('heartbeat', 100, MAX_INT32, 3000),
     answerTimeout: number('answerTimeout', 100, MAX_ANSWER_TIMEOUT, 5000),
   }
-}
-
-function toConnectionString(value = '') {
-  if (typeof value !== 'string') throw invalidType('connectionString', 'a string', value)
-  return value
 }
 
 /** The limits of one acquire; `undefined` where none were given. */
@@ -151,7 +144,6 @@ module.exports = {
   strToKey,
   toAcquireOptions,
   toCallback,
-  toConnectionString,
   toElectionOptions,
   toFunction,
   toInterval,

@@ -1,5 +1,7 @@
 'use strict'
 
+const foreignErrors = require('./foreign-errors.js')
+
 /** Every error of the core, of a time limit and of a closed client. A fresh instance each time. */
 class AdvisoryLockError extends Error {
   /**
@@ -15,9 +17,9 @@ class AdvisoryLockError extends Error {
 }
 Object.defineProperty(AdvisoryLockError.prototype, 'name', { value: 'AdvisoryLockError', configurable: true, writable: true })
 
-/** The error that the core describes: outermost first, then its causes. */
+/** The error that the core describes: outermost first, then its causes. One of the caller's own code is that one itself. */
 function fromFailures(failures) {
-  return failures.reduceRight((cause, failure) => new AdvisoryLockError(failure, cause), undefined)
+  return failures.reduceRight((cause, failure) => foreignErrors.get(failure.foreign) ?? new AdvisoryLockError(failure, cause), undefined)
 }
 
 function clientClosed() {
@@ -43,6 +45,11 @@ function termOver(why) {
   return new AdvisoryLockError({ code: 'ERR_TERM_OVER', message: `the term is over: ${why}` })
 }
 
+/** In the place of what a function threw that is no reason at all. */
+function passwordFunctionFailed() {
+  return new AdvisoryLockError({ code: 'ERR_PASSWORD_FUNCTION', message: 'the function that gives the password has failed, and does not say why' })
+}
+
 /** Node's own shape for an argument of a wrong type. The value is not repeated: it may be a secret in the wrong place. */
 function invalidType(argument, expected, value) {
   const error = new TypeError(`${argument} must be ${expected}, got ${describe(value)}`)
@@ -54,6 +61,13 @@ function invalidType(argument, expected, value) {
 function invalidReturn(name, expected, value) {
   const error = new TypeError(`${name} must return ${expected}, returned ${describe(value)}`)
   error.code = 'ERR_INVALID_RETURN_VALUE'
+  return error
+}
+
+/** The same for one of a right type that cannot be used. */
+function invalidValue(message, options) {
+  const error = new TypeError(message, options)
+  error.code = 'ERR_INVALID_ARG_VALUE'
   return error
 }
 
@@ -75,9 +89,11 @@ module.exports = {
   fromFailures,
   invalidReturn,
   invalidType,
+  invalidValue,
   lockTimeout,
   notHeld,
   outOfRange,
+  passwordFunctionFailed,
   semaphoreMismatch,
   termOver,
 }

@@ -7,9 +7,10 @@ const native = require('./native.js')
 const { ByNumber } = require('./by-number.js')
 const { fromFailures } = require('./errors.js')
 const { isTracing, onNotice } = require('./notices.js')
+const passwords = require('./passwords.js')
 const { soon } = require('./soon.js')
 
-const { FAILED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, RELEASE_FAILED, UNSENT } = native
+const { FAILED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, PASSWORD_WANTED, RELEASE_FAILED, UNSENT } = native
 
 /** What waits for a completion, by request: `{ settle(kind, detail, error, holders) }`; the detail is a hold or a time. */
 const pending = new ByNumber()
@@ -78,6 +79,7 @@ function complete(request, kind, detail) {
 }
 
 function settle(request, kind, detail) {
+  if (kind === PASSWORD_WANTED) return passwords.answer(request, detail)
   // Taken even if nobody wants it, to stay in step.
   const error = kind === FAILED || kind === RELEASE_FAILED || kind === LOST ? fromFailures(client.takeFailure()) : undefined
   if (kind === LOST) {

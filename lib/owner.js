@@ -31,23 +31,28 @@ const variable = (name) => {
 class Owner {
   /** By which the core knows it; 0 until the first call. */
   number = 0
+  /** Kept for the core, which asks it as long as somebody can need a session. */
+  passwordFunction
   #config
   #closing
   /** Those that have not ended. @type {Set<import('./election.js').Election> | undefined} */
   #elections
 
-  constructor(config) {
+  constructor(config, passwordFunction) {
     this.#config = config
+    this.passwordFunction = passwordFunction
   }
 
-  /** @param {string} connectionString @param {object} options complete */
-  static of(connectionString, options) {
-    return new Owner(new native.Config(connectionString, options, variable))
+  /** @param {object} connection as {@link toConnection} makes it @param {object} options complete */
+  static of({ description, password, desk, connectTimeout }, options) {
+    const limit = options.connectTimeout ?? connectTimeout
+    const config = new native.Config(description, { ...options, connectTimeout: limit }, variable, desk)
+    return new Owner(config, password)
   }
 
   /** Another owner with the same settings, which is closed by itself. */
   another() {
-    return new Owner(this.#config)
+    return new Owner(this.#config, this.passwordFunction)
   }
 
   /** Until it has ended, an election is stopped with its owner. */

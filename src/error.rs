@@ -20,6 +20,25 @@ struct Inner {
     peer: Option<Peer>,
     server: Option<ServerDetails>,
     cause: Option<Error>,
+    foreign: Option<Foreign>,
+}
+
+/// An error of the caller's own code, which is kept elsewhere by a number until nobody can be told it any more.
+struct Foreign {
+    number: u64,
+    forget: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        (self.forget)(self.number);
+    }
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.number)
+    }
 }
 
 /// What was tried when a connection could not be made.
@@ -63,6 +82,26 @@ impl Error {
     pub fn lock_lost(cause: &Error) -> Error {
         let message = format!("the lock is lost: {}", cause.message());
         Error::build(Cow::Borrowed("ERR_LOCK_LOST"), message, None, None, Some(cause.clone()))
+    }
+
+    /// The function that gives the password has failed, by an error that the caller is told in the place of this one. `forget` is
+    /// called with its number once nobody can be told any more.
+    #[must_use]
+    pub fn foreign(number: u64, forget: impl Fn(u64) + Send + Sync + 'static) -> Error {
+        Error(Arc::new(Inner {
+            code: Cow::Borrowed("ERR_PASSWORD_FUNCTION"),
+            message: "the function that gives the password has failed".to_owned(),
+            peer: None,
+            server: None,
+            cause: None,
+            foreign: Some(Foreign { number, forget: Box::new(forget) }),
+        }))
+    }
+
+    /// The number of an error of the caller's own code, if it is one.
+    #[must_use]
+    pub fn foreign_number(&self) -> Option<u64> {
+        self.0.foreign.as_ref().map(|foreign| foreign.number)
     }
 
     /// The owner was closed (`ERR_CLIENT_CLOSED`).
@@ -123,7 +162,7 @@ impl Error {
     /// The same error, with the peer that it came from where it names none yet.
     #[must_use]
     pub fn at(self, peer: &Peer) -> Error {
-        if self.0.peer.is_some() || self.0.server.is_some() {
+        if self.0.peer.is_some() || self.0.server.is_some() || self.0.foreign.is_some() {
             return self;
         }
         let Inner { code, message, server, cause, .. } = &*self.0;
@@ -133,7 +172,7 @@ impl Error {
     /// The same error, which says what it is about.
     #[must_use]
     pub fn about(self, what: &str) -> Error {
-        let Inner { code, message, peer, server, cause } = &*self.0;
+        let Inner { code, message, peer, server, cause, .. } = &*self.0;
         Error::build(code.clone(), format!("{what}: {message}"), peer.clone(), server.clone(), cause.clone())
     }
 
@@ -177,7 +216,7 @@ impl Error {
         server: Option<ServerDetails>,
         cause: Option<Error>,
     ) -> Error {
-        Error(Arc::new(Inner { code, message, peer, server, cause }))
+        Error(Arc::new(Inner { code, message, peer, server, cause, foreign: None }))
     }
 
     /// What to match on: `ERR_…`, a SQLSTATE, or the system's name.

@@ -58,7 +58,6 @@ export async function startTlsServer(settings = {}) {
     server,
     admin,
     ask,
-    log: join(server.socketDirectory, 'log'),
     /**
      * Shows this certificate from now on.
      *
@@ -96,9 +95,9 @@ export async function startTlsServer(settings = {}) {
   }
 }
 
-/** What becomes of a connection by `pg`: `ok`, or the code of the error (its message where it has none). */
-export async function outcomeOfPg(connectionString) {
-  const client = new pg.Client({ connectionString })
+/** What becomes of a connection by `pg`, by a string or an object: `ok`, or the code of the error (its message where it has none). */
+export async function outcomeOfPg(connection) {
+  const client = new pg.Client(typeof connection === 'string' ? { connectionString: connection } : connection)
   client.on('error', () => {})
   try {
     await client.connect()

@@ -1,6 +1,7 @@
 //! One JavaScript thread: its mailbox, and how it is woken.
 
 use super::data::{failures, Failure, HolderData};
+use super::passwords::PASSWORD_WANTED;
 use super::unsent::Unsent;
 use crate::error::Error;
 use crate::manager::{self, Answer, ClientId, Mailbox};
@@ -111,6 +112,7 @@ impl Client {
                 Answer::Lost(error) => (LOST, 0.0, Some(error)),
                 Answer::Closed => (CLOSED, 0.0, None),
                 Answer::Verified(time) => (VERIFIED, time, None),
+                Answer::PasswordWanted(function) => (PASSWORD_WANTED, exact(ClientId::number_of(function)), None),
                 Answer::Holders(holders) => {
                     self.holders.push_back(holders);
                     (HOLDERS, 0.0, None)

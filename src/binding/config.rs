@@ -1,10 +1,12 @@
 //! Where and how an owner connects, as JavaScript says it.
 
+use super::passwords::{Desk, Passwords};
 use crate::error::Error;
 use crate::manager::Settings;
-use crate::pg::{ConnectConfig, Timing};
+use crate::pg::{ConnectConfig, Description, Timing, TlsFields};
 use napi::bindgen_prelude::Function;
 use napi_derive::napi;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Options of `advisoryLock(connectionString, options)`, checked by JavaScript; times in milliseconds.
@@ -24,18 +26,44 @@ pub struct Options {
     pub answer_timeout: u32,
 }
 
-/// A connection string and options, read.
+/// Where to connect, as [`Description`] has it, checked by JavaScript.
+#[napi(object)]
+pub struct Connection {
+    /// May be empty.
+    pub connection_string: String,
+    /// Names and values of a configuration object.
+    pub fields: Vec<(String, String)>,
+    /// Who is trusted, as PEM.
+    pub ca: Option<String>,
+    /// The client's certificate, as PEM.
+    pub cert: Option<String>,
+    /// The key that belongs to it, as PEM.
+    pub key: Option<String>,
+    /// What the server is called where its host is an address.
+    pub servername: Option<String>,
+    /// The number of the function that gives the password.
+    pub password_function: Option<f64>,
+}
+
+/// Where to connect, and options, read.
 #[napi]
 pub struct Config {
-    /// An unusable connection string is reported by each call of an owner.
+    /// A description that cannot be used is reported by each call of an owner.
     pub(super) read: Result<(ConnectConfig, Settings), Error>,
+    /// Where a function that gives the password is asked.
+    pub(super) desk: Option<Arc<Desk>>,
 }
 
 #[napi]
 impl Config {
-    /// Reads the connection string, and by `variable` what it leaves out.
+    /// Reads the description, and by `variable` what it leaves out. `passwords`: where its function is asked.
     #[napi(constructor)]
-    pub fn new(connection_string: String, options: Options, variable: Function<'_, String, Option<String>>) -> Config {
+    pub fn new(
+        connection: Connection,
+        options: Options,
+        variable: Function<'_, String, Option<String>>,
+        passwords: Option<&Passwords>,
+    ) -> Config {
         let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
         let settings = Settings {
             max_wait_connections: options.max_wait_connections as usize,
@@ -43,7 +71,15 @@ impl Config {
             timing: Timing::new(milliseconds(options.heartbeat), milliseconds(options.answer_timeout)),
         };
         let variable = |name: &str| variable.call(name.to_owned()).ok().flatten();
-        let read = ConnectConfig::parse(&connection_string, variable).map(|mut config| {
+        let Connection { connection_string, fields, ca, cert, key, servername, password_function } = connection;
+        let desk = passwords.map(|passwords| Arc::clone(&passwords.0));
+        let description = Description {
+            text: connection_string,
+            fields,
+            tls: TlsFields { ca, cert, key, servername },
+            password_source: desk.as_ref().zip(password_function).map(|(desk, function)| desk.source(function)),
+        };
+        let read = ConnectConfig::parse(description, variable).map(|mut config| {
             if let Some(limit) = options.connect_timeout {
                 config = config.with_connect_timeout(milliseconds(limit));
             }
@@ -52,6 +88,6 @@ impl Config {
             }
             (config, settings)
         });
-        Config { read }
+        Config { read, desk }
     }
 }

@@ -1,5 +1,6 @@
 //! Answers that are more than a number, as data: JavaScript makes a fresh `Error` of each failure.
 
+use super::client::exact;
 use crate::core::Mode;
 use crate::error::Error;
 use crate::pg::Holder;
@@ -22,6 +23,8 @@ pub struct Failure {
     pub detail: Option<String>,
     /// The server's hint.
     pub hint: Option<String>,
+    /// The number of an error that JavaScript has, and that is told in the place of this one.
+    pub foreign: Option<f64>,
 }
 
 /// A session that holds a key or waits for it.
@@ -73,6 +76,7 @@ impl From<&Error> for Failure {
             severity: server.map(|server| server.severity.clone()),
             detail: server.and_then(|server| server.detail.clone()),
             hint: server.and_then(|server| server.hint.clone()),
+            foreign: error.foreign_number().map(exact),
         }
     }
 }

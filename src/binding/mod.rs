@@ -16,4 +16,5 @@ mod data;
 #[cfg_attr(test, allow(dead_code))]
 mod name;
 mod owner;
+mod passwords;
 mod unsent;

@@ -28,6 +28,9 @@ impl Owner {
     /// Connects nowhere yet.
     #[napi(constructor)]
     pub fn new(client: &Client, config: &Config) -> Owner {
+        if let Some(desk) = &config.desk {
+            desk.attach(&client.mailbox);
+        }
         let opened = config.read.clone().map(|(config, settings)| {
             let manager = manager_for(config, settings);
             let id = manager.open_owner(&client.mailbox);

@@ -65,6 +65,8 @@ pub enum Answer {
     Verified(f64),
     /// An owner is closed, and the sessions that only it used.
     Closed,
+    /// A password is wanted for a new session, from this function of the client's.
+    PasswordWanted(RequestId),
 }
 
 /// The answers for one client.
@@ -116,6 +118,13 @@ impl Mailbox {
     /// Puts in an answer that was found on the client's own thread, which looks for it at once.
     pub fn put_own(&self, request: RequestId, answer: Answer) {
         self.put(request, answer);
+    }
+
+    /// Puts an answer in, and wakes the client where it does not know of any yet.
+    pub fn deliver(&self, request: RequestId, answer: Answer) {
+        if self.put(request, answer) {
+            self.wake();
+        }
     }
 
     pub(super) fn wake(&self) {

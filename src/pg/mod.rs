@@ -12,7 +12,9 @@ mod open;
 mod session;
 mod sql;
 
-pub use connect::config::ConnectConfig;
+pub use connect::config::{
+    ConnectConfig, Description, Password, PasswordAnswer, PasswordQuestion, PasswordSource, TlsFields,
+};
 pub use connect::timing::Timing;
 pub use fault::Fault;
 pub use session::batch::{Answered, BatchId};

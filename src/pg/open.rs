@@ -110,7 +110,7 @@ impl Attempt<'_> {
 
     async fn open_on(&self, route: Route, mut socket: Socket) -> Result<Session, Error> {
         let Attempt { config, host, target, timing, .. } = *self;
-        let password = passwords::of(config, host).await;
+        let password = passwords::of(config, host).await?;
         let encryption = socket.encryption().cloned();
         let patience = timing.patience();
         let since = clock::now();

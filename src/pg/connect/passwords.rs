@@ -1,4 +1,4 @@
-//! The password for a host: the config's, else the one that the user's password file has for it (manual, section 32.16, "The
+//! The password for a host: the config's, the one of whoever is to be asked, else the one that the user's password file has for it (manual, section 32.16, "The
 //! Password File").
 
 use crate::error::Error;
@@ -19,12 +19,19 @@ pub(in crate::pg) enum Given {
     Nothing(Option<String>),
 }
 
-/// The password for this host. The file is read each time, as it may have changed since.
-pub(in crate::pg) async fn of(config: &ConnectConfig, host: &Host) -> Given {
-    if let Some(password) = &config.password {
-        return Given::Password(password.clone());
+/// The password for this host. Whoever is asked is asked each time, and the file is read each time: either may have another
+/// one by then.
+///
+/// # Errors
+/// What the one who is asked fails with.
+pub(in crate::pg) async fn of(config: &ConnectConfig, host: &Host) -> Result<Given, Error> {
+    if let Some(source) = &config.password_source {
+        return Ok(source.ask().await?.map_or(Given::Nothing(None), Given::Password));
     }
-    let Some(path) = config.password_file.clone() else { return Given::Nothing(None) };
+    if let Some(password) = &config.password {
+        return Ok(Given::Password(password.clone()));
+    }
+    let Some(path) = config.password_file.clone() else { return Ok(Given::Nothing(None)) };
     let entry = Entry {
         host: host.name.clone(),
         port: host.port,
@@ -36,7 +43,7 @@ pub(in crate::pg) async fn of(config: &ConnectConfig, host: &Host) -> Given {
         Err(why) => Given::Nothing(why.map(|why| format!("the password file {} {why}", path.display()))),
     };
     let unread = |error: Error| Given::Nothing(Some(format!("the password file was not read: {}", error.message())));
-    off_thread(look_up).await.unwrap_or_else(unread)
+    Ok(off_thread(look_up).await.unwrap_or_else(unread))
 }
 
 /// The file's text, or why it is not used; a file that is not there is no reason.

@@ -1,5 +1,5 @@
-//! From a connection string and the `PG*` variables to where, as whom and how to connect, as the npm package `pg` reads
-//! them; besides that, libpq's key=value form and its lists of hosts.
+//! From a connection string, a configuration object and the `PG*` variables to where, as whom and how to connect, as the npm
+//! package `pg` reads them; besides that, libpq's key=value form and its lists of hosts.
 //!
 //! The string is taken apart here and handed on field by field: `tokio_postgres` reads strings otherwise. Nothing is
 //! looked at but the string and the variables: files are read when a connection is made.
@@ -7,11 +7,14 @@
 //! Invariant: no error repeats a value of the string, of which a part of a password may have become any part by mistake.
 
 mod authentication;
+mod description;
 mod environment;
 mod escape;
 mod host;
 mod key_value;
 mod parts;
+mod password;
+mod pem;
 mod refusal;
 mod safeguards;
 mod said;
@@ -24,7 +27,10 @@ mod trust;
 mod url;
 
 pub(in crate::pg) use authentication::{AuthMethod, ChannelBinding, RequireAuth};
+pub use description::{Description, TlsFields};
 pub(in crate::pg) use host::Host;
+pub use password::{Password, PasswordAnswer, PasswordQuestion, PasswordSource};
+pub(in crate::pg) use pem::Pem;
 pub(in crate::pg) use target::{Server, Target};
 pub(in crate::pg) use tls_policy::{Roots, TlsPolicy, Versions};
 pub(in crate::pg) use trust::Trust;
@@ -32,7 +38,6 @@ pub(in crate::pg) use trust::Trust;
 use crate::error::Error;
 use environment::Environment;
 use said::Said;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +54,8 @@ pub struct ConnectConfig {
     pub(in crate::pg) target: Target,
     pub(in crate::pg) user: String,
     pub(in crate::pg) password: Option<Password>,
+    /// Whom to ask for a password, whatever else there is.
+    pub(in crate::pg) password_source: Option<PasswordSource>,
     /// Where to look for a password if none is given.
     pub(in crate::pg) password_file: Option<PathBuf>,
     pub(in crate::pg) database: String,
@@ -68,23 +75,17 @@ pub struct ConnectConfig {
     pub(in crate::pg) connect_timeout: Duration,
 }
 
-/// A password that cannot be printed by accident.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(in crate::pg) struct Password(pub(super) String);
-
-impl fmt::Debug for Password {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("[hidden]")
-    }
-}
-
 impl ConnectConfig {
-    /// Reads a connection string; what it leaves out comes from `variables` (a variable's name to its value).
+    /// Reads a description, which may be a string alone; what it leaves out comes from `variables` (a variable's name to its
+    /// value).
     ///
     /// # Errors
     /// `ERR_INVALID_URL`, `ERR_INVALID_CONNECTION_STRING`: it names the part at fault.
-    pub fn parse(text: &str, variables: impl Fn(&str) -> Option<String>) -> Result<ConnectConfig, Error> {
-        let said = Said::new(text::split(text)?, Environment::new(&variables));
+    pub fn parse(
+        description: impl Into<Description>,
+        variables: impl Fn(&str) -> Option<String>,
+    ) -> Result<ConnectConfig, Error> {
+        let said = Said::new(description.into().merge()?, Environment::new(&variables));
         safeguards::refuse_unsupported(&said)?;
         let user = match said.text("user")?.or_else(|| said.environment.user()) {
             Some(user) => user,
@@ -92,12 +93,17 @@ impl ConnectConfig {
         };
         let hosts = host::read(&said)?;
         let tls = tls_policy::read(&said, &hosts)?;
-        let password = said.text("password")?.map(Password);
+        let password_source = said.password_source.clone();
+        let password = if password_source.is_none() { said.text("password")?.map(Password) } else { None };
         Ok(ConnectConfig {
             target: target::read(&said, hosts.len())?,
             required_peer: safeguards::read_required_peer(&said, &hosts)?,
             hosts,
-            password_file: if password.is_none() { read_password_file(&said)? } else { None },
+            password_file: match (&password, &password_source) {
+                (None, None) => read_password_file(&said)?,
+                _ => None,
+            },
+            password_source,
             password,
             database: said.text("database")?.unwrap_or_else(|| user.clone()),
             user,

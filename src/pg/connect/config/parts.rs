@@ -49,6 +49,11 @@ pub(super) fn known(name: &str) -> Option<&'static str> {
     PARAMETERS.into_iter().map(|(known, _)| known).find(|known| *known == name)
 }
 
+/// The same for a field of an object. `pg` passes over more of them, and a program's own may have a `service` there.
+pub(super) fn known_field(name: &str) -> Option<&'static str> {
+    known(name).filter(|known| *known == name && name != "service")
+}
+
 /// The variable that counts where the string does not say the parameter.
 pub(super) fn variable(name: &str) -> Option<&'static str> {
     PARAMETERS.into_iter().find(|(known, _)| *known == name).and_then(|(_, variable)| variable)

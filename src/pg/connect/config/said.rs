@@ -1,7 +1,10 @@
-//! What the connection string says, and the variables of the environment where it is silent.
+//! What the caller says, in a connection string or by the fields of an object, and the variables of the environment where both
+//! are silent.
 
+use super::description::{Merged, TlsFields};
 use super::environment::Environment;
 use super::parts::{self, Parts};
+use super::password::PasswordSource;
 use super::{escape, refusal};
 use crate::error::Error;
 
@@ -12,6 +15,11 @@ pub(super) struct Value {
 }
 
 impl Value {
+    /// What to call it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The error that the value is none of those that there are.
     pub fn invalid(&self, expected: &str) -> Error {
         refusal::invalid(self.name, expected)
@@ -23,25 +31,28 @@ impl Value {
     }
 }
 
-/// What was said, in the string or by variables.
+/// What was said, by the caller or by variables.
 pub(super) struct Said<'a> {
     parts: Parts,
+    pub tls: TlsFields,
+    pub password_source: Option<PasswordSource>,
     pub environment: Environment<'a>,
 }
 
 impl<'a> Said<'a> {
-    pub fn new(parts: Parts, environment: Environment<'a>) -> Said<'a> {
-        Said { parts, environment }
+    pub fn new(merged: Merged, environment: Environment<'a>) -> Said<'a> {
+        let Merged { parts, tls, password_source } = merged;
+        Said { parts, tls, password_source, environment }
     }
 
-    /// What the string says, else the variable; what is empty says nothing.
+    /// What the caller says, else the variable; what is empty says nothing.
     ///
     /// # Errors
     /// `ERR_INVALID_CONNECTION_STRING`: the value cannot be meant.
     pub fn get(&self, name: &'static str) -> Result<Option<Value>, Error> {
-        match self.in_string(name)? {
+        match self.by_caller(name)? {
             Some(value) => Ok(Some(value)),
-            None => self.in_variable(name),
+            None => self.by_variable(name),
         }
     }
 
@@ -53,25 +64,25 @@ impl<'a> Said<'a> {
         Ok(self.get(name)?.map(|value| value.text))
     }
 
-    /// What the string says.
+    /// What the caller says.
     ///
     /// # Errors
     /// As [`Said::get`].
-    pub fn in_string(&self, name: &'static str) -> Result<Option<Value>, Error> {
+    pub fn by_caller(&self, name: &'static str) -> Result<Option<Value>, Error> {
         checked(name, name, self.parts.get(name).map(str::to_owned))
     }
 
-    /// What the variable says, whatever the string does.
+    /// What the variable says, whatever the caller does.
     ///
     /// # Errors
     /// As [`Said::get`].
-    pub fn in_variable(&self, name: &'static str) -> Result<Option<Value>, Error> {
+    pub fn by_variable(&self, name: &'static str) -> Result<Option<Value>, Error> {
         let Some(variable) = parts::variable(name) else { return Ok(None) };
         checked(name, variable, self.environment.get(variable))
     }
 
-    /// Whether the string has the parameter, be it empty.
-    pub fn has_in_string(&self, name: &str) -> bool {
+    /// Whether the caller has the parameter, be it empty.
+    pub fn has_by_caller(&self, name: &str) -> bool {
         self.parts.has(name)
     }
 }

@@ -1,6 +1,7 @@
 //! How TLS is used: the parameters `ssl…` and `PGSSL…`, as `pg` reads them, and libpq's besides.
 
 use super::host::Host;
+use super::pem::Pem;
 use super::refusal::unmet;
 use super::said::Said;
 use super::trust::{self, Decision, Trust};
@@ -19,6 +20,8 @@ pub(in crate::pg) struct TlsPolicy {
     pub must_ask_identity: bool,
     /// TLS from the first byte on, without asking for it (PostgreSQL 17 and later).
     pub direct: bool,
+    /// What the server is called where its host is an address.
+    pub name_of_address: Option<String>,
     /// Whether the server is told by which name it is known to the client (`sslsni`).
     pub sends_name: bool,
     pub versions: Versions,
@@ -29,15 +32,15 @@ pub(in crate::pg) struct TlsPolicy {
 pub(in crate::pg) enum Roots {
     /// Whom the platform trusts, and whoever is in this file besides (`NODE_EXTRA_CA_CERTS`).
     Platform { extra: Option<PathBuf> },
-    /// Only who is in this file.
-    File(PathBuf),
+    /// Only these.
+    Named(Pem),
 }
 
 /// Who the client is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::pg) struct Identity {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    pub certificate: Pem,
+    pub key: Pem,
 }
 
 /// Which versions of TLS will do.
@@ -79,6 +82,7 @@ pub(super) fn read(said: &Said, hosts: &[Host]) -> Result<Option<TlsPolicy>, Err
         trust,
         must_ask_identity,
         direct,
+        name_of_address: said.tls.servername.clone(),
         sends_name,
         versions,
     }))
@@ -153,10 +157,16 @@ fn read_versions(said: &Said) -> Result<Versions, Error> {
 }
 
 fn read_identity(said: &Said) -> Result<Option<Identity>, Error> {
+    if let (Some(certificate), Some(key)) = (&said.tls.cert, &said.tls.key) {
+        return Ok(Some(Identity {
+            certificate: Pem::Text { field: "ssl.cert", text: certificate.clone() },
+            key: Pem::Text { field: "ssl.key", text: key.clone() },
+        }));
+    }
     match (said.get("sslcert")?, said.get("sslkey")?) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => {
-            Ok(Some(Identity { certificate: certificate.text.into(), key: key.text.into() }))
+            Ok(Some(Identity { certificate: Pem::in_file(certificate), key: Pem::in_file(key) }))
         }
         (None, Some(key)) => Err(key.unmet("sslcert, the certificate that it belongs to, is missing")),
         (Some(certificate), None) => Err(certificate.unmet("sslkey, the key that belongs to it, is missing")),
@@ -164,13 +174,16 @@ fn read_identity(said: &Said) -> Result<Option<Identity>, Error> {
 }
 
 fn read_roots(said: &Said, trust: Trust) -> Result<Roots, Error> {
+    if let Some(text) = &said.tls.ca {
+        return Ok(Roots::Named(Pem::Text { field: "ssl.ca", text: text.clone() }));
+    }
     let path = match trust {
         // Read all the same, as `pg` does, to miss a file that is named.
-        Trust::Nothing => said.in_string("sslrootcert")?,
+        Trust::Nothing => said.by_caller("sslrootcert")?,
         Trust::Name | Trust::Issuer => said.get("sslrootcert")?,
     };
     Ok(match path.filter(|path| path.text != trust::PLATFORM) {
-        Some(path) => Roots::File(path.text.into()),
+        Some(path) => Roots::Named(Pem::in_file(path)),
         None => Roots::Platform { extra: said.environment.get("NODE_EXTRA_CA_CERTS").map(PathBuf::from) },
     })
 }

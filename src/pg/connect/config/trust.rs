@@ -30,7 +30,7 @@ pub(super) enum Decision {
 }
 
 pub(super) fn read(said: &Said) -> Result<Decision, Error> {
-    let decision = match said.in_string("sslmode")? {
+    let decision = match said.by_caller("sslmode")? {
         Some(mode) => read_mode(said, &mode)?,
         None => read_without_mode(said)?,
     };
@@ -44,8 +44,8 @@ pub(super) fn read(said: &Said) -> Result<Decision, Error> {
 
 /// The mode of the string. In libpq's sense some modes are weaker; `pg` takes them so where it is told to.
 fn read_mode(said: &Said, mode: &Value) -> Result<Decision, Error> {
-    let is_like_libpq = said.in_string("uselibpqcompat")?.is_some_and(|value| value.text == "true");
-    let has_roots = said.in_string("sslrootcert")?.is_some();
+    let is_like_libpq = said.by_caller("uselibpqcompat")?.is_some_and(|value| value.text == "true");
+    let has_roots = said.by_caller("sslrootcert")?.is_some();
     Ok(Decision::Use(match mode.text.as_str() {
         "disable" => return Ok(Decision::Refused),
         "prefer" if is_like_libpq => Trust::Nothing,
@@ -61,17 +61,17 @@ fn read_mode(said: &Said, mode: &Value) -> Result<Decision, Error> {
 }
 
 fn read_without_mode(said: &Said) -> Result<Decision, Error> {
-    if said.in_string("requiressl")?.is_some_and(|value| value.text.starts_with('1')) {
+    if said.by_caller("requiressl")?.is_some_and(|value| value.text.starts_with('1')) {
         return Ok(Decision::Use(Trust::Name));
     }
     // Files turn TLS on, whatever `ssl` says.
     for name in ["sslrootcert", "sslcert", "sslkey"] {
-        if said.in_string(name)?.is_some() {
+        if said.by_caller(name)?.is_some() {
             return Ok(Decision::Use(Trust::Name));
         }
     }
-    if said.has_in_string("ssl") {
-        let Some(value) = said.in_string("ssl")? else { return Ok(Decision::Refused) };
+    if said.has_by_caller("ssl") {
+        let Some(value) = said.by_caller("ssl")? else { return Ok(Decision::Refused) };
         return Ok(match value.text.as_str() {
             "0" | "false" => Decision::Refused,
             "1" | "true" => Decision::Use(Trust::Name),
@@ -79,11 +79,11 @@ fn read_without_mode(said: &Said) -> Result<Decision, Error> {
             _ => return Err(value.invalid("true, false or no-verify")),
         });
     }
-    if said.in_string("sslnegotiation")?.is_some_and(|value| value.text == "direct") {
+    if said.by_caller("sslnegotiation")?.is_some_and(|value| value.text == "direct") {
         return Ok(Decision::Use(Trust::Name));
     }
-    let Some(mode) = said.in_variable("sslmode")? else {
-        let is_required = said.in_variable("requiressl")?.is_some_and(|value| value.text.starts_with('1'));
+    let Some(mode) = said.by_variable("sslmode")? else {
+        let is_required = said.by_variable("requiressl")?.is_some_and(|value| value.text.starts_with('1'));
         return Ok(if is_required { Decision::Use(Trust::Name) } else { Decision::NotAsked });
     };
     match mode.text.as_str() {

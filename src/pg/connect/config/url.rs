@@ -11,8 +11,9 @@ use crate::error::Error;
 use percent_encoding::percent_decode_str;
 use url::{form_urlencoded, ParseError, Url};
 
+const SOCKET: &str = "socket";
 /// Schemes that need no slashes behind them.
-const SCHEMES: [&str; 4] = ["postgres", "postgresql", "pg", "socket"];
+const SCHEMES: [&str; 4] = ["postgres", "postgresql", "pg", SOCKET];
 /// `pg` passes over the scheme, so that `postgis://` and `postgresql+driver://` do, but these are certain to mean another server.
 const SCHEMES_OF_OTHERS: [&str; 20] = [
     "amqp",
@@ -44,6 +45,11 @@ pub(super) fn is_one(text: &str) -> bool {
     text.starts_with('?') || split_scheme(text).is_some()
 }
 
+/// Whether it is one of the path of a socket.
+pub(super) fn is_socket(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(SOCKET))
+}
+
 /// The scheme and what is behind its colon.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
@@ -63,14 +69,14 @@ pub(super) fn split(text: &str) -> Result<Parts, Error> {
     // The parser passes over these, wherever they are.
     let text: String = text.chars().filter(|character| !matches!(character, '\t' | '\n' | '\r')).collect();
     let text = if text.starts_with('?') { format!("postgres://{text}") } else { text };
-    let (scheme, rest) = split_scheme(&text).ok_or_else(|| {
+    let (_, rest) = split_scheme(&text).ok_or_else(|| {
         invalid_url(
             "it must be `postgres://user:password@host:port/database`, `socket:/directory?db=database`, `/directory database`, \
              `host=… user=… dbname=…`, `?name=value`, or empty for the variables PGHOST, PGUSER and so on",
         )
     })?;
-    let is_socket = scheme.eq_ignore_ascii_case("socket");
-    let scheme = if is_socket { "socket" } else { "postgres" };
+    let is_socket = is_socket(&text);
+    let scheme = if is_socket { SOCKET } else { "postgres" };
     let (url, hosts) = match rest.strip_prefix("//") {
         Some(rest) => {
             let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

@@ -1,37 +1,45 @@
-//! Certificates and keys from the files that the connection string names.
+//! Certificates and keys, from the files that parameters name or from the fields of an object.
 
 use crate::error::Error;
+use crate::pg::connect::config::Pem;
 use crate::pg::connect::private_file::{self, Unreadable};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
-use std::path::Path;
 
-/// The certificates of a file, of which there is at least one.
+/// The certificates, of which there is at least one.
 ///
 /// # Errors
-/// The system's code, `ERR_INVALID_CONNECTION_STRING`; they name the parameter.
-pub(super) fn certificates(parameter: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let text = read(parameter, path)?;
+/// The system's code, `ERR_INVALID_CONNECTION_STRING`; they name the parameter or the field.
+pub(super) fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = match pem {
+        Pem::File { path, .. } => {
+            fs::read(path).map_err(|error| Error::system(&error, None).about(&pem.to_string()))?
+        }
+        Pem::Text { text, .. } => text.clone().into_bytes(),
+    };
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(unusable(parameter, path, "it has no certificate in the form of PEM")),
+        _ => Err(unusable(pem, "it has no certificate in the form of PEM")),
     }
 }
 
-/// The key of a file, as PKCS#8, PKCS#1 or SEC1.
+/// The key, as PKCS#8, PKCS#1 or SEC1.
 ///
 /// # Errors
-/// The system's code, `ERR_INVALID_CONNECTION_STRING`; they name the parameter.
-pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    let text = private_file::read(path, true).map_err(|why| match why {
-        Unreadable::System(error) => Error::system(&error, None).about(&format!("sslkey {}", path.display())),
-        Unreadable::NotPlain => unusable("sslkey", path, "it is not a plain file"),
-        Unreadable::Exposed => {
-            unusable("sslkey", path, "others than its owner have access to it; its permissions should be 0600")
-        }
-    })?;
+/// The system's code, `ERR_INVALID_CONNECTION_STRING`; they name the parameter or the field.
+pub(super) fn key(pem: &Pem) -> Result<PrivateKeyDer<'static>, Error> {
+    let text = match pem {
+        Pem::File { path, .. } => private_file::read(path, true).map_err(|why| match why {
+            Unreadable::System(error) => Error::system(&error, None).about(&pem.to_string()),
+            Unreadable::NotPlain => unusable(pem, "it is not a plain file"),
+            Unreadable::Exposed => {
+                unusable(pem, "others than its owner have access to it; its permissions should be 0600")
+            }
+        })?,
+        Pem::Text { text, .. } => text.clone().into_bytes(),
+    };
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let is_encrypted = text.windows(9).any(|word| word == b"ENCRYPTED");
         let why = match error {
@@ -39,27 +47,19 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
             pem::Error::NoItemsFound => "it has no private key in the form of PEM",
             _ => "it is damaged",
         };
-        unusable("sslkey", path, why)
+        unusable(pem, why)
     })
 }
 
 /// A certificate and a key that cannot be used together.
-pub(super) fn unusable_identity(error: &rustls::Error) -> Error {
+pub(super) fn unusable_identity(key: &Pem, error: &rustls::Error) -> Error {
     let why = match error {
-        rustls::Error::InconsistentKeys(_) => "it is not the key of the certificate in sslcert".to_owned(),
-        _ => "it is of a kind that is not supported".to_owned(),
+        rustls::Error::InconsistentKeys(_) => "it is not the key of the certificate",
+        _ => "it is of a kind that is not supported",
     };
-    Error::new("ERR_INVALID_CONNECTION_STRING", format!("sslkey cannot be used: {why}"))
+    unusable(key, why)
 }
 
-fn read(parameter: &str, path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| {
-        let error = Error::system(&error, None);
-        error.about(&format!("{parameter} {}", path.display()))
-    })
-}
-
-fn unusable(parameter: &str, path: &Path, why: &str) -> Error {
-    let message = format!("{parameter} {} cannot be used: {why}", path.display());
-    Error::new("ERR_INVALID_CONNECTION_STRING", message)
+fn unusable(pem: &Pem, why: &str) -> Error {
+    Error::new("ERR_INVALID_CONNECTION_STRING", format!("{pem} cannot be used: {why}"))
 }

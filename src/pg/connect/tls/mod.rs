@@ -40,6 +40,7 @@ pub(in crate::pg) struct Tls {
     trust: Trust,
     direct: bool,
     must_ask_identity: bool,
+    name_of_address: Option<String>,
 }
 
 impl Tls {
@@ -69,8 +70,10 @@ impl Tls {
         let mut config = match &policy.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
-                let (chain, key) = (files::certificates("sslcert", &identity.certificate)?, files::key(&identity.key)?);
-                builder.with_client_auth_cert(chain, key).map_err(|error| files::unusable_identity(&error))?
+                let (chain, key) = (files::certificates(&identity.certificate)?, files::key(&identity.key)?);
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| files::unusable_identity(&identity.key, &error))?
             }
         };
         // PostgreSQL resumes no session.
@@ -79,8 +82,8 @@ impl Tls {
         if policy.direct {
             config.alpn_protocols = vec![PROTOCOL.to_vec()];
         }
-        let TlsPolicy { trust, direct, must_ask_identity, .. } = *policy;
-        Ok(Tls { config: Arc::new(config), trust, direct, must_ask_identity })
+        let TlsPolicy { trust, direct, must_ask_identity, ref name_of_address, .. } = *policy;
+        Ok(Tls { config: Arc::new(config), trust, direct, must_ask_identity, name_of_address: name_of_address.clone() })
     }
 
     /// The same for a host.
@@ -88,6 +91,10 @@ impl Tls {
     /// # Errors
     /// `ERR_TLS_CERT_ALTNAME_INVALID`: no certificate can be for this name, and one has to be.
     pub fn toward(&self, host: &str) -> Result<Secure, Error> {
+        let host = match &self.name_of_address {
+            Some(name) if host.parse::<IpAddr>().is_ok() => name,
+            _ => host,
+        };
         let name = match ServerName::try_from(host.to_owned()) {
             Ok(name) => name,
             // The server is not told an address, so any stands for "no name".

@@ -89,8 +89,8 @@ fn hash(certificate: &CertificateDer) -> Vec<u8> {
 /// A file that cannot be used.
 pub(super) fn of(policy: &TlsPolicy) -> Result<Arc<Roots>, Error> {
     match &policy.roots {
-        config::Roots::File(path) => {
-            let certificates = files::certificates("sslrootcert", path)?;
+        config::Roots::Named(pem) => {
+            let certificates = files::certificates(pem)?;
             Ok(Arc::new(Roots::named(certificates)))
         }
         config::Roots::Platform { .. } if policy.trust == Trust::Nothing => Ok(Arc::new(Roots::none())),

@@ -160,7 +160,7 @@ proptest! {
     fn what_is_encoded_comes_back(user in "[^\\x00:/=]{1,20}", password in "[^\\x00]{1,20}", database in "[^\\x00:/=]{1,20}") {
         let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         let url = format!("postgres://{}:{}@h/?dbname={}", encode(&user), encode(&password), encode(&database));
-        let config = ConnectConfig::parse(&url, |_| None).unwrap();
+        let config = ConnectConfig::parse(url.as_str(), |_| None).unwrap();
         prop_assert_eq!((&config.user, &config.database), (&user, &database));
         prop_assert_eq!(config.password.map(|password| password.0), Some(password));
     }
@@ -169,14 +169,14 @@ proptest! {
     fn what_is_quoted_comes_back(user in "[^\\x00:/=]{1,20}", password in "[^\\x00]{1,20}") {
         let quote = |text: &str| format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"));
         let text = format!("user={} password = {} host=h", quote(&user), quote(&password));
-        let config = ConnectConfig::parse(&text, |_| None).unwrap();
+        let config = ConnectConfig::parse(text.as_str(), |_| None).unwrap();
         prop_assert_eq!(&config.user, &user);
         prop_assert_eq!(config.password.map(|password| password.0), Some(password));
     }
 
     #[test]
     fn no_debug_output_tells_the_password(password in "[a-z]{12}") {
-        let config = ConnectConfig::parse(&format!("postgres://u:{password}@h/d"), |_| None).unwrap();
+        let config = ConnectConfig::parse(format!("postgres://u:{password}@h/d").as_str(), |_| None).unwrap();
         let shown = format!("{config:?}");
         prop_assert!(!shown.contains(&password));
     }

@@ -77,14 +77,15 @@ fn shown(config: &ConnectConfig) -> Vec<String> {
     shown.push(config.application_name.clone());
     shown.extend(config.options.clone());
     shown.extend(config.required_peer.clone());
-    let mut paths: Vec<_> = config.password_file.iter().collect();
+    let mut pems = Vec::new();
     if let Some(tls) = &config.tls {
-        paths.extend(tls.identity.iter().flat_map(|identity| [&identity.certificate, &identity.key]));
-        if let Roots::File(path) = &tls.roots {
-            paths.push(path);
+        pems.extend(tls.identity.iter().flat_map(|identity| [&identity.certificate, &identity.key]));
+        if let Roots::Named(pem) = &tls.roots {
+            pems.push(pem);
         }
     }
-    shown.extend(paths.into_iter().map(|path| path.display().to_string()));
+    shown.extend(config.password_file.iter().map(|path| path.display().to_string()));
+    shown.extend(pems.into_iter().map(|pem| pem.to_string()));
     shown
 }
 

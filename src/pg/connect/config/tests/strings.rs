@@ -1,6 +1,8 @@
 //! What each form of a connection string means. `__test__/strings.test.mjs` compares the same with `pg`.
 
-use crate::pg::connect::config::{AuthMethod, ChannelBinding, ConnectConfig, Host, Password, Roots, Target, Trust};
+use crate::pg::connect::config::{
+    AuthMethod, ChannelBinding, ConnectConfig, Host, Password, Pem, Roots, Target, Trust,
+};
 use std::path::PathBuf;
 
 fn read(text: &str, variables: &[(&str, &str)]) -> ConnectConfig {
@@ -343,7 +345,10 @@ fn what_decides_on_tls() {
     assert_eq!(trust("postgres://h/d?sslmode=disable", &variable), None);
     assert_eq!(trust("postgres://h/d?ssl=", &variable), None, "said, be it in an odd way");
     assert_eq!(trust("", &[("PGSSLMODE", "allow")]), None);
-    assert_eq!(read("", &variable).tls.unwrap().roots, Roots::File(PathBuf::from("/ca")));
+    assert_eq!(
+        read("", &variable).tls.unwrap().roots,
+        Roots::Named(Pem::File { parameter: "PGSSLROOTCERT", path: PathBuf::from("/ca") })
+    );
     let extra = [variable[0], variable[1], ("NODE_EXTRA_CA_CERTS", "/extra")];
     let platform = Roots::Platform { extra: Some(PathBuf::from("/extra")) };
     assert_eq!(read("postgres://h/d?sslrootcert=system", &extra).tls.unwrap().roots, platform);
