@@ -113,6 +113,25 @@ for (const [contract, advisoryLock] of Object.entries(entries)) {
     await unlock()
   })
 
+  test(`${contract}: tryWithLock, verify, and one leader of all`, async () => {
+    const mutex = createMutex.all(['a', 'b'])
+    assert.deepEqual(await mutex.tryWithLock(() => 3), { acquired: true, value: 3 })
+    const unlock = await mutex.lock()
+    assert.ok((await unlock.verify()) instanceof Date)
+    assert.deepEqual(await others.all(['b', 'c']).tryWithLock(() => 3), { acquired: false })
+    await unlock()
+    const elections = []
+    const elected = (who) => new Promise((resolve) => elections.push(who.all(['a', 'b']).elect((term) => resolve(term) ?? new Promise((end) => term.signal.addEventListener('abort', end)))))
+    await elected(createMutex)
+    const next = elected(others)
+    assert.deepEqual(elections.map(({ isLeader }) => isLeader), [true, false])
+    await elections[0].stop()
+    await next
+    assert.deepEqual(elections.map(({ isLeader }) => isLeader), [false, true])
+    await elections[1].stop()
+    await nothingLeft()
+  })
+
   test(`${contract}: lists of names that are none`, () => {
     for (const [names, code] of [
       [[], 'ERR_OUT_OF_RANGE'],

@@ -52,6 +52,7 @@ for (const [contract, advisoryLock] of Object.entries(entries)) {
     const semaphore = createMutex.semaphore('pool', 2)
     const unlocks = [await semaphore.lock(), await semaphore.lock()]
     const holders = await semaphore.holders()
+    assert.ok((await unlocks[0].verify()) instanceof Date)
     assert.deepEqual(holders.map(({ granted, slot }) => ({ granted, slot })), [0, 1].map((slot) => ({ granted: true, slot })))
     for (const unlock of unlocks) await unlock()
     assert.deepEqual(await semaphore.holders(), [])

@@ -362,8 +362,10 @@ impl State {
 
     fn note_contended(&mut self, key: Key) {
         let now = Instant::now();
-        if self.contended.len() >= 1000 {
-            self.contended.retain(|_, when| when.elapsed() < CONTENDED_FOR);
+        // Looked through once in that time at most, however many there are.
+        if self.contended.len() >= 1000 && now.saturating_duration_since(self.contended_pruned) >= CONTENDED_FOR {
+            self.contended.retain(|_, when| now.saturating_duration_since(*when) < CONTENDED_FOR);
+            self.contended_pruned = now;
         }
         self.contended.insert(key, now);
     }

@@ -30,6 +30,8 @@ pub(super) struct State {
     pub retries: Retries,
     /// Keys that were found taken elsewhere, and when.
     pub contended: HashMap<Key, Instant>,
+    /// When those that do not count any more were last taken out.
+    pub contended_pruned: Instant,
     /// Until then no wait session is opened, as one could not be.
     pub wait_sessions_paused: Option<Instant>,
     /// Sessions that have steps to send.
@@ -62,6 +64,7 @@ impl State {
             main: None,
             retries: Retries::default(),
             contended: HashMap::default(),
+            contended_pruned: Instant::now(),
             wait_sessions_paused: None,
             unsent: Vec::new(),
             to_open: Vec::new(),

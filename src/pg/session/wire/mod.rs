@@ -81,6 +81,8 @@ struct State {
     proof: Duration,
     /// When the server last got on with what it was asked: it answered, or took what was to be written.
     progress: Instant,
+    /// Whether something that was to be written has found no room.
+    waits_for_room: bool,
     /// Why nothing can be written any more. What the server has said before is read all the same.
     unwritable: Option<Error>,
     /// Whether the I/O thread looks again without being told.
@@ -110,6 +112,7 @@ impl Wire {
             batches: 0,
             proof: since,
             progress: Instant::now(),
+            waits_for_room: false,
             unwritable: None,
             is_watched: true,
             is_over: false,
@@ -421,6 +424,7 @@ impl State {
             }
             _ => {}
         }
+        self.waits_for_room = self.has_to_write();
     }
 
     fn try_write(&mut self, stream: &Stream) -> io::Result<()> {
@@ -433,9 +437,19 @@ impl State {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             self.pipeline.out.advance(count);
+            self.note_room();
+        }
+        socket::flush(stream, &mut self.tls)?;
+        self.note_room();
+        Ok(())
+    }
+
+    /// Something was written. That tells of the server only where there had been no room: what is asked anew finds room for a long
+    /// time after a link has died.
+    fn note_room(&mut self) {
+        if self.waits_for_room {
             self.progress = Instant::now();
         }
-        socket::flush(stream, &mut self.tls)
     }
 
     /// Whether there was no room for something.
