@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ExclusionChecker } from '../soak/checker.mjs'
+import { Deafness } from '../soak/deafness.mjs'
 
 const NOTICE = 100
 const exclusive = (owner, name = 'a') => ({ name, owner, exclusive: true })
@@ -88,6 +89,26 @@ test('a deaf holder that lets go or is killed before it can hear was never told,
   }
   assert.deepEqual([found('released', 1000), found('released', 1001)], [0, 1])
   assert.deepEqual([found('killed', 1000), found('killed', 1099), found('killed', 1101)], [0, 0, 1])
+})
+
+test('only who has missed something is deaf, from then to the end of the last reason', () => {
+  const told = []
+  const deafness = new Deafness({ deaf: (...words) => told.push(words) })
+  const [first, second] = [{ number: 1 }, { number: 2 }]
+  const ends = [first, first, second].map((member) => deafness.begin(member))
+  assert.ok(deafness.has(first) && deafness.horizon < Infinity)
+  deafness.sessionsEnd(first)
+  assert.deepEqual([ends[2](), told], [false, []], 'it was of another')
+  assert.deepEqual([ends[0](), told], [true, []], 'there is one more reason')
+  assert.equal(ends[1](), true)
+  const [[number, from, to]] = told
+  assert.ok(number === 1 && from < to && told.length === 1)
+  assert.ok(!deafness.has(first) && deafness.horizon === Infinity)
+  // The news may be on its way when the next silence begins.
+  assert.equal(deafness.begin(first)(), true)
+  assert.equal(deafness.begin(second)(), false)
+  deafness.sessionsEnd()
+  assert.equal(deafness.begin(second)(), true)
 })
 
 test('who lets go while the news of its session is on the way was never told, and need not be', () => {

@@ -1,5 +1,5 @@
-// A process of mixed callers. Writes down each critical section, for the judge, until its standard input ends; then it has
-// to end by itself.
+// A process of mixed callers. Writes down each critical section, for the judge, until its standard input says `over` or ends; then
+// it has to end by itself. A number on its standard input blocks its thread for so many milliseconds.
 //
 // A line for whatever happens, written at once so that it outlives a kill:
 //   t <time>                            all before that time has been written
@@ -9,8 +9,10 @@
 //   l <id> <time>                       it was told that the lock is lost
 //   o <way> <code>                      how a call ended that gave no lock, or a release that failed
 //   s <way>                             a call that never ends
+//   a <time>                            the thread runs again
 
 import { writeSync } from 'node:fs'
+import { createInterface } from 'node:readline'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import advisoryLock, { strToKey } from '../index.js'
@@ -18,8 +20,8 @@ import advisoryLock2 from '../v2.js'
 import { choices } from '../__test__/support/random.mjs'
 
 const RECORDS = 3
-/** Milliseconds after which a call is taken to hang. The longest hold, a silence and a restart take less together. */
-const PATIENCE = 60_000
+/** Milliseconds after which a call is taken to hang. The longest holds and all that is broken meanwhile take less together. */
+const PATIENCE = 120_000
 
 const { number, seed, connectionStrings, callers, names } = JSON.parse(process.argv[2])
 const { between, chance, pick, weighted } = choices(seed)
@@ -31,7 +33,13 @@ let ids = 0
 let owners = 0
 
 const ticking = setInterval(() => write('t', now()), 100)
-process.stdin.resume().on('end', () => (over = true))
+const orders = createInterface({ input: process.stdin })
+orders.on('close', () => (over = true))
+orders.on('line', (order) => {
+  if (order === 'over') return orders.close()
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(order))
+  write('a', now())
+})
 
 /** One critical section. */
 class Section {

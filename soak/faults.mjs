@@ -1,16 +1,19 @@
-// Breaks things at random: sessions, links, processes, the server.
+// Breaks things at random: sessions, links, processes, threads, the server.
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { Deafness, ON_THE_WAY } from './deafness.mjs'
 import { now } from './team.mjs'
 
 /** How often each, in proportion. */
-const WEIGHTS = { terminate: 30, cancel: 15, cut: 20, silence: 12, kill: 8, restart: 4 }
+const WEIGHTS = { terminate: 30, cancel: 15, cut: 20, silence: 12, kill: 8, restart: 4, stop: 8, block: 8, freeze: 6 }
 const ENDS_SESSIONS = new Set(['terminate', 'cut', 'restart'])
-/** How long a silence lasts, in milliseconds. */
-const SILENCES = [[500, 2000], [500, 12_000]]
-/** For this long the news of a session's end may be on its way, be caught by a silence, or be read after a grant of that time. */
-const ON_THE_WAY = 300
+/** How long a silence lasts, in milliseconds, or how long a process is stopped, a thread blocked, a backend frozen. */
+const DURATIONS = [[500, 2000], [500, 12_000]]
+/** After a silence of so many milliseconds the process may have given its sessions up. */
+const GIVES_UP = 4000
 
 const BACKENDS = `SELECT pid FROM pg_stat_activity LEFT JOIN (
     SELECT pid, bool_or(granted) AS holds FROM pg_locks WHERE locktype = 'advisory' GROUP BY pid
@@ -22,10 +25,9 @@ export class Faults {
   #team
   #checker
   #choices
-  #silences = new Set()
-  /** Silent members: since when, and since when the server has ended sessions of which they cannot hear. */
-  #silent = new Map()
-  #sessionsEnded = -Infinity
+  /** What is broken for a while: promises of its end. */
+  #lasting = new Set()
+  #deafness
 
   /** What was broken when, to explain what is found: `{ at, text }`. */
   history = []
@@ -36,12 +38,13 @@ export class Faults {
     this.#server = server
     this.#team = team
     this.#checker = checker
+    this.#deafness = new Deafness(checker)
     this.#choices = choices
   }
 
   /** Up to when it is known who was deaf. */
   get horizon() {
-    return Math.min(...[...this.#silent.values()].map(({ begin }) => begin - ON_THE_WAY))
+    return this.#deafness.horizon
   }
 
   /** Breaks things until the time is over or no process is left, then leaves everything whole. */
@@ -58,28 +61,55 @@ export class Faults {
       this.counts[kind]++
       this.#note(begin, whom === undefined ? kind : `${kind} ${whom}`)
     }
-    await Promise.all(this.#silences)
+    await Promise.all(this.#lasting)
   }
 
   #note(at, text) {
     this.history.push({ at, text: `${text}, done at ${now().toFixed(1)}` })
   }
 
-  async #toBackends(action) {
+  async #backends(work) {
     const client = new pg.Client(this.#server.connectionString())
     await client.connect()
-    const count = this.#choices.between(1, 3)
-    await client.query(`SELECT ${action}(pid) FROM (${BACKENDS}) AS backends`, [count])
+    const result = await work(client, this.#choices.between(1, 3))
     await client.end()
+    return result
   }
 
-  #endingSessions() {
-    this.#sessionsEnded = now()
-    for (const silence of this.#silent.values()) silence.deafSince ??= this.#sessionsEnded
+  async #toBackends(action) {
+    await this.#backends((client, count) => client.query(`SELECT ${action}(pid) FROM (${BACKENDS}) AS backends`, [count]))
+  }
+
+  /** Nobody of this member hears anything until `over`. */
+  #deafen(member, what, over) {
+    const end = this.#deafness.begin(member)
+    this.#last(over, () => {
+      const hasMissed = end()
+      this.#note(now(), `process ${member.number} is not ${what} any more${hasMissed ? ', and has missed something' : ''}`)
+    })
+    return `process ${member.number}`
+  }
+
+  #last(over, end) {
+    const lasting = over.then(() => {
+      this.#lasting.delete(lasting)
+      end()
+    })
+    this.#lasting.add(lasting)
+  }
+
+  #duration() {
+    return this.#choices.between(...this.#choices.pick(DURATIONS))
+  }
+
+  /** Half the time one that is deaf already: two faults at once find what one does not. */
+  #member() {
+    const deaf = this.#team.living.filter((member) => this.#deafness.has(member))
+    return this.#choices.pick(deaf.length > 0 && this.#choices.chance(50) ? deaf : this.#team.living)
   }
 
   terminate() {
-    this.#endingSessions()
+    this.#deafness.sessionsEnd()
     return this.#toBackends('pg_terminate_backend')
   }
 
@@ -88,28 +118,51 @@ export class Faults {
   }
 
   cut() {
-    const { number, proxy } = this.#choices.pick(this.#team.living)
-    proxy.cut()
-    return `process ${number}`
+    const member = this.#choices.pick(this.#team.living)
+    this.#deafness.sessionsEnd(member)
+    member.proxy.cut()
+    return `process ${member.number}`
   }
 
   silence() {
-    const member = this.#choices.pick(this.#team.living)
-    if (this.#silent.has(member)) return 'once more'
+    const member = this.#member()
+    if (member.isSilent) return 'once more'
+    member.isSilent = true
     member.proxy.silence()
-    const begin = now()
-    const deafSince = begin - this.#sessionsEnded < ON_THE_WAY ? begin - ON_THE_WAY : undefined
-    this.#silent.set(member, { begin, deafSince })
-    const over = sleep(this.#choices.between(...this.#choices.pick(SILENCES))).then(() => {
-      const since = this.#silent.get(member).deafSince
+    const duration = this.#duration()
+    const over = sleep(duration).then(() => {
+      // What it has given up meanwhile ends on the server now, of which its threads may still know nothing.
+      if (duration >= GIVES_UP) this.#deafness.sessionsEnd(member)
       member.proxy.heal()
-      if (since !== undefined) this.#checker.deaf(member.number, since, now() + ON_THE_WAY)
-      this.#silent.delete(member)
-      this.#note(now(), `end of the silence around process ${member.number}${since === undefined ? '' : ', which was deaf'}`)
-      this.#silences.delete(over)
+      member.isSilent = false
     })
-    this.#silences.add(over)
-    return `process ${member.number}`
+    return this.#deafen(member, 'silent', over)
+  }
+
+  /** The whole process, as a debugger or a frozen container does it. */
+  stop() {
+    const member = this.#member()
+    return this.#deafen(member, 'stopped', stopFor([member.child.pid], this.#duration()))
+  }
+
+  /** Its JavaScript thread alone: the others go on. */
+  block() {
+    const member = this.#member()
+    return this.#deafen(member, 'blocked', this.#team.block(member, this.#duration()))
+  }
+
+  /** Backends, of which nobody is told: their clients find out. */
+  async freeze() {
+    const backends = await this.#backends((client, count) => client.query(`SELECT pid FROM (${BACKENDS}) AS backends`, [count]))
+    const pids = backends.rows.map(({ pid }) => pid)
+    if (pids.length === 0) return 'nobody'
+    // Then those end that were to be ended, or whose clients have given them up.
+    this.#last(stopFor(pids, this.#duration()), () => {
+      const since = now() - ON_THE_WAY
+      this.#deafness.sessionsEnd(undefined, since)
+      this.#checker.ending(since).to = now() + ON_THE_WAY
+    })
+    return `backends ${pids.join(', ')}`
   }
 
   async kill() {
@@ -120,9 +173,16 @@ export class Faults {
   }
 
   async restart() {
-    this.#endingSessions()
+    this.#deafness.sessionsEnd()
     await this.#server.halt(this.#choices.pick(['fast', 'immediate']))
     await sleep(this.#choices.between(0, 500))
     await this.#server.resume()
   }
+}
+
+/** Stops processes, and lets them go on even where this one is killed meanwhile. Resolves when they go on. */
+async function stopFor(pids, milliseconds) {
+  const script = 'kill -s STOP "$@"; sleep $0; kill -s CONT "$@"'
+  const stopper = spawn('sh', ['-c', script, String(milliseconds / 1000), ...pids.map(String)], { stdio: 'ignore', detached: true })
+  await once(stopper, 'exit')
 }

@@ -1,5 +1,5 @@
-// `npm run soak`: processes of mixed callers on a real server, while sessions, links, processes and the server are broken
-// at random. Proves from the records of all critical sections that nobody was let in twice, and that nothing hung or was left.
+// `npm run soak`: processes of mixed callers on a real server, while sessions, links, processes, threads, backends and the server
+// are broken at random. Proves from the records of all critical sections that nobody was let in twice, and that nothing hung or was left.
 //
 //   npm run soak -- [--seconds 60] [--processes 4] [--callers 16] [--seed <number>]
 
@@ -56,7 +56,7 @@ async function soak(server, { seconds, processes, callers, seed }) {
   const judging = setInterval(() => checker.judge(Math.min(team.horizon, faults.horizon)), 500)
   await faults.run(seconds * 1000)
   // Without faults everybody comes to an end.
-  await team.stop(70_000)
+  await team.stop(130_000)
   clearInterval(judging)
   checker.judge()
   await checkLeftovers(server, team)

@@ -48,7 +48,7 @@ export class Team {
       stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
     })
     child.stdin.on('error', () => {})
-    const member = { number, child, proxy, seen: now(), killed: undefined, sections: new Set() }
+    const member = { number, child, proxy, seen: now(), killed: undefined, sections: new Set(), blocks: [] }
     this.#members.add(member)
     const records = createInterface({ input: child.stdio[RECORDS], crlfDelay: Infinity })
     records.on('line', (line) => this.#read(member, line.split(' ')))
@@ -64,6 +64,13 @@ export class Team {
     return Math.min(...[...this.#members].map(({ seen }) => seen))
   }
 
+  /** Blocks a member's JavaScript thread. Resolves when it runs again, or never will. */
+  async block(member, milliseconds) {
+    const awake = new Promise((resolve) => member.blocks.push(resolve))
+    member.child.stdin.write(`${milliseconds}\n`)
+    await Promise.race([awake, member.gone])
+  }
+
   kill(member) {
     member.killed = now()
     member.child.kill('SIGKILL')
@@ -72,7 +79,7 @@ export class Team {
 
   /** Asks all to end; the numbers of those that did not. */
   async stop(limit) {
-    for (const { child } of this.#members) child.stdin.end()
+    for (const { child } of this.#members) child.stdin.end('over\n')
     const all = Promise.all([...this.#members].map(({ gone }) => gone))
     let timer
     await Promise.race([all, new Promise((resolve) => (timer = setTimeout(resolve, limit)))])
@@ -107,6 +114,9 @@ export class Team {
       case 'l':
         member.sections.delete(id)
         this.#checker.told(id, at)
+        break
+      case 'a':
+        member.blocks.shift()()
         break
       case 'o': {
         const outcome = words.join(' ')
