@@ -78,11 +78,15 @@ declare namespace advisoryLock {
    * `sslmode` or `target_session_attrs`.
    */
   export interface ConnectionConfig {
+    /** A string as `advisoryLock` takes it. What it is about (user, password, host, port, database) it decides alone. */
     connectionString?: string | undefined
     /** A host name, an address, the folder of a unix socket, or a list of them. */
     host?: string | undefined
+    /** 1 … 65535. Default 5432. */
     port?: number | string | undefined
+    /** Who logs in. Default: `PGUSER`, else the user of the system. */
     user?: string | undefined
+    /** Default: `PGDATABASE`, else the name of the user. */
     database?: string | undefined
     /**
      * The password, or a function that gives it: called without arguments for each new connection, as tokens expire, on the
@@ -92,9 +96,11 @@ declare namespace advisoryLock {
     password?: string | (() => string | undefined | PromiseLike<string | undefined>) | undefined
     /** `true`: as `sslmode=verify-full`. `false`: plain text. Otherwise what is read of a string and `PGSSLMODE`. */
     ssl?: boolean | SslConfig | undefined
+    /** `direct` saves a round trip, from PostgreSQL 17 on. Default `postgres`. */
     sslnegotiation?: 'postgres' | 'direct' | undefined
     /** Shown in `pg_stat_activity`, unless the option `applicationName` is given. */
     application_name?: string | undefined
+    /** The same where nothing else gives a name. */
     fallback_application_name?: string | undefined
     /** Settings for the server: `-c name=value`. */
     options?: string | undefined
@@ -140,7 +146,9 @@ declare namespace advisoryLock {
     rejectUnauthorized?: boolean | undefined
     /** What the server's certificate is for where `host` is an address; a host name counts itself, as in `pg`. */
     servername?: string | undefined
+    /** The oldest version of TLS that will do. Default `TLSv1.2`, below which there is none. */
     minVersion?: 'TLSv1.3' | 'TLSv1.2' | 'TLSv1.1' | 'TLSv1' | undefined
+    /** The newest version of TLS to offer. Default `TLSv1.3`. */
     maxVersion?: 'TLSv1.3' | 'TLSv1.2' | 'TLSv1.1' | 'TLSv1' | undefined
   }
 
@@ -233,6 +241,7 @@ declare namespace advisoryLock {
     <T>(fn: (signal: AbortSignal) => T | PromiseLike<T>): Promise<TryWithLockResult<T>>
   }
 
+  /** Whether the lock was free, and then `value`: what the function gave. */
   export type TryWithLockResult<T> = { acquired: true; value: T } | { acquired: false }
 
   /** How a process stands for election. */
@@ -328,10 +337,15 @@ declare namespace advisoryLock {
 
   /** What is told by an {@link Election}. */
   export interface ElectionEvents {
+    /** It stands by; `error` is why it could not stand before, if it could not. */
     standby: (error?: unknown) => void
+    /** This process leads. */
     elected: (term: Term) => void
+    /** The lock was lost while it led; `ERR_LOCK_LOST`. */
     lost: (error: AdvisoryLockError) => void
+    /** The term is over otherwise. */
     resigned: () => void
+    /** What `lead`, or a function of a tick, has thrown. Without a listener it is a warning of the process. */
     error: (error: unknown) => void
   }
 

@@ -219,7 +219,7 @@ impl Wire {
     /// as long as an answer needs that is on its way.
     pub(in crate::pg) fn time_for_proof(&self) -> Duration {
         let left = self.patience.promise.saturating_sub(self.age_of_proof());
-        left.clamp(GRACE, self.patience.answer)
+        left.min(self.patience.answer).max(GRACE)
     }
 
     /// Finds out, within a moment, whether the session is still there; for whoever cannot go on without knowing, on any thread.
