@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
-import { openDatabase, sqlLock, sqlTry, sqlUnlock } from './support/database.mjs'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
 import { runChild, startChild } from './support/process.mjs'
 import { startProxy } from './support/proxy.mjs'
 
@@ -196,4 +196,18 @@ test('a script that loses its lock while it exits is not held up', async () => {
     flags: ['--unhandled-rejections=strict'],
   })
   assert.equal(status, 0)
+})
+
+test('the shortest answerTimeout that there is loses nothing on a server that answers', async () => {
+  const createMutex = advisoryLock(database.connectionString, { answerTimeout: 100, heartbeat: 100, applicationName: 'short' })
+  const unlock = await createMutex('short answers').lock()
+  const beats = new Set()
+  await until(async () => {
+    const { rows } = await database.sql.query("SELECT query_start::text FROM pg_stat_activity WHERE application_name = 'short'")
+    for (const { query_start: start } of rows) beats.add(start)
+    return beats.size >= 5
+  }, 'five signs of life')
+  assert.equal(unlock.signal.aborted, false)
+  assert.equal(await unlock(), true)
+  await createMutex.close()
 })
