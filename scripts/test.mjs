@@ -11,7 +11,7 @@ import { checkNode, root } from './prepare.mjs'
 import { endAll, runAside } from './side-by-side.mjs'
 
 /** Test files whose assertions compare times or shares of time, which others beside them would change. */
-const ALONE = ['all.test.mjs', 'fairness.test.mjs', 'harmless-waits.test.mjs', 'leaks.test.mjs', 'semaphore.test.mjs', 'ticks-processes.test.mjs']
+const ALONE = ['all.test.mjs', 'fairness.test.mjs', 'harmless-waits.test.mjs', 'leaks.test.mjs', 'semaphore.test.mjs', 'ticks-processes.test.mjs', 'waiting.test.mjs']
 
 const node = (name, parameters, env) => runAside(name, process.execPath, parameters, env)
 const cargo = (name, ...parameters) => runAside(name, 'cargo', parameters)
