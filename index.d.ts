@@ -129,6 +129,14 @@ declare namespace advisoryLock {
   /** PEM as text or bytes. It is never written to a file. */
   export type Pem = string | Uint8Array
 
+  /** A private key that has a passphrase of its own. */
+  export interface KeyWithPassphrase {
+    /** The key. */
+    pem: Pem
+    /** What decrypts it. */
+    passphrase?: string | undefined
+  }
+
   /**
    * TLS, by the fields of Node.js's `tls.connect` that mean something here; any other field is a `TypeError`, as TLS is the
    * native part's own.
@@ -139,7 +147,7 @@ declare namespace advisoryLock {
     /** The client's certificate, with those between it and its authority. */
     cert?: Pem | Pem[] | undefined
     /** The key that belongs to `cert` (PKCS#8, PKCS#1 or SEC1). */
-    key?: Pem | Array<Pem | { pem: Pem; passphrase?: string | undefined }> | undefined
+    key?: Pem | Array<Pem | KeyWithPassphrase> | undefined
     /** For an encrypted `key`. */
     passphrase?: string | undefined
     /** `false`: the connection is encrypted, to whomever. Default `true`. */
@@ -252,7 +260,12 @@ declare namespace advisoryLock {
      * Milliseconds to stand back before it stands again, each 1 … 2³¹−1: `min` (250) after a term that ended by itself; after a failure
      * by chance between `min` and three times the pause before, `max` (30 000) at most.
      */
-    backoff?: { min?: number; max?: number }
+    backoff?: {
+      /** The shortest pause. Default 250, or `max` where that is less. */
+      min?: number
+      /** The longest pause, no less than `min`. Default 30 000, or `min` where that is more. */
+      max?: number
+    }
     /**
      * Milliseconds between the grant of the lock and the election, 0 … 2³¹−1. Default 0. It leaves a predecessor whose lock was taken
      * from it, and who has not heard of it yet, the time to notice.
@@ -327,10 +340,13 @@ declare namespace advisoryLock {
     readonly stop: () => Promise<void>
     /** The same as `stop()`, for `await using`. */
     [Symbol.asyncDispose](): Promise<void>
+    /** Listens, as an `EventEmitter` has it; see {@link ElectionEvents}. */
     on<E extends keyof ElectionEvents>(event: E, listener: ElectionEvents[E]): this
     on(event: string | symbol, listener: (...args: any[]) => void): this
+    /** The same for the next time only. */
     once<E extends keyof ElectionEvents>(event: E, listener: ElectionEvents[E]): this
     once(event: string | symbol, listener: (...args: any[]) => void): this
+    /** Listens no more. */
     off<E extends keyof ElectionEvents>(event: E, listener: ElectionEvents[E]): this
     off(event: string | symbol, listener: (...args: any[]) => void): this
   }

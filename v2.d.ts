@@ -34,6 +34,7 @@ declare namespace advisoryLock {
   export import ElectionOptions = contract1.ElectionOptions
   export import ConnectionConfig = contract1.ConnectionConfig
   export import Key = contract1.Key
+  export import KeyWithPassphrase = contract1.KeyWithPassphrase
   export import LockHolder = contract1.LockHolder
   export import Name = contract1.Name
   export import Pem = contract1.Pem
