@@ -160,10 +160,10 @@ const facts = {
     await writer.query('INSERT INTO facts VALUES (1)')
     const client = await connect({ options: '-c default_transaction_isolation=serializable -c default_transaction_read_only=on -c default_transaction_deferrable=on' })
     const pid = client.processID
-    const waiting = client.query('SELECT 1')
+    const waiting = code(client.query('SELECT 1'))
     await until(() => value(admin, "SELECT wait_event = 'SafeSnapshot' FROM pg_stat_activity WHERE pid = $1", [pid]), 'it waits for a safe snapshot')
     await admin.query('SELECT pg_cancel_backend($1)', [pid])
-    assert.equal(await code(waiting), '57014')
+    assert.equal(await waiting, '57014')
     await client.query('SET default_transaction_deferrable = off')
     assert.equal(await value(client, 'SELECT 1'), 1)
     await writer.query('ROLLBACK')
