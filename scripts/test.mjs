@@ -1,4 +1,5 @@
-// `npm test`: prepares the clone and runs every check. The first that fails ends the run.
+// `npm test`: prepares the clone and runs every check. A clone that does not build ends the run; of the test files every one is run,
+// and all that failed are named at the end.
 //
 // What is independent runs side by side, as most of it waits most of the time: what is done with Rust beside what is done with
 // JavaScript, then the test files in lanes, each of which has a server of its own. What compares times runs by itself.
@@ -55,7 +56,13 @@ async function runTests() {
   })
 }
 
-const runTest = (name, env) => node(name, ['--test', '--test-timeout=180000', '--test-reporter=spec', join('__test__', name)], env)
+/** What has failed so far, by name. */
+const failures = []
+
+/** Runs a check whose failure leaves the others worth running. */
+const check = (...what) => node(...what).catch(({ message }) => failures.push(message))
+
+const runTest = (name, env) => check(name, ['--test', '--test-timeout=180000', '--test-reporter=spec', join('__test__', name)], env)
 
 /**
  * Those of advisory-lock 2.0.0, against `/v2`. Each file in a process of its own: one counts the connections of the whole server
@@ -65,7 +72,7 @@ async function runTestsOfTheOriginal(env) {
   const folder = module('advisory-lock/build/test')
   for (const name of readdirSync(folder).filter((file) => file.endsWith('.test.js'))) {
     const redirect = ['--require', join(root, '__test__/original/redirect.cjs')]
-    await node(`advisory-lock@2.0.0, ${name}`, [...redirect, module('tape/bin/tape'), join(folder, name)], env)
+    await check(`advisory-lock@2.0.0, ${name}`, [...redirect, module('tape/bin/tape'), join(folder, name)], env)
   }
 }
 
@@ -84,7 +91,8 @@ async function main() {
   checkNode()
   await Promise.all([checkRust(), checkJavaScript()])
   await runTests()
-  await node('soak, a minute of it', ['soak/soak.mjs', '--seconds', '60'])
+  await check('soak, a minute of it', ['soak/soak.mjs', '--seconds', '60'])
+  if (failures.length > 0) throw new Error(failures.join('\n      '))
 }
 
 const begin = performance.now()
