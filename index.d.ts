@@ -485,6 +485,76 @@ declare namespace advisoryLock {
     holders(): Promise<PermitHolder[]>
   }
 
+  /** What one `advisoryLock(…)` has at a moment, its elections included. A lock of several keys counts once, and so does a permit. */
+  export interface Stats {
+    /** Locks that are held. */
+    held: number
+    /** Calls that wait for a lock. */
+    waiting: number
+    /** Open connections of the process with these settings, which all owners with equal settings share. */
+    sessions: number
+    /** For how many milliseconds the oldest of the calls has waited; 0 where none waits. */
+    oldestWait: number
+  }
+
+  /** What the channels of `node:diagnostics_channel` say of a lock. */
+  export interface LockSubject {
+    /** What the mutex was made of: `null` where that is a key, a list for {@link CreateMutex.all}. */
+    name: string | null | Array<string | null>
+    /** Its key, or the keys in the order of the names. */
+    key: Key | bigint | Array<Key | bigint>
+    /** `permit`: of a semaphore. */
+    mode: 'exclusive' | 'shared' | 'permit'
+  }
+
+  /** What `tracingChannel('advisory-lock:acquire')` tells: one object for each call that asks for a lock, from its start to its end. */
+  export interface AcquireTrace extends LockSubject {
+    /** Milliseconds from the call to the answer; `undefined` before that. */
+    waited: number | undefined
+    /** What has come of it; `undefined` before that. `denied`: by a `tryLock`; `failed`: with any other error than these two. */
+    outcome: 'granted' | 'denied' | 'timeout' | 'aborted' | 'failed' | undefined
+    /** What the call rejects with. */
+    error?: unknown
+  }
+
+  /** What `tracingChannel('advisory-lock:hold')` tells: one object for each lock that was granted, until it is given up or lost. */
+  export interface HoldTrace extends LockSubject {
+    /** Milliseconds from the call to the grant. */
+    waited: number
+    /** Milliseconds from the grant to the end; `undefined` before that. */
+    held: number | undefined
+    /** How it has ended; `undefined` before that. */
+    outcome: 'released' | 'lost' | undefined
+    /** Why it is lost. */
+    error?: unknown
+  }
+
+  /** What `channel('advisory-lock:lost')` tells of each lock that is lost. */
+  export interface LostMessage extends LockSubject {
+    /** `ERR_LOCK_LOST`. */
+    error: AdvisoryLockError
+  }
+
+  /** What `channel('advisory-lock:elected')` tells when this process leads. */
+  export interface ElectedMessage extends LockSubject {
+    /** The term that begins. */
+    term: Term
+  }
+
+  /** What `channel('advisory-lock:session')` tells of the connections of this process. */
+  export interface SessionMessage {
+    /** `failed`: it could not be opened. */
+    event: 'opened' | 'closed' | 'lost' | 'failed'
+    /** Process id of its backend; `null` where there is none. */
+    pid: number | null
+    /** Address of the server, or path of its socket; `null` where it is not known. */
+    address: string | null
+    /** The server's port; `null` for a unix socket, or where it is not known. */
+    port: number | null
+    /** Why it is lost or has failed; `null` otherwise. What a function that gives passwords has failed with is told as it is. */
+    error: unknown
+  }
+
   /** Makes mutexes of one owner. */
   export interface CreateMutex {
     /**
@@ -512,6 +582,8 @@ declare namespace advisoryLock {
      * @throws {RangeError} `ERR_OUT_OF_RANGE`: no whole number, or outside its range.
      */
     semaphore(name: Name, permits: number): Semaphore
+    /** What this owner has at this moment. Asks no server; counts only now, so that a lock costs nothing for it. */
+    stats(): Stats
     /** Tells of the connection's end and loss, and ends it. */
     readonly client: Client
     /** The same as `client.end()`. */

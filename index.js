@@ -21,6 +21,7 @@ function advisoryLock(connectionString, options) {
   const client = new Client(owner)
   const losses = new Losses()
   const createMutex = toCreateMutex(
+    owner,
     (key) => new StackedLocks(owner, client, losses, key, 0),
     () => client.end(),
   )

@@ -25,20 +25,27 @@ declare function advisoryLock(
 declare namespace advisoryLock {
   export { advisoryLock as default }
   export import AcquireOptions = contract1.AcquireOptions
+  export import AcquireTrace = contract1.AcquireTrace
   export import AdvisoryLockError = contract1.AdvisoryLockError
   export import AdvisoryLockErrorCode = contract1.AdvisoryLockErrorCode
   export import AdvisoryLockFailure = contract1.AdvisoryLockFailure
   export import AdvisoryLockOptions = contract1.AdvisoryLockOptions
+  export import ElectedMessage = contract1.ElectedMessage
   export import Election = contract1.Election
   export import ElectionEvents = contract1.ElectionEvents
   export import ElectionOptions = contract1.ElectionOptions
   export import ConnectionConfig = contract1.ConnectionConfig
+  export import HoldTrace = contract1.HoldTrace
   export import Key = contract1.Key
   export import KeyWithPassphrase = contract1.KeyWithPassphrase
   export import LockHolder = contract1.LockHolder
+  export import LockSubject = contract1.LockSubject
+  export import LostMessage = contract1.LostMessage
   export import Name = contract1.Name
   export import Pem = contract1.Pem
   export import PermitHolder = contract1.PermitHolder
+  export import SessionMessage = contract1.SessionMessage
+  export import Stats = contract1.Stats
   export import Term = contract1.Term
   export import TryWithLock = contract1.TryWithLock
   export import TryWithLockResult = contract1.TryWithLockResult
@@ -145,6 +152,8 @@ declare namespace advisoryLock {
     all(names: readonly Name[]): Mutex
     /** A semaphore, as {@link contract1.CreateMutex.semaphore}. */
     semaphore(name: Name, permits: number): Semaphore
+    /** What the calls through these mutexes have at this moment, as {@link contract1.CreateMutex.stats}. */
+    stats(): Stats
     /**
      * Gives up all that was taken through these mutexes, ends what waits (`ERR_CLIENT_CLOSED`, as later calls) and stops elections. Nobody
      * has to call it: connections close by themselves.

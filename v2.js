@@ -20,6 +20,7 @@ const SEPARATE = ALONE | KEEP_ALIVE
 function advisoryLock(connectionString, options) {
   const owner = Owner.of(toConnection(connectionString), toLocksOptions(options, { idleTimeout: IDLE_TIMEOUT }))
   const createMutex = toCreateMutex(
+    owner,
     (key) => new SeparateLocks(owner, key, SEPARATE),
     () => owner.close(),
   )

@@ -28,7 +28,7 @@ async function makeProject() {
   await mkdir(join(folder, 'node_modules/@types'), { recursive: true })
   const link = (from, to) => symlink(from, join(folder, 'node_modules', to), 'junction')
   await link(root, 'advisory-lock-native')
-  for (const name of ['pg', 'postgres', '@types/node', '@types/pg']) await link(join(root, 'node_modules', name), name)
+  for (const name of ['pg', 'postgres', '@types/node', '@types/pg', '@opentelemetry']) await link(join(root, 'node_modules', name), name)
   await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'examples', private: true, type: 'module' }))
   return folder
 }

@@ -69,6 +69,25 @@ test('a token that expires: the next session is opened with another', async (t) 
   assert.equal(await createMutex('tokens').tryLock(), true)
 })
 
+test('a token that expires while a process stands by, whose session is cut then', async (t) => {
+  await database.sql.query(`CREATE ROLE standby LOGIN PASSWORD 'token 0'`)
+  let issued = 0
+  const createMutex = owner(t, async () => `token ${issued}`, { user: 'standby' })
+  await sqlLock(database.sql, 'seat')
+  const election = createMutex('seat').elect(({ signal }) => once(signal, 'abort'), { backoff: { min: 1, max: 10 } })
+  await database.waiter('seat')
+  await database.sql.query(`ALTER ROLE standby PASSWORD 'token 1'`)
+  const failures = []
+  election.on('standby', (error) => error && failures.push(error.code))
+  await database.sql.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'standby'`)
+  await until(() => failures.includes('28P01'), 'the server refuses the old token')
+  issued = 1
+  await database.waiter('seat')
+  await sqlUnlock(database.sql, 'seat')
+  await once(election, 'elected')
+  await election.stop()
+})
+
 test('what the function fails with is what every caller is told, the very same', async (t) => {
   class TokenError extends Error {}
   const failures = [new TokenError('no token'), Object.freeze(Object.assign(new Error('frozen'), { code: 'EFROZEN' })), 'a text', { no: 'error' }, 7]

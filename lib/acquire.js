@@ -1,6 +1,7 @@
 'use strict'
 
 const { Call } = require('./call.js')
+const { isTracing, traceAcquire } = require('./diagnostics.js')
 const { clientClosed, fromFailures, lockTimeout } = require('./errors.js')
 const { Hold } = require('./hold.js')
 const { Limit } = require('./limit.js')
@@ -68,6 +69,20 @@ function whyUnanswered({ owner, high, low, flags }, waited, request = 0) {
  * @throws what keeps the request from being made; nothing can fail once it is
  */
 function acquire(locks, manner, limits, toValue) {
+  return isTracing() && locks.name !== undefined ? askTraced(locks, manner, limits, toValue) : ask(locks, manner, limits, toValue)
+}
+
+function askTraced(locks, manner, limits, toValue) {
+  return traceAcquire(locks.describe(), limits, (onGranted) => {
+    const toTracedValue = (among, hold) => {
+      if (hold) onGranted(hold)
+      return toValue(among, hold)
+    }
+    return ask(locks, manner, limits, toTracedValue)
+  })
+}
+
+function ask(locks, manner, limits, toValue) {
   const { owner } = locks
   if (owner.number === 0) owner.open()
   let flags = locks.flags | manner
@@ -93,4 +108,4 @@ function acquire(locks, manner, limits, toValue) {
   return acquiring.promise
 }
 
-module.exports = { acquire, whyUnanswered }
+module.exports = { Acquiring, acquire, whyUnanswered }

@@ -11,24 +11,34 @@ const { HoldOfSeveral, LocksOfSeveral, collect, giveBack, takePart, tryPart } = 
 const ROUNDS = 3
 
 class LocksOfAll extends LocksOfSeveral {
+  /** Of the keys, in the order in which they were given. @type {(string | null)[]} */
+  name
   #parts
+  #given
 
   /**
    * @param {import('./owner.js').Owner} owner
    * @param {import('./several.js').Contract} contract
    * @param {import('./mutex.js').Locks[]} parts one for each key, in the order of the keys
+   * @param {{ names: (string | null)[], keys: unknown[] }} given
    */
-  constructor(owner, contract, parts) {
+  constructor(owner, contract, parts, given) {
     super(owner, contract)
     this.#parts = parts
+    this.name = given.names
+    this.#given = given
+  }
+
+  describe() {
+    return { name: this.name, key: this.#given.keys, mode: this.#parts[0].describe().mode }
   }
 
   inSharedMode() {
-    return new LocksOfAll(this.owner, this.contract, this.#parts.map((part) => part.inSharedMode()))
+    return new LocksOfAll(this.owner, this.contract, this.#parts.map((part) => part.inSharedMode()), this.#given)
   }
 
   forElection(owner) {
-    return new LocksOfAll(owner, this.contract, this.#parts.map((part) => part.forElection(owner)))
+    return new LocksOfAll(owner, this.contract, this.#parts.map((part) => part.forElection(owner)), this.#given)
   }
 
   async tryTake(signal) {

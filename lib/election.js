@@ -6,6 +6,7 @@ const { EventEmitter } = require('node:events')
 const { inspect } = require('node:util')
 const { offAbort, onAbort } = require('./abort-listeners.js')
 const { Backoff } = require('./backoff.js')
+const { tellElected } = require('./diagnostics.js')
 const { termOver } = require('./errors.js')
 const { Leadership } = require('./leadership.js')
 const mailbox = require('./mailbox.js')
@@ -55,6 +56,11 @@ class Election extends EventEmitter {
     this.#ended = this.#run()
     if (signal?.aborted) void this.stop()
     else if (signal) onAbort(signal, this.stop)
+  }
+
+  /** Whose the lock is. */
+  get owner() {
+    return this.#locks.owner
   }
 
   get isLeader() {
@@ -126,6 +132,7 @@ class Election extends EventEmitter {
     const lead = this.#lead
     const patience = this.#lookOutFor(leadership.signal)
     this.#isElected = true
+    tellElected(this.#locks, term)
     this.#tell('elected', term)
     // Whoever was told of the election may have ended it.
     await leadership.run(async () => (leadership.isOver ? undefined : lead(term)))

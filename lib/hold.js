@@ -1,6 +1,7 @@
 'use strict'
 
 const { Call } = require('./call.js')
+const { tellLost, tellOver } = require('./diagnostics.js')
 const { notHeld } = require('./errors.js')
 const { toLossController } = require('./loss-controller.js')
 const mailbox = require('./mailbox.js')
@@ -10,9 +11,15 @@ const { KEEP_ALIVE, NO, PENDING, RELEASE_FAILED, SCOPED, VERIFIED, YES } = nativ
 
 /** A release that the server has not confirmed yet. */
 class Releasing extends Call {
+  constructor(locks) {
+    super(locks.owner)
+    this.locks = locks
+  }
+
   settle(kind, _, error) {
-    if (kind === RELEASE_FAILED) this.reject(error)
-    else this.resolve(true)
+    if (kind !== RELEASE_FAILED) return this.resolve(true)
+    this.reject(error)
+    tellLost(this.locks, error)
   }
 }
 
@@ -88,7 +95,7 @@ class Hold {
     const ticket = mailbox.newNumber()
     const reply = native.release(owner.number, this.request, ticket)
     // Everything is in place before the mail is opened: it may tell of this hold.
-    const releasing = (reply & (YES | NO)) === PENDING ? new Releasing(owner) : undefined
+    const releasing = (reply & (YES | NO)) === PENDING ? new Releasing(this.locks) : undefined
     if (releasing) mailbox.expect(ticket, releasing)
     if (releasing || reply & YES) this.markReleased()
     mailbox.open(reply)
@@ -125,6 +132,7 @@ class Hold {
     this.#isGone = true
     mailbox.holds.delete(this.request)
     this.#unrefProcess()
+    tellOver(this)
   }
 
   /** The hold was lost before an `unlock()` could give it up, which tells so. */
@@ -132,6 +140,8 @@ class Hold {
     this.#error = error
     mailbox.holds.delete(this.request)
     this.#unrefProcess()
+    tellOver(this)
+    tellLost(this.locks, error)
   }
 
   /** The hold was lost with its session. */

@@ -6,7 +6,7 @@
 const native = require('./native.js')
 const { ByNumber } = require('./by-number.js')
 const { fromFailures } = require('./errors.js')
-const { isTracing, onNotice } = require('./notices.js')
+const { isTracing, onNotice, onSession } = require('./notices.js')
 const passwords = require('./passwords.js')
 const { soon } = require('./soon.js')
 
@@ -22,7 +22,7 @@ const newNumber = () => ++lastNumber
 
 /** The core's side; made for the first call. */
 let client
-const toClient = () => (client ??= new native.Client(deliver, onNotice, isTracing))
+const toClient = () => (client ??= new native.Client(deliver, onNotice, onSession, isTracing))
 
 let references = 0
 
@@ -114,4 +114,4 @@ function open(reply) {
   else if (reply & MAIL) deliver()
 }
 
-module.exports = { deliver, expect, forget, holds, newNumber, open, refProcess, toClient, unrefProcess }
+module.exports = { deliver, expect, forget, holds, newNumber, open, pending, refProcess, toClient, unrefProcess }

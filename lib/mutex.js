@@ -6,24 +6,33 @@ const { acquire } = require('./acquire.js')
 const { toAcquireOptions, toElectionOptions, toFunction, toKey } = require('./arguments.js')
 const { Election } = require('./election.js')
 const { clientClosed } = require('./errors.js')
-const { ALONE, PATIENT, SCOPED, SINGLE } = require('./native.js')
+const { ALONE, PATIENT, SCOPED, SHARED, SINGLE } = require('./native.js')
 const { tryWithLock, withLock } = require('./run-holding.js')
+const { statsOf } = require('./stats.js')
 const { asyncDispose } = require('./unlock-function.js')
 
 /**
  * The `createMutex` of one owner.
  *
+ * @param {import('./owner.js').Owner} owner
  * @param {(key: Key) => Locks} toLocks in exclusive mode
  * @param {() => Promise<void>} close
  */
-function toCreateMutex(toLocks, close) {
-  const createMutex = (name) => new Mutex(toLocks(toKey(name)), name)
+function toCreateMutex(owner, toLocks, close) {
+  const createMutex = (name) => new Mutex(toLocks({ ...toKey(name), name: toText(name) }), name)
+  createMutex.stats = () => statsOf(owner)
   createMutex.close = close
   createMutex[asyncDispose] = close
   return createMutex
 }
 
-/** @typedef {{ high: number, low: number, flags: number }} Key two halves, and SINGLE where they are of one number */
+/**
+ * @typedef {object} Key
+ * @property {number} high one half
+ * @property {number} low the other
+ * @property {number} flags SINGLE where they are of one number
+ * @property {string | null} [name] its name; `null` where it was given itself, and none where it is a part of a lock of several keys
+ */
 
 /** The methods for one mode, which need no `this`. */
 class Methods {
@@ -111,6 +120,14 @@ function elect(locks, name, lead, options) {
   return election
 }
 
+/** The name in a name that may be a key itself. */
+const toText = (name) => (typeof name === 'string' ? name : null)
+
+/** A key as users give it. @param {Key} key */
+function shown({ high, low, flags }) {
+  return flags & SINGLE ? BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low >>> 0)) : [high, low]
+}
+
 const toScoped = (locks, hold) => {
   if (hold) locks.onScoped(hold)
   return hold
@@ -131,11 +148,18 @@ class Locks {
     this.high = key.high
     this.low = key.low
     this.flags = key.flags | flags
+    /** As {@link Key} has it. */
+    this.name = key.name
   }
 
   /** @returns {Key} */
   get key() {
-    return { high: this.high, low: this.low, flags: this.flags & SINGLE }
+    return { high: this.high, low: this.low, flags: this.flags & SINGLE, name: this.name }
+  }
+
+  /** What is told of it to those who trace locks. */
+  describe() {
+    return { name: this.name, key: shown(this.key), mode: this.flags & SHARED ? 'shared' : 'exclusive' }
   }
 
   lock(options) {
@@ -210,4 +234,4 @@ class ElectionLocks extends Locks {
   }
 }
 
-module.exports = { Locks, Methods, Mutex, toCreateMutex }
+module.exports = { Locks, Methods, Mutex, shown, toCreateMutex, toText }

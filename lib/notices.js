@@ -1,8 +1,10 @@
 'use strict'
 
-// What the core tells besides answers: warnings, and with NODE_DEBUG=advisory-lock what happens.
+// What the core tells besides answers: warnings, what becomes of connections, and with NODE_DEBUG=advisory-lock what happens.
 
 const { debuglog } = require('node:util')
+const { tellSession } = require('./diagnostics.js')
+const { fromFailures } = require('./errors.js')
 
 const log = debuglog('advisory-lock')
 
@@ -37,4 +39,9 @@ function onNotice(code, message) {
   else process.emitWarning(message, { type: 'AdvisoryLockWarning', code })
 }
 
-module.exports = { isTracing, onNotice, rememberName, trace }
+/** @see tellSession */
+function onSession(event, pid, address, port, failures) {
+  tellSession(event, pid, address, port, () => fromFailures(failures))
+}
+
+module.exports = { isTracing, onNotice, onSession, rememberName, trace }

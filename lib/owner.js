@@ -37,6 +37,8 @@ class Owner {
   #closing
   /** Those that have not ended. @type {Set<import('./election.js').Election> | undefined} */
   #elections
+  /** What it has of locks of several keys, which the core knows by their parts alone. */
+  several = { holds: new Set(), waits: new Set() }
 
   constructor(config, passwordFunction) {
     this.#config = config
@@ -60,6 +62,11 @@ class Owner {
     this.#elections ??= new Set()
     this.#elections.add(election)
     void election.ended.then(() => this.#elections.delete(election))
+  }
+
+  /** The owner itself, and those that stand for election by its locks. */
+  andElections() {
+    return [this, ...Array.from(this.#elections ?? [], (election) => election.owner)]
   }
 
   get isClosed() {
@@ -93,6 +100,7 @@ class Owner {
     mailbox.expect(ticket, closing)
     mailbox.open(reply)
     for (const hold of mailbox.holds.values()) if (hold.owner === this) hold.markReleased()
+    for (const hold of [...this.several.holds]) hold.markReleased()
     return closing.promise
   }
 

@@ -18,6 +18,9 @@ const TRIED_AT_ONCE = [1, 15, 240, Infinity]
 const TENURE = 20
 
 class LocksOfSemaphore extends LocksOfSeveral {
+  /** As {@link import('./mutex.js').Key} has it. */
+  name
+  #key
   #permits
   #toLocks
   #gate
@@ -36,14 +39,21 @@ class LocksOfSemaphore extends LocksOfSeveral {
    * @param {(part: string) => import('./mutex.js').Locks} toLocks the locks of a key that belongs to the semaphore, each
    *   acquire an owner of its own
    * @param {number} permits
+   * @param {{ name: string | null, key: unknown }} given
    */
-  constructor(owner, contract, toLocks, permits) {
+  constructor(owner, contract, toLocks, permits, { name, key }) {
     super(owner, contract)
+    this.name = name
+    this.#key = key
     this.#permits = permits
     this.#next = Math.floor(Math.random() * permits)
     this.#toLocks = toLocks
     this.#gate = toLocks('gate')
     this.#number = new PermitNumber(permits, toLocks)
+  }
+
+  describe() {
+    return { name: this.name, key: this.#key, mode: 'permit' }
   }
 
   take(left) {

@@ -4,7 +4,7 @@
 
 const { LocksOfAll } = require('./all.js')
 const { strToKey, toKey, toKeys, toPermits } = require('./arguments.js')
-const { Locks, Methods, Mutex } = require('./mutex.js')
+const { Locks, Methods, Mutex, shown, toText } = require('./mutex.js')
 const { ALONE, SHARED } = require('./native.js')
 const { tryWithLock } = require('./run-holding.js')
 const { LocksOfSemaphore } = require('./semaphore.js')
@@ -34,17 +34,20 @@ class Semaphore extends Methods {
 function withSeveral(createMutex, owner, contract) {
   createMutex.all = (names) => {
     const parts = toKeys(names).map((key) => new PartLocks(owner, key, contract.flags))
-    return new Mutex(new LocksOfAll(owner, contract, parts), names)
+    const given = { names: Array.from(names, toText), keys: Array.from(names, (name) => shown(toKey(name))) }
+    return new Mutex(new LocksOfAll(owner, contract, parts, given), names)
   }
   createMutex.semaphore = (name, permits) => {
-    const { high, low, flags } = toKey(name)
+    const key = toKey(name)
+    const { high, low, flags } = key
     // Not the name itself, which may be anybody's and need not be a string.
     const prefix = `advisory-lock-native semaphore ${flags} ${high} ${low}`
     const toLocks = (part) => {
       const [partHigh, partLow] = strToKey(`${prefix} ${part}`)
       return new PartLocks(owner, { high: partHigh, low: partLow, flags: 0 }, contract.flags | ALONE)
     }
-    return new Semaphore(new LocksOfSemaphore(owner, contract, toLocks, toPermits(permits)))
+    const given = { name: toText(name), key: shown(key) }
+    return new Semaphore(new LocksOfSemaphore(owner, contract, toLocks, toPermits(permits), given))
   }
   return createMutex
 }

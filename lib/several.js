@@ -4,6 +4,7 @@
 
 const { acquire } = require('./acquire.js')
 const { toAcquireOptions } = require('./arguments.js')
+const { isTracing, tellLost, tellOver, traceAcquire } = require('./diagnostics.js')
 const { lockTimeout, notHeld } = require('./errors.js')
 const { LatestHolds } = require('./latest-holds.js')
 const { Limit } = require('./limit.js')
@@ -35,6 +36,7 @@ class HoldOfSeveral {
   constructor(locks, parts) {
     this.locks = locks
     this.#parts = parts
+    locks.owner.several.holds.add(this)
     for (const part of parts) {
       part.whileHeld = () => this.#lose(part.error)
       // Between its grant and now.
@@ -65,8 +67,19 @@ class HoldOfSeveral {
 
   /** Gives all parts up: resolves to whether that was still to do, rejects if one was lost before. Always the same promise. */
   release() {
+    if (this.#released) return this.#released
     this.#isOver = true
-    return (this.#released ??= this.#release())
+    this.locks.owner.several.holds.delete(this)
+    this.#released = this.#release()
+    tellOver(this)
+    return this.#released
+  }
+
+  /** It was given up with its owner. */
+  markReleased() {
+    this.#isOver = true
+    this.locks.owner.several.holds.delete(this)
+    tellOver(this)
   }
 
   /** The server's time, in milliseconds since 1970, at which all parts were held. */
@@ -88,7 +101,10 @@ class HoldOfSeveral {
   #lose(error) {
     if (this.#error || this.#isOver) return
     this.#error = error
+    this.locks.owner.several.holds.delete(this)
     this.locks.onEnded(this)
+    tellOver(this)
+    tellLost(this.locks, error)
     this.#controller?.abort(error)
     this.locks.contract.onLost(error)
     this.whileHeld?.()
@@ -136,18 +152,42 @@ class LocksOfSeveral {
   }
 
   tryTakeHold() {
-    return this.tryTake()
+    return this.#trace(undefined, () => this.tryTake())
   }
 
-  async takeHold(limits) {
+  takeHold(limits) {
+    return this.#trace(limits, () => this.#takeHold(limits))
+  }
+
+  /** Has a lock asked for, and tells those who trace locks. @param {() => Promise<HoldOfSeveral | undefined>} ask */
+  #trace(limits, ask) {
+    if (!isTracing()) return ask()
+    return traceAcquire(this.describe(), limits, async (onGranted) => {
+      const hold = await ask()
+      if (hold) onGranted(hold)
+      return hold
+    })
+  }
+
+  async #takeHold(limits) {
     if (limits?.timeout === 0) {
       limits.signal?.throwIfAborted()
       const hold = await this.tryTake(limits.signal)
       if (!hold) throw lockTimeout(0)
       return hold
     }
-    return this.take(new TimeLeft(limits))
+    const wait = { since: performance.now() }
+    const { waits } = this.owner.several
+    waits.add(wait)
+    try {
+      return await this.take(new TimeLeft(limits))
+    } finally {
+      waits.delete(wait)
+    }
   }
+
+  /** What is told of it to those who trace locks. @returns {{ name: unknown, key: unknown, mode: string }} @abstract */
+  describe() {}
 
   /** Waits until all that belongs to a hold is held. @param {TimeLeft} left @returns {Promise<HoldOfSeveral>} @abstract */
   async take() {}

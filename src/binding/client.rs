@@ -1,6 +1,7 @@
 //! One JavaScript thread: its mailbox, and how it is woken.
 
 use super::data::{failures, Failure, HolderData};
+use super::news::{self, SessionArgs};
 use super::passwords::PASSWORD_WANTED;
 use super::unsent::Unsent;
 use crate::error::Error;
@@ -66,14 +67,21 @@ pub struct Client {
 #[napi]
 impl Client {
     /// `on_mail` is called, without arguments, when the mailbox has become non-empty behind JavaScript's back; `on_notice`
-    /// with code and text of a warning or, if `traces` are wanted, with an empty code and what happens. Neither keeps the
-    /// process alive.
+    /// with code and text of a warning or, if `traces` are wanted, with an empty code and what happens; `on_session` with what
+    /// becomes of a session. None of them keeps the process alive.
     #[napi(constructor)]
-    pub fn new(env: Env, on_mail: Function<(), ()>, on_notice: OnNotice, traces: bool) -> napi::Result<Client> {
+    pub fn new(
+        env: Env,
+        on_mail: Function<(), ()>,
+        on_notice: OnNotice,
+        on_session: Function<'_, SessionArgs, ()>,
+        traces: bool,
+    ) -> napi::Result<Client> {
         let wake = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
         let event_loop = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
         let id = ClientId::next();
         listen(env, &on_notice, traces)?;
+        news::listen(env, id, &on_session)?;
         // A thread that is ending is not called any more: the status says so, and its locks are being given up.
         let mailbox = Arc::new(Mailbox::new(id, move || {
             wake.call((), ThreadsafeFunctionCallMode::NonBlocking);

@@ -15,6 +15,9 @@ mod config;
 mod data;
 #[cfg_attr(test, allow(dead_code))]
 mod name;
+mod news;
 mod owner;
 mod passwords;
+#[cfg_attr(test, allow(dead_code))]
+mod stats;
 mod unsent;

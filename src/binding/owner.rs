@@ -17,7 +17,7 @@ use std::time::Duration;
 #[napi]
 pub struct Owner {
     /// An unusable connection string is reported by each call.
-    opened: Result<(Arc<Manager>, OwnerId), Error>,
+    pub(super) opened: Result<(Arc<Manager>, OwnerId), Error>,
     mailbox: Arc<Mailbox>,
     unsent: Arc<Unsent>,
     number: u32,
@@ -128,7 +128,7 @@ impl Owner {
         })
     }
 
-    fn request(&self, id: f64) -> RequestId {
+    pub(super) fn request(&self, id: f64) -> RequestId {
         self.mailbox.client.request(number(id))
     }
 }

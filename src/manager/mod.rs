@@ -5,6 +5,7 @@
 
 mod doubts;
 mod mailbox;
+mod news;
 mod registry;
 mod retries;
 mod rings;
@@ -13,8 +14,10 @@ mod session_events;
 mod session_task;
 mod slot;
 mod state;
+mod stats;
 
 pub use mailbox::{Answer, ClientId, Mailbox};
+pub use news::{listen, stop_listening, SessionEvent, SessionNews};
 pub use registry::{close_client, manager_for};
 
 use crate::core::lock_table::{Admission, Release, Request};

@@ -1,5 +1,6 @@
 //! The task that owns one session: opens it, does the work of its slot, keeps it alive while it holds, closes it.
 
+use super::news::{self, SessionEvent};
 use super::rings;
 use super::slot::{Failed, Job, Wait};
 use super::state::State;
@@ -58,6 +59,8 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
             Work::Idle(limit) => (Vec::new(), idle(&session, &changed, limit).await),
             Work::Lose(Failed { jobs, cause }) => (jobs, Err(cause)),
             Work::Close => {
+                // Before it is over, for whom it is the end of everything.
+                news::tell(SessionEvent::Closed, Some(&session), None);
                 session.close().await;
                 return manager.left();
             }
@@ -68,6 +71,7 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
         }
     };
     session.trace(|| format!("lost: {} ({})", cause.message(), cause.code()));
+    news::tell(SessionEvent::Lost, Some(&session), Some(&cause));
     manager.lost(id, unfinished, &cause);
     if cause.is_transaction_pooling() {
         session.give_back().await;
@@ -95,10 +99,14 @@ async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option
                     manager.answered(id, answered);
                 }
             });
+            news::tell(SessionEvent::Opened, Some(&session), None);
             manager.opened(id, session.wire());
             Some(session)
         }
         Err(cause) => {
+            if !manager.is_abandoned() {
+                news::tell(SessionEvent::Failed, None, Some(&cause));
+            }
             manager.open_failed(id, &cause);
             None
         }

@@ -98,6 +98,13 @@ impl LockTable {
         Some(server.home)
     }
 
+    /// Since when `request` waits; `None` where it does not.
+    #[must_use]
+    pub fn waits_since(&self, request: RequestId) -> Option<Ticks> {
+        let entry = &self.requests.entries[self.requests.find(request)?];
+        (entry.stage != Stage::Held).then_some(entry.since)
+    }
+
     /// Whether `request` waits or holds.
     #[must_use]
     pub fn knows(&self, request: RequestId) -> bool {

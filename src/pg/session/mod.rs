@@ -64,6 +64,12 @@ impl Session {
         &self.wire
     }
 
+    /// The process id of the backend.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.backend.pid
+    }
+
     /// Resolves when the connection is over, to the reason.
     ///
     /// # Cancel safety

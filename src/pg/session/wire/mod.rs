@@ -137,6 +137,12 @@ impl Wire {
         self.lock().proof >= clock::now().saturating_sub(time)
     }
 
+    /// Where the server is.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     /// From now on batches may be sent, to this backend.
     pub(in crate::pg) fn open(&self, backend: Backend) {
         let _ = self.backend.set(backend);

@@ -1,0 +1,22 @@
+//! How much there is at this moment, counted when somebody asks.
+
+use super::slot::Slot;
+use super::Manager;
+use crate::core::RequestId;
+use std::time::Duration;
+
+impl Manager {
+    /// How many sessions are open.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.lock().slots.values().filter(|slot| Slot::is_open(slot)).count()
+    }
+
+    /// For how long the request has waited; `None` where it does not, or no more.
+    #[must_use]
+    pub fn waited(&self, request: RequestId) -> Option<Duration> {
+        let state = self.lock();
+        let since = state.table.waits_since(request)?;
+        Some(Duration::from_micros(state.now().saturating_sub(since)))
+    }
+}
