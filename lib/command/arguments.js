@@ -5,6 +5,9 @@
 const { parseArgs } = require('node:util')
 const { OPTIONS, nearMiss } = require('./options.js')
 
+/** As many as a semaphore may have. */
+const MOST_PERMITS = 1000
+
 /** A command line that cannot be used, and the exit status that says so. */
 class UsageError extends Error {
   constructor(message, status = 2) {
@@ -22,6 +25,7 @@ class UsageError extends Error {
  * @property {string[]} command
  * @property {string} connectionString
  * @property {boolean} shared
+ * @property {number} [permits] of the semaphore that takes the place of the lock
  * @property {number} timeout in milliseconds, `Infinity` where there is none
  * @property {number} conflictStatus
  * @property {number} lostStatus
@@ -54,11 +58,13 @@ function readWithlock(parameters, environment) {
   }
   if (values.help || values.version) return values
   const settings = read(values)
+  const permits = readPermits(values)
   if (names.length === 0) throw new UsageError('no lock name is given', 1)
   if (names.length > 1) throw new UsageError('more than one lock name is given (the command goes behind --)', 1)
   const command = end < 0 ? [] : parameters.slice(end + 1)
   if (command.length === 0) throw new UsageError('no command is given behind --', 1)
-  return { ...settings, ...named(names[0]), command, ignored: [...ignored], connectionString: connection(values, environment) }
+  const name = named(names[0], permits === undefined ? 'the lock' : 'a permit of')
+  return { ...settings, permits, ...name, command, ignored: [...ignored], connectionString: connection(values, environment) }
 }
 
 /**
@@ -87,9 +93,16 @@ function readPgmutex(parameters, environment) {
 const parse = (parameters, options) =>
   parseArgs({ args: parameters, options, strict: false, tokens: true, allowPositionals: true })
 
-function named(name) {
+function named(name, what = 'the lock') {
   if (name === '') throw new UsageError('the lock name is empty')
-  return { name, label: `the lock ${JSON.stringify(name)}` }
+  return { name, label: `${what} ${JSON.stringify(name)}` }
+}
+
+function readPermits({ permits, shared }) {
+  if (permits === undefined) return undefined
+  if (shared) throw new UsageError('--permits and --shared exclude each other')
+  const isRight = (value) => Number.isInteger(value) && value >= 1 && value <= MOST_PERMITS
+  return toNumber('permits', permits, isRight, `an integer from 1 to ${MOST_PERMITS}`)
 }
 
 /** A misspelt `--try` that is ignored waits, perhaps for ever. */
@@ -102,7 +115,7 @@ function refuseNearMiss(argument, options) {
 const shown = (option) => (/^--?[a-z][\w-]{0,30}$/i.test(option) ? option : 'of that name')
 
 function read(values) {
-  for (const name of ['db', 'name', 'timeout', 'conflict-exit-code', 'lost-exit-code']) {
+  for (const name of ['db', 'name', 'permits', 'timeout', 'conflict-exit-code', 'lost-exit-code']) {
     if (name in values && typeof values[name] !== 'string') throw new UsageError(`--${name} needs a value`)
   }
   for (const name of ['shared', 'try', 'verbose', 'help', 'version']) {
@@ -111,9 +124,7 @@ function read(values) {
   if (values.try && values.timeout !== undefined) throw new UsageError('--try and --timeout exclude each other')
   const number = (name, isRight, what) => {
     const text = values[name]
-    if (text === undefined) return undefined
-    if (text.trim() === '' || !isRight(Number(text))) throw new UsageError(`--${name} needs ${what}`)
-    return Number(text)
+    return text === undefined ? undefined : toNumber(name, text, isRight, what)
   }
   const status = (name) =>
     number(name, (value) => Number.isInteger(value) && value >= 0 && value <= 255, 'an integer from 0 to 255') ?? 1
@@ -125,6 +136,11 @@ function read(values) {
     lostStatus: status('lost-exit-code'),
     verbose: values.verbose === true,
   }
+}
+
+function toNumber(name, text, isRight, what) {
+  if (text.trim() === '' || !isRight(Number(text))) throw new UsageError(`--${name} needs ${what}`)
+  return Number(text)
 }
 
 function connection(values, environment) {

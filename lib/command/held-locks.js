@@ -15,6 +15,7 @@ const LONGEST_NAME = 32_768
  * @typedef {object} Held
  * @property {[number, number]} key
  * @property {boolean} shared
+ * @property {number} [permits] of the semaphore, where it is a permit of one
  * @property {number} pid of the process that holds it
  * @property {string} [session] its `application_name`, if the process has given it one
  */
@@ -39,17 +40,21 @@ function variablesUnder(name, held, environment) {
 /**
  * The lock around this process that it would wait for: of the same key, by a process that lives, not shared by both, and
  * among those that the server names. The variables are inherited by whoever outlives the lock, so they alone prove nothing.
+ * A permit is waited for in vain where all permits are held around this process.
  *
- * @param {{ key: [number, number], shared: boolean }} wanted
+ * @param {{ key: [number, number], shared: boolean, permits?: number }} wanted
  * @param {() => Promise<import('../../index.js').LockHolder[]>} holders
  * @returns {Promise<Held | undefined>}
  */
-async function heldByAncestor({ key, shared }, environment, holders) {
-  const isSame = (held) => held.key[0] === key[0] && held.key[1] === key[1] && !(held.shared && shared) && lives(held.pid)
+async function heldByAncestor({ key, shared, permits }, environment, holders) {
+  const isSame = (held) =>
+    held.key[0] === key[0] && held.key[1] === key[1] && held.permits === permits && !(held.shared && shared) && lives(held.pid)
+  const needed = permits ?? 1
   const candidates = heldAround(environment).filter(isSame)
-  if (candidates.length === 0) return undefined
+  if (candidates.length < needed) return undefined
   const sessions = (await holders()).filter(({ granted }) => granted).map(({ applicationName }) => applicationName)
-  return candidates.find(({ session }) => session === undefined || sessions.includes(session))
+  const holding = candidates.filter(({ session }) => session === undefined || sessions.includes(session))
+  return holding.length < needed ? undefined : holding[0]
 }
 
 function lives(pid) {

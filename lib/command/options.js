@@ -14,7 +14,10 @@ const COMMON = {
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
 }
-const OPTIONS = { withlock: COMMON, pgmutex: { ...COMMON, name: { type: 'string' } } }
+const OPTIONS = {
+  withlock: { ...COMMON, permits: { type: 'string', short: 'n' } },
+  pgmutex: { ...COMMON, name: { type: 'string' } },
+}
 
 const COMMON_HELP = `
   --db <connection string>   where to connect (other users of this machine can see it in the list of processes);
@@ -38,7 +41,9 @@ const HELP = {
   withlock: `Usage: withlock <name> [options] -- <command> [argument...]
 
 Runs the command while holding the lock of that name, so that it runs once at a time.
-${COMMON_HELP}`,
+
+  -n, --permits <n>          run it up to n times at once, 1 to 1000; whoever uses this name must mean the same number
+                             (it is a semaphore then, which excludes nobody who takes the lock of that name)${COMMON_HELP}`,
   pgmutex: `Usage: pgmutex [--name <name>] [options] <command> [argument...]
 
 Runs the command while holding a lock, so that it runs once at a time.

@@ -36,12 +36,14 @@ const USAGE = 2
 async function supervise(program, job, signals, report) {
   const applicationName = sessionName(program, job, process.env)
   const createMutex = advisoryLock(job.connectionString, { applicationName })
-  const held = { key: advisoryLock.strToKey(job.name), shared: job.shared, pid: process.pid, session: applicationName }
+  const { name, shared, permits } = job
+  const held = { key: advisoryLock.strToKey(name), shared, permits, pid: process.pid, session: applicationName }
   const control = JobControl.open(signals)
   try {
-    const unlock = await new Waiting(createMutex(job.name), { ...job, key: held.key }, signals.stopped, report).lock()
+    const mutex = permits === undefined ? createMutex(name) : createMutex.semaphore(name, permits)
+    const unlock = await new Waiting(mutex, { ...job, key: held.key }, signals.stopped, report).lock()
     report.step(`holds ${job.label}`)
-    return await runUnder(unlock, job, variablesUnder(job.name, held, process.env), { signals, control, report })
+    return await runUnder(unlock, job, variablesUnder(name, held, process.env), { signals, control, report })
   } catch (error) {
     if (signals.stopped.aborted) return endOfSignal(constants.signals[signals.stopped.reason], control)
     report.say(reasonOf(error))

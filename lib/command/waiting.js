@@ -44,7 +44,7 @@ class Waiting {
   #isOver = false
 
   /**
-   * @param {import('../../v2.js').Mutex} mutex
+   * @param {import('../../v2.js').Mutex | import('../../v2.js').Semaphore} mutex
    * @param {import('./arguments.js').Job & { key: [number, number] }} job
    * @param {AbortSignal} stopped ends the wait
    * @param {import('./report.js').Report} report
@@ -91,7 +91,7 @@ class Waiting {
 
   /** Takes the lock on one connection. */
   async #attempt() {
-    const { label, shared, timeout } = this.#job
+    const { label, permits, shared, timeout } = this.#job
     const lock = shared ? this.#mutex.lockShared : this.#mutex.lock
     this.#report.step(`asks for ${label}${shared ? ', shared' : ''}`)
     const unlock = await this.#try(lock)
@@ -99,7 +99,7 @@ class Waiting {
     this.#takenAt = performance.now()
     this.#failure = undefined
     this.#pause = MIN_PAUSE
-    if (timeout === 0) throw new Conflict('the lock is taken')
+    if (timeout === 0) throw new Conflict(permits === undefined ? 'the lock is taken' : 'all permits are taken')
     const ancestor = await heldByAncestor(this.#job, process.env, this.#mutex.holders)
     if (ancestor) {
       throw new SelfWait(`${label} is held by the process ${ancestor.pid} around this command, which would wait for itself`)
@@ -111,7 +111,7 @@ class Waiting {
     } catch (error) {
       if (error.code !== 'ERR_LOCK_TIMEOUT') throw error
       if (error.cause && performance.now() - this.#takenAt > MIN_ANSWER_TIME) throw error.cause
-      throw new Conflict(`the lock was not free within ${timeout / 1000} s`)
+      throw new Conflict(`${permits === undefined ? 'the lock' : 'a permit'} was not free within ${timeout / 1000} s`)
     }
   }
 
