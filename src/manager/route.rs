@@ -158,7 +158,9 @@ impl State {
     pub(super) fn turn_was_in_vain(&mut self, session: SessionId, has_place: bool) {
         let can_move = self.retries.has_movable();
         let Some(slot) = self.slots.get_mut(&session) else { return };
-        let Some(wait) = slot.wait.filter(|wait| !wait.cancelled) else { return };
+        let Some(wait) = slot.wait.as_mut().filter(|wait| !wait.cancelled) else { return };
+        wait.lacks_place = !has_place;
+        let wait = *wait;
         // An upgrade waits where its key is held.
         if can_move && slot.held == 0 {
             slot.wait = None;

@@ -181,6 +181,16 @@ async fn wait_in_queue(
             }
         }
     };
+    if wait.lacks_place {
+        match session.finds_place(wait.key).await {
+            Ok(true) => {}
+            Ok(false) => {
+                manager.turn_over(id, Turn::NoPlace);
+                return Ok(());
+            }
+            Err(Fault::Statement(cause) | Fault::Lost(cause)) => return Err(cause),
+        }
+    }
     let outcome = session.wait_turn(wait.key, wait.mode, manager.turn_limit(), interrupted).await;
     match outcome {
         Ok(turn) => manager.turn_over(id, turn),

@@ -54,11 +54,13 @@ pub(super) struct Wait {
     pub cancelled: bool,
     /// When it began.
     pub since: Instant,
+    /// Its latest turn has found no place in the queue.
+    pub lacks_place: bool,
 }
 
 impl Wait {
     pub fn new(key: Key, mode: Mode, since: Instant) -> Wait {
-        Wait { key, mode, cancelled: false, since }
+        Wait { key, mode, cancelled: false, since, lacks_place: false }
     }
 
     /// How long to stand back where the queue has no place: rarer with age, and not all at once.

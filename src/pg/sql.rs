@@ -153,6 +153,18 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, mark: &str) -
 /// The number of the last place in the queue of a key; that of the first is 0. A power of two less one.
 pub(super) const PLACES: i64 = 7;
 
+/// The mark of the backend, `$2`, and whether one of the places from `$1` on is free: it is taken until the end of this statement.
+pub(super) const FREE_PLACE: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
+ CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $2::pg_catalog.text THEN \
+ pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 1) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 2) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 3) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 4) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 5) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 6) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 7) ELSE false END";
+
 /// The mark of the backend, and what its latest [`turn`] has brought: `granted`, `over`, or `full` where it had no place.
 pub(super) const TURN_OUTCOME: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
  pg_catalog.current_setting('advisory_lock_native.turn', true)";

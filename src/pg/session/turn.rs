@@ -16,6 +16,7 @@ use tokio_postgres::types::Type;
 /// The statements that wait, for a pair and for a single key.
 const WAIT: [Statement; 2] =
     [Statement { name: "wait", text: sql::wait(2) }, Statement { name: "wait_single", text: sql::wait(1) }];
+const FREE_PLACE: Statement = Statement { name: "free_place", text: sql::FREE_PLACE };
 const OUTCOME: Statement = Statement { name: "turn_outcome", text: sql::TURN_OUTCOME };
 
 /// What a turn has brought.
@@ -46,6 +47,25 @@ fn places(key: Key) -> i64 {
 }
 
 impl Session {
+    /// Whether a place in the queue of this key is free at this moment: a fifth of the price of a turn that finds none. Not in
+    /// a moment when somebody cancels what the session does.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`].
+    pub async fn finds_place(&self, key: Key) -> Result<bool, Fault> {
+        let places = places(key);
+        let parameters: [Parameter; 2] = [(&places, Type::INT8), (&self.backend.mark, Type::TEXT)];
+        match self.wire.ask(FREE_PLACE, &parameters, self.patience.answer).await {
+            Ok(rows) => {
+                self.verify_backend(rows.first())?;
+                let is_free: Option<bool> = rows.first().map_or(Ok(None), |row| decode(row.try_get(1)))?;
+                Ok(is_free == Some(true))
+            }
+            Err(Fault::Statement(_)) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// One turn of waiting for a lock in the server's queue, for `turn` at most, or until `interrupted` resolves.
     ///
     /// # Errors
