@@ -69,17 +69,23 @@ class LocksOfAll extends LocksOfSeveral {
     return undefined
   }
 
+  /** Never holds a key while it waits for one before it. What is free behind it is taken at once. */
   async #takeInOrder(left) {
     const holds = []
     try {
-      for (const part of this.#parts) {
-        holds.push(await takePart(part, left.limits()))
+      for (;;) {
+        const rest = this.#parts.slice(holds.length)
+        const tried = await collect(rest.map((part) => tryPart(part, left.limits())))
+        const count = tried.denied[0] ?? rest.length
+        holds.push(...tried.holds.slice(0, count))
+        giveBack(tried.holds.slice(count))
+        if (count === rest.length) return holds
+        holds.push(await takePart(rest[count], left.limits()))
       }
     } catch (error) {
       giveBack(holds)
       throw error
     }
-    return holds
   }
 
   /** Who holds one of the keys or waits for it. */
