@@ -67,6 +67,15 @@ export const peers = {
       }
     },
   },
+  /** The same where the core's own thread reads every answer, as under Bun and Deno and on Windows. */
+  unattended: {
+    package: 'advisory-lock-native',
+    title: 'the same, not attending',
+    open(...where) {
+      process.env.ADVISORY_LOCK_NO_ATTENDING = '1'
+      return peers.ours.open(...where)
+    },
+  },
   original: {
     package: 'advisory-lock',
     async open(connectionString) {

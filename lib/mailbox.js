@@ -20,9 +20,15 @@ const holds = new ByNumber()
 let lastNumber = 0
 const newNumber = () => ++lastNumber
 
+/**
+ * Whether this thread may read answers by itself, told by its event loop; otherwise the core's own thread reads them. Bun and Deno
+ * have other event loops, with functions by the same names that end the process.
+ */
+const canAttend = !process.versions.bun && !process.versions.deno && !process.env.ADVISORY_LOCK_NO_ATTENDING
+
 /** The core's side; made for the first call. */
 let client
-const toClient = () => (client ??= new native.Client(deliver, onNotice, onSession, isTracing))
+const toClient = () => (client ??= new native.Client(deliver, onNotice, onSession, isTracing, canAttend))
 
 let references = 0
 

@@ -11,8 +11,9 @@
 //! 7. `binding`: the classes that `lib/mailbox.js` calls.
 //!
 //! A call runs on the JavaScript thread through the binding into the manager, which asks the lock table under a short
-//! lock. What needs no server is answered there and then. The rest goes as jobs to sessions on the I/O thread, and the
-//! answers return through a mailbox, one wake-up a batch.
+//! lock. What needs no server is answered there and then. The rest is written to sessions' sockets; the answers are read by the
+//! thread that has asked, where it attends to the session, or by the I/O thread, and return through a mailbox, one wake-up a
+//! batch.
 
 #![warn(missing_docs)]
 

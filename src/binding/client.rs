@@ -1,5 +1,7 @@
 //! One JavaScript thread: its mailbox, and how it is woken.
 
+#[cfg(unix)]
+use super::attend;
 use super::data::{failures, Failure, HolderData};
 use super::news::{self, SessionArgs};
 use super::passwords::PASSWORD_WANTED;
@@ -68,7 +70,8 @@ pub struct Client {
 impl Client {
     /// `on_mail` is called, without arguments, when the mailbox has become non-empty behind JavaScript's back; `on_notice`
     /// with code and text of a warning or, if `traces` are wanted, with an empty code and what happens; `on_session` with what
-    /// becomes of a session. None of them keeps the process alive.
+    /// becomes of a session. None of them keeps the process alive. With `attends` the thread reads answers by itself, where it can:
+    /// its event loop must be that of Node.js.
     #[napi(constructor)]
     pub fn new(
         env: Env,
@@ -76,6 +79,7 @@ impl Client {
         on_notice: OnNotice,
         on_session: Function<'_, SessionArgs, ()>,
         traces: bool,
+        attends: bool,
     ) -> napi::Result<Client> {
         let wake = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
         let event_loop = on_mail.build_threadsafe_function::<()>().weak::<true>().build()?;
@@ -87,9 +91,15 @@ impl Client {
             wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }));
         env.add_env_cleanup_hook(id, manager::close_client)?;
+        #[cfg(unix)]
+        if attends {
+            attend::prepare(&env, id, &on_mail)?;
+        }
+        #[cfg(not(unix))]
+        let _ = attends;
         Ok(Client {
             mailbox,
-            unsent: Arc::default(),
+            unsent: Arc::new(Unsent::of(id)),
             event_loop,
             taken: VecDeque::new(),
             failures: VecDeque::new(),
@@ -163,6 +173,13 @@ impl Client {
     #[napi]
     pub fn take_holders(&mut self) -> Vec<HolderData> {
         self.holders.pop_front().unwrap_or_default().into_iter().map(HolderData::from).collect()
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Client {
+    fn drop(&mut self) {
+        attend::stop(self.mailbox.client);
     }
 }
 

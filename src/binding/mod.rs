@@ -6,6 +6,9 @@
 
 // A test program exports nothing, so nothing uses them there.
 #[cfg_attr(test, allow(dead_code))]
+#[cfg(unix)]
+mod attend;
+#[cfg_attr(test, allow(dead_code))]
 mod calls;
 mod client;
 #[cfg(unix)]

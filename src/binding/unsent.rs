@@ -1,6 +1,8 @@
 //! What the calls of a turn of JavaScript's event loop leave to be sent at its end, so that it goes out as one statement.
 
-use crate::manager::{Manager, Reply};
+#[cfg(unix)]
+use super::attend;
+use crate::manager::{ClientId, Manager, Reply};
 use napi_derive::napi;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,24 +13,44 @@ pub const MAIL: u32 = 4;
 #[napi]
 pub const UNSENT: u32 = 8;
 
-/// Managers that have something to send for a JavaScript thread.
-#[derive(Default)]
-pub(super) struct Unsent(Mutex<Vec<Arc<Manager>>>);
+/// What a JavaScript thread has left to be sent.
+pub(super) struct Unsent {
+    client: ClientId,
+    managers: Mutex<Vec<Arc<Manager>>>,
+}
 
 impl Unsent {
+    /// Nothing yet.
+    pub fn of(client: ClientId) -> Unsent {
+        Unsent { client, managers: Mutex::default() }
+    }
+
     /// The flags for what a call has brought about besides its answer; what it has left to be sent is noted.
     pub fn flags<T>(&self, manager: &Arc<Manager>, reply: &Reply<T>) -> u32 {
         if reply.unsent {
-            let mut managers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut managers = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
             if !managers.last().is_some_and(|last| Arc::ptr_eq(last, manager)) {
                 managers.push(Arc::clone(manager));
             }
         }
+        self.attend(manager, reply);
         u32::from(reply.mail) * MAIL + u32::from(reply.unsent) * UNSENT
     }
 
     pub fn send(&self) {
-        let managers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        managers.iter().for_each(|manager| manager.send());
+        let managers = std::mem::take(&mut *self.managers.lock().unwrap_or_else(PoisonError::into_inner));
+        for manager in managers {
+            self.attend(&manager, &manager.send(self.client));
+        }
+    }
+
+    #[cfg_attr(not(unix), allow(clippy::unused_self))]
+    fn attend<T>(&self, manager: &Arc<Manager>, reply: &Reply<T>) {
+        #[cfg(unix)]
+        if let Some((session, wire)) = &reply.to_attend {
+            attend::begin(self.client, manager, *session, wire);
+        }
+        #[cfg(not(unix))]
+        let _ = (manager, reply);
     }
 }

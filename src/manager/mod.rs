@@ -3,6 +3,7 @@
 //! Calls come in on the callers' threads, take the state's lock for a moment and leave; answers that need the server come
 //! later through the caller's [`Mailbox`]. It knows nothing of Node.
 
+mod attendance;
 mod doubts;
 mod mailbox;
 mod news;
@@ -23,7 +24,7 @@ pub use registry::{close_client, manager_for};
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
 use crate::error::Error;
-use crate::pg::{ConnectConfig, Timing};
+use crate::pg::{ConnectConfig, Timing, Wire};
 use crate::runtime;
 use slot::Slot;
 use state::State;
@@ -52,7 +53,6 @@ pub struct Manager {
 }
 
 /// The immediate answer to a call.
-#[derive(Debug)]
 pub struct Reply<T> {
     /// What it is.
     pub answer: T,
@@ -60,6 +60,8 @@ pub struct Reply<T> {
     pub mail: bool,
     /// Whether something is to be sent by [`Manager::send`], once the caller has made all the calls that it is about to make.
     pub unsent: bool,
+    /// A session to which the caller is to attend, if it can, by [`Manager::attend`].
+    pub to_attend: Option<(SessionId, Arc<Wire>)>,
 }
 
 impl Manager {
@@ -206,35 +208,41 @@ impl Manager {
     }
 
     /// Sends what calls have left to be sent, as the caller's turn is over.
-    pub fn send(&self) {
+    pub fn send(&self, caller: ClientId) -> Reply<()> {
         let mut state = self.lock();
-        state.send(Slot::send_at_end_of_turn);
+        state.send(Some(caller), Slot::send_at_end_of_turn);
         // What may not go yet goes with the next answer.
         state.unsent.clear();
+        Reply { answer: (), mail: false, unsent: false, to_attend: state.to_attend.take() }
+    }
+
+    /// Changes the state, hands out what follows from it, and wakes whom it concerns except the caller, who may have more to say.
+    fn change<T>(&self, caller: Option<ClientId>, change: impl FnOnce(&mut State) -> T) -> Reply<T> {
+        self.change_for(caller, caller.is_some(), change)
     }
 
     /// Changes the state, hands out what follows from it, and wakes whom it concerns except the caller.
-    fn change<T>(&self, caller: Option<ClientId>, change: impl FnOnce(&mut State) -> T) -> Reply<T> {
+    fn change_for<T>(
+        &self,
+        caller: Option<ClientId>,
+        has_more: bool,
+        change: impl FnOnce(&mut State) -> T,
+    ) -> Reply<T> {
         let mut state = self.lock();
-        if caller.is_some() {
-            state.settle_doubts();
-        }
+        state.settle_doubts();
         let answer = change(&mut state);
         state.settle();
-        let unsent = match caller {
-            // It may have more to say.
-            Some(_) => {
-                state.send(Slot::send_early);
-                !state.unsent.is_empty()
-            }
-            None => {
-                state.send(Slot::send);
-                state.unsent.clear();
-                false
-            }
+        let unsent = if has_more {
+            state.send(caller, Slot::send_early);
+            !state.unsent.is_empty()
+        } else {
+            state.send(caller, Slot::send);
+            state.unsent.clear();
+            false
         };
+        let to_attend = state.to_attend.take();
         if state.to_wake.is_empty() && state.to_open.is_empty() && !state.start_retrying && !state.start_watching {
-            return Reply { answer, mail: false, unsent };
+            return Reply { answer, mail: false, unsent, to_attend };
         }
         let to_wake = std::mem::take(&mut state.to_wake);
         let to_open: Vec<_> = std::mem::take(&mut state.to_open)
@@ -255,7 +263,7 @@ impl Manager {
                 mailbox.wake();
             }
         }
-        Reply { answer, mail, unsent }
+        Reply { answer, mail, unsent, to_attend }
     }
 
     /// Starts what runs on the I/O thread. Where that cannot be had, those who wait for a session are told why.

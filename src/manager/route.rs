@@ -1,12 +1,13 @@
 //! Which session does what: from the lock table's operations to the sessions' work and back to the table's events.
 
-use super::mailbox::Answer;
+use super::mailbox::{Answer, ClientId};
 use super::slot::{Failed, Job, Slot, Wait};
 use super::state::State;
 use crate::core::lock_table::Operation;
 use crate::core::{Key, Mode, RequestId, Salvaged, SessionId, Step};
 use crate::error::Error;
 use crate::pg::{Answered, Fault, Role};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A session that holds more keys than this slows down everybody on it, as PostgreSQL walks all locks of a session at
@@ -283,13 +284,18 @@ impl State {
         }
     }
 
-    /// Has each session that has steps to send do so, and looked after; those that are left keep some.
-    pub(super) fn send(&mut self, send: impl Fn(&mut Slot)) {
-        let slots = &mut self.slots;
+    /// Sends the steps of each listed session; keeps in the list those that still have some.
+    pub(super) fn send(&mut self, caller: Option<ClientId>, send: impl Fn(&mut Slot)) {
+        let (slots, to_attend) = (&mut self.slots, &mut self.to_attend);
         self.unsent.retain(|id| {
             let Some(slot) = slots.get_mut(id) else { return false };
             slot.watch();
             send(slot);
+            if let (Some(caller), Some(wire)) = (caller, &slot.wire) {
+                if wire.wants_attendance(caller) {
+                    *to_attend = Some((*id, Arc::clone(wire)));
+                }
+            }
             slot.has_steps()
         });
     }

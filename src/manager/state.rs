@@ -3,7 +3,6 @@
 //! Invariant: whenever the lock is released, every operation of the table has been given to a session and every outcome
 //! is in a mailbox.
 
-use super::doubts::Doubts;
 use super::mailbox::{Answer, ClientId, Mailbox};
 use super::retries::Retries;
 use super::rings::Rings;
@@ -12,7 +11,7 @@ use super::Settings;
 use crate::core::lock_table::{LockTable, Outcome, Ticks};
 use crate::core::{Key, OwnerId, RequestId, SessionId};
 use crate::error::Error;
-use crate::pg::Role;
+use crate::pg::{Role, Wire};
 use foldhash::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -36,11 +35,14 @@ pub(super) struct State {
     pub wait_sessions_paused: Option<Instant>,
     /// Sessions that have steps to send.
     pub unsent: Vec<SessionId>,
+    /// A session that wants the calling thread's attendance.
+    pub to_attend: Option<(SessionId, Arc<Wire>)>,
     /// Sessions to be started once the state is unlocked.
     pub to_open: Vec<SessionId>,
     pub start_retrying: bool,
     pub rings: Rings,
-    pub doubts: Doubts,
+    /// When was looked for sessions that may be gone, by [`crate::pg::clock`].
+    pub doubts_settled: Duration,
     pub start_watching: bool,
     mailboxes: HashMap<ClientId, Arc<Mailbox>>,
     /// Mailboxes that were empty and are not any more.
@@ -67,10 +69,11 @@ impl State {
             contended_pruned: Instant::now(),
             wait_sessions_paused: None,
             unsent: Vec::new(),
+            to_attend: None,
             to_open: Vec::new(),
             start_retrying: false,
             rings: Rings::default(),
-            doubts: Doubts::default(),
+            doubts_settled: Duration::ZERO,
             start_watching: false,
             mailboxes: HashMap::default(),
             to_wake: Vec::new(),

@@ -14,7 +14,7 @@ use crate::pg::connect::socket::Socket;
 use crate::pg::connect::start::start;
 use crate::pg::connect::timing::Timing;
 use crate::pg::connect::tls::Tls;
-use crate::pg::session::wire::Wire;
+use crate::pg::session::driver::Driver;
 use crate::pg::session::Session;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl Attempt<'_> {
         let patience = timing.patience();
         let since = clock::now();
         let request = start(config, &password, &mut socket).await?;
-        let (wire, driver) = Wire::new(socket, route.peer(), patience, since);
+        let (wire, driver) = Driver::start(socket, route.peer(), patience, since)?;
         // The process id for cancel requests is that of whoever stands between, if anybody does.
         let told = Backend { pid: request.pid(), mark: String::new() };
         let mut found = setup::set_up(&wire, config, timing, &Expected { backend: told, most_locks: None }).await?;

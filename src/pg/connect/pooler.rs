@@ -16,8 +16,9 @@ use crate::pg::connect::setup::{setting_names, Expected};
 use crate::pg::connect::start::start;
 use crate::pg::fault::Fault;
 use crate::pg::session::call::{Parameter, Statement};
+use crate::pg::session::driver::Driver;
 use crate::pg::session::row::Row;
-use crate::pg::session::wire::{Driver, Patience, Wire};
+use crate::pg::session::wire::{Patience, Wire};
 use crate::pg::sql;
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,7 +193,7 @@ impl Pooler {
         let since = clock::now();
         let mut socket = self.route.connect().await.ok()?;
         start(&self.config, &self.password, &mut socket).await.ok()?;
-        let (wire, driver) = Wire::new(socket, self.route.peer(), self.patience, since);
+        let (wire, driver) = Driver::start(socket, self.route.peer(), self.patience, since).ok()?;
         Some(Other { wire, _driver: driver })
     }
 

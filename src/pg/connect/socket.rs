@@ -1,7 +1,6 @@
 //! A connected socket: plain or encrypted, over TCP or in the file system.
 //!
-//! Reading and writing never wait and may be done by any thread, one at a time. Only the I/O thread waits, for the socket
-//! to be ready; who reads or writes without asking it takes nothing away but the bytes.
+//! Reading and writing never wait. Only the I/O thread waits, for the socket to be ready.
 
 use crate::pg::connect::tls::{Encrypted, Encryption};
 use socket2::SockRef;
@@ -48,17 +47,17 @@ impl From<UnixStream> for Socket {
 }
 
 impl Stream {
-    /// Until there is something to read, or room to write. Either may be gone by the time that somebody tries.
-    pub async fn ready(&self, interest: Interest) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.ready(interest).await.map(drop),
+    /// The socket by itself, for which nobody waits any more.
+    pub fn detach(self) -> io::Result<socket2::Socket> {
+        Ok(match self {
+            Stream::Tcp(stream) => stream.into_std()?.into(),
             #[cfg(unix)]
-            Stream::Unix(stream) => stream.ready(interest).await.map(drop),
-        }
+            Stream::Unix(stream) => std::os::fd::OwnedFd::from(stream.into_std()?).into(),
+        })
     }
 
-    /// Says that the stream was found not to be ready, so that [`Stream::ready`] waits again. On the I/O thread only.
-    pub fn is_not_ready(&self, interest: Interest) {
+    /// Says that the stream was found not to be ready, so that it is waited for again.
+    fn is_not_ready(&self, interest: Interest) {
         let found = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         let _ = match self {
             Stream::Tcp(stream) => stream.try_io(interest, found),
@@ -78,14 +77,8 @@ impl Stream {
         }
     }
 
-    /// Ends the connection at once, whoever still has it.
-    pub fn end(&self) {
-        // It may have ended already.
-        let _ = self.raw().shutdown(Shutdown::Both);
-    }
-
     /// Ends the writing: the other side sees that nothing more comes.
-    pub fn end_writing(&self) -> io::Result<()> {
+    fn end_writing(&self) -> io::Result<()> {
         self.raw().shutdown(Shutdown::Write)
     }
 
@@ -98,17 +91,42 @@ impl Stream {
     }
 }
 
-/// Reads what has arrived. [`io::ErrorKind::WouldBlock`]: nothing has.
 impl Read for &Stream {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| (&*self.raw()).read(room))
+        (&*self.raw()).read(room)
     }
 }
 
-/// Writes what there is room for. [`io::ErrorKind::WouldBlock`]: there is none.
 impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| (&*self.raw()).write(bytes))
+        (&*self.raw()).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A socket on which no signal interrupts reading and writing.
+struct Uninterrupted<'a, S>(&'a S);
+
+impl<'a, S> Read for Uninterrupted<'a, S>
+where
+    &'a S: Read,
+{
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let mut socket = self.0;
+        uninterrupted(|| socket.read(room))
+    }
+}
+
+impl<'a, S> Write for Uninterrupted<'a, S>
+where
+    &'a S: Write,
+{
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut socket = self.0;
+        uninterrupted(|| socket.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -125,30 +143,41 @@ fn uninterrupted<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T>
     }
 }
 
-/// Reads what has arrived through `stream`: nothing at its end, [`io::ErrorKind::WouldBlock`] where nothing is there.
-pub(in crate::pg) fn receive(
-    mut stream: &Stream,
+/// Reads what has arrived: nothing at the end, [`io::ErrorKind::WouldBlock`] where nothing is there.
+pub(in crate::pg) fn receive<'a, S>(
+    socket: &'a S,
     tls: &mut Option<Box<Encrypted>>,
     room: &mut [u8],
-) -> io::Result<usize> {
+) -> io::Result<usize>
+where
+    &'a S: Read,
+{
+    let mut socket = Uninterrupted(socket);
     match tls {
-        Some(tls) => tls.receive(&mut stream, room),
-        None => stream.read(room),
+        Some(tls) => tls.receive(&mut socket, room),
+        None => socket.read(room),
     }
 }
 
-/// Writes as much as there is room for in `stream`; how much was taken. What was taken and encrypted may still have to be
-/// flushed.
-pub(in crate::pg) fn send(mut stream: &Stream, tls: &mut Option<Box<Encrypted>>, bytes: &[u8]) -> io::Result<usize> {
+/// Writes as much as there is room for, or [`io::ErrorKind::WouldBlock`]; how much was taken. What was taken and encrypted may
+/// still have to be flushed.
+pub(in crate::pg) fn send<'a, S>(socket: &'a S, tls: &mut Option<Box<Encrypted>>, bytes: &[u8]) -> io::Result<usize>
+where
+    &'a S: Write,
+{
+    let mut socket = Uninterrupted(socket);
     match tls {
-        Some(tls) => tls.send(&mut stream, bytes),
-        None => stream.write(bytes),
+        Some(tls) => tls.send(&mut socket, bytes),
+        None => socket.write(bytes),
     }
 }
 
 /// Writes what was taken before.
-pub(in crate::pg) fn flush(mut stream: &Stream, tls: &mut Option<Box<Encrypted>>) -> io::Result<()> {
-    tls.as_mut().map_or(Ok(()), |tls| tls.flush(&mut stream))
+pub(in crate::pg) fn flush<'a, S>(socket: &'a S, tls: &mut Option<Box<Encrypted>>) -> io::Result<()>
+where
+    &'a S: Write,
+{
+    tls.as_mut().map_or(Ok(()), |tls| tls.flush(&mut Uninterrupted(socket)))
 }
 
 impl Socket {
@@ -191,7 +220,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(cx, false, flush)
+        self.poll(cx, false, |stream, tls| flush(stream, tls))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -37,9 +37,8 @@ const SINGLE: [Statement; 4] = [
     Statement { name: "unlock_shared", text: sql::SINGLE[3] },
 ];
 
-type Rows = Vec<(Action, Key)>;
-
-fn rows(steps: &[Step]) -> Rows {
+/// The rows that do the steps, in order.
+pub(super) fn rows(steps: &[Step]) -> Vec<(Action, Key)> {
     let mut rows = Vec::with_capacity(steps.len());
     steps.iter().for_each(|step| step.push_rows(&mut rows));
     rows
@@ -53,10 +52,9 @@ fn single(rows: &[(Action, Key)]) -> Option<(usize, i32, i32)> {
     }
 }
 
-/// Gives the call that does the steps to `ask`: nothing is done by a backend without this mark.
-pub(super) fn request<T>(steps: &[Step], mark: &str, ask: impl FnOnce(Statement, &[Parameter]) -> T) -> T {
-    let rows = rows(steps);
-    if let Some((place, high, low)) = single(&rows) {
+/// Gives the call that does the rows to `ask`: nothing is done by a backend without this mark.
+pub(super) fn request<T>(rows: &[(Action, Key)], mark: &str, ask: impl FnOnce(Statement, &[Parameter]) -> T) -> T {
+    if let Some((place, high, low)) = single(rows) {
         return ask(SINGLE[place], &[(&high, Type::INT4), (&low, Type::INT4), (&mark, Type::TEXT)]);
     }
     let actions: Vec<i16> = rows.iter().map(|(action, key)| action.code(key.space())).collect();

@@ -6,7 +6,9 @@
 pub(in crate::pg) mod batch;
 pub(in crate::pg) mod call;
 pub(in crate::pg) mod deadlock;
+pub(in crate::pg) mod driver;
 pub(in crate::pg) mod holder;
+pub(in crate::pg) mod readiness;
 pub(in crate::pg) mod row;
 pub(in crate::pg) mod steps;
 pub(in crate::pg) mod turn;
@@ -20,9 +22,10 @@ use crate::pg::connect::cancel::Cancel;
 use crate::pg::connect::pooler::Pooler;
 use crate::pg::fault::Fault;
 use crate::pg::session::call::{Answer, Parameter, Statement};
+use crate::pg::session::driver::Driver;
 use crate::pg::session::holder::Holder;
 use crate::pg::session::row::Row;
-use crate::pg::session::wire::{Driver, Patience, Wire, HEARTBEAT};
+use crate::pg::session::wire::{Patience, Wire, HEARTBEAT};
 use crate::pg::sql;
 use std::collections::HashSet;
 use std::future::Future;
@@ -192,7 +195,7 @@ impl Session {
     /// Has steps done by themselves.
     fn ask_for(&self, steps: &[Step]) -> impl Future<Output = Answer> + Send + use<> {
         self.trace(|| steps::describe(steps));
-        batch::request(steps, &self.backend.mark, |statement, parameters| {
+        batch::request(&batch::rows(steps), &self.backend.mark, |statement, parameters| {
             self.wire.ask(statement, parameters, self.patience.answer)
         })
     }

@@ -2,52 +2,50 @@
 //!
 //! Whoever asks something writes it, without waking anybody. What has arrived lies in the kernel until somebody reads it under
 //! the wire's lock, and the I/O thread can always be that somebody: it waits until there is something to be read, or room to
-//! write what is left. It alone judges silence, and only after it has read what there is.
+//! write what is left. It alone judges silence, and only after it has read what there is. A thread that alone asks may attend:
+//! it reads what it is told of, so that the I/O thread need not be woken for each answer.
 //!
 //! An answer is a sign of life of the moment when it was *asked* for. Where the latest of those is too old to promise that
 //! the session is still there, an answer is handed out only after another one has proved it: what was granted to a process
 //! that stood still may have been given to the next meanwhile.
 
+mod attendance;
 mod pipeline;
+mod silence;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use crate::core::Step;
+use crate::core::{Step, ThreadId};
 use crate::error::{Error, Peer};
 use crate::notice;
 use crate::pg::backend::Backend;
 use crate::pg::clock;
-use crate::pg::connect::socket::{self, Socket, Stream};
+use crate::pg::connect::socket;
 use crate::pg::connect::tls::Encrypted;
 use crate::pg::session::batch::{self, Answered, Batch, BatchId};
 use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::steps::describe;
 use crate::pg::{fault::Fault, sql};
-use bytes::Buf;
-use pipeline::{Asked, Pipeline, Recipient};
+use attendance::Attendance;
+use pipeline::{Asked, Recipient};
+pub(in crate::pg) use silence::Patience;
+pub(in crate::pg::session) use silence::Silence;
+use silence::GRACE;
+use socket2::Socket;
+use state::State;
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::net::Shutdown;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::io::Interest;
 use tokio::sync::{oneshot, watch, Notify};
-use tokio::time::{sleep_until, Instant};
+use tokio::time::Instant;
 
-/// How long silence is borne.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::pg) struct Patience {
-    /// For how long an answer is waited.
-    pub answer: Duration,
-    /// For how long the last sign of life promises that the session is there: the server gives it up later.
-    pub promise: Duration,
-}
-
-/// Once a process stands still its timers are late. Then what is on its way has this time to arrive, before silence is found.
-const GRACE: Duration = Duration::from_millis(250);
-/// A timer that comes so much too late comes after such a pause.
-const LATE: Duration = Duration::from_millis(200);
 /// How long after the last request the I/O thread looks again without being told of a new one.
 const LINGER: Duration = Duration::from_secs(1);
+/// How often the I/O thread looks whether a thread that attends has left something unread.
+pub(in crate::pg::session) const LOOK: Duration = Duration::from_millis(10);
 /// So much is read at a time, before others get their turn.
 const MOST_READ: usize = 1 << 17;
 const ROOM: usize = 1 << 13;
@@ -61,7 +59,7 @@ type Report = Box<dyn Fn(Vec<Answered>) + Send + Sync>;
 
 /// A session's connection.
 pub struct Wire {
-    stream: Stream,
+    socket: Socket,
     peer: Peer,
     patience: Patience,
     state: Mutex<State>,
@@ -73,62 +71,48 @@ pub struct Wire {
     ended: watch::Sender<Option<Error>>,
 }
 
-struct State {
-    tls: Option<Box<Encrypted>>,
-    pipeline: Pipeline,
-    batches: u64,
-    /// When that was asked, by [`clock`], which the server has answered last.
-    proof: Duration,
-    /// When the server last got on with what it was asked: it answered, or took what was to be written.
-    progress: Instant,
-    /// Whether something that was to be written has found no room.
-    waits_for_room: bool,
-    /// Why nothing can be written any more. What the server has said before is read all the same.
-    unwritable: Option<Error>,
-    /// Whether the I/O thread looks again without being told.
-    is_watched: bool,
-    is_over: bool,
+/// What the I/O thread has done, and has to do next.
+pub(in crate::pg::session) struct Turn {
+    /// There is more to be read.
+    pub more: bool,
+    /// There is more to be written.
+    pub is_full: bool,
+    /// A thread reads what arrives.
+    pub is_attended: bool,
+    /// When to look again.
+    pub due: Option<Instant>,
+    pub answered: Vec<Answered>,
+    pub is_over: bool,
 }
 
-/// What the I/O thread has to do after it has read and written.
-struct Next {
-    /// There is more to be read.
+/// What has been read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    /// There was something.
+    any: bool,
+    /// There may be more.
     more: bool,
-    /// There is more to be written.
-    is_full: bool,
-    /// When to look again.
-    due: Option<Instant>,
-    answered: Vec<Answered>,
-    is_over: bool,
 }
 
 impl Wire {
-    /// On a socket on which a session was started at `since`, by [`clock`]. Must be called within the I/O thread's runtime.
-    pub(in crate::pg) fn new(socket: Socket, peer: Peer, patience: Patience, since: Duration) -> (Arc<Wire>, Driver) {
-        let Socket { stream, tls } = socket;
-        let state = State {
-            tls,
-            pipeline: Pipeline::default(),
-            batches: 0,
-            proof: since,
-            progress: Instant::now(),
-            waits_for_room: false,
-            unwritable: None,
-            is_watched: true,
-            is_over: false,
-        };
-        let wire = Arc::new(Wire {
-            stream,
+    /// On a socket on which a session was started at `since`, by [`clock`].
+    pub(in crate::pg::session) fn new(
+        socket: Socket,
+        tls: Option<Box<Encrypted>>,
+        peer: Peer,
+        patience: Patience,
+        since: Duration,
+    ) -> Wire {
+        Wire {
+            socket,
             peer,
             patience,
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(tls, since)),
             backend: OnceLock::new(),
             report: OnceLock::new(),
             changed: Notify::new(),
             ended: watch::Sender::new(None),
-        });
-        tokio::spawn(drive(Arc::clone(&wire)));
-        (Arc::clone(&wire), Driver(wire))
+        }
     }
 
     /// Whether the server has answered something that it was asked within the last `time`.
@@ -162,8 +146,9 @@ impl Wire {
         let backend = self.backend.get().expect("BUG: a batch is sent before the session is open");
         notice::trace(|| format!("backend {}: {}", backend.pid, describe(&steps)));
         if !state.is_over {
-            batch::request(&steps, &backend.mark, |statement, parameters| {
-                let to = Recipient::Batch(Batch { id, steps: steps.clone() });
+            let rows = batch::rows(&steps);
+            batch::request(&rows, &backend.mark, |statement, parameters| {
+                let to = Recipient::Batch(Batch { id, steps });
                 self.ask_as(&mut state, statement, parameters, self.patience.answer, to);
             });
         }
@@ -203,7 +188,7 @@ impl Wire {
     ) {
         let asked = Asked { at: Instant::now(), on: clock::now() };
         state.pipeline.ask(statement, parameters, asked, limit, to);
-        state.write(&self.stream);
+        state.write(&self.socket);
         if !std::mem::replace(&mut state.is_watched, true) || state.has_to_write() {
             self.changed.notify_one();
         }
@@ -212,7 +197,7 @@ impl Wire {
     /// How long ago that was asked for which the server has last shown that it is there.
     #[must_use]
     pub fn age_of_proof(&self) -> Duration {
-        clock::now().saturating_sub(self.lock().proof)
+        self.lock().age_of_proof()
     }
 
     /// Whether the session may be gone and another may have its locks, for all that the server has shown.
@@ -228,20 +213,24 @@ impl Wire {
         left.min(self.patience.answer).max(GRACE)
     }
 
-    /// Finds out, within a moment, whether the session is still there; for whoever cannot go on without knowing, on any thread.
+    /// Asks for a sign of life, for [`Wire::prove`].
+    pub fn begin_proof(&self) {
+        self.ask_for_proof(&mut self.lock());
+    }
+
+    /// Finds out by the deadline whether the session is still there; for whoever cannot go on without knowing, on any thread.
     /// What has become of batches is returned.
     ///
     /// # Errors
     /// `ETIMEDOUT` or why else the connection is over, as it is from then on.
-    pub fn prove(&self) -> (Vec<Answered>, Result<(), Error>) {
-        let deadline = std::time::Instant::now() + GRACE;
+    pub fn prove(&self, deadline: std::time::Instant) -> (Vec<Answered>, Result<(), Error>) {
         let mut answered = Vec::new();
         loop {
             let mut state = self.lock();
             if state.is_over {
                 return (answered, Err(self.reason()));
             }
-            self.read(&mut state);
+            self.read(&mut state, false);
             self.hand_out(&mut state, &mut answered);
             if state.is_over {
                 return (answered, Err(self.reason()));
@@ -251,7 +240,7 @@ impl Wire {
             }
             self.ask_for_proof(&mut state);
             if std::time::Instant::now() >= deadline {
-                let reason = self.silent(clock::now().saturating_sub(state.proof));
+                let reason = self.silent(state.age_of_proof());
                 self.end(&mut state, &reason);
                 return (answered, Err(reason));
             }
@@ -265,7 +254,9 @@ impl Wire {
         let mut state = self.lock();
         if !state.is_over {
             state.pipeline.out.extend_from_slice(&TERMINATE);
-            state.write(&self.stream);
+            state.write(&self.socket);
+            // Whose threads are done with the session are told nothing of its end.
+            state.attendance = Attendance::Shared;
             self.changed.notify_one();
         }
     }
@@ -307,16 +298,18 @@ impl Wire {
         let keeps_answers = !self.lacks_proof(state);
         state.pipeline.end(reason, keeps_answers);
         self.ended.send_replace(Some(reason.clone()));
-        self.stream.end();
+        // It may have ended already.
+        let _ = self.socket.shutdown(Shutdown::Both);
         self.changed.notify_one();
     }
 
-    /// Reads what has arrived, as far as it may at a time; whether there may be more.
-    fn read(&self, state: &mut State) -> bool {
+    /// Reads what has arrived, as far as it may at a time; `is_told`: whoever reads is told again of what it leaves, so that it need
+    /// not find the end.
+    fn read(&self, state: &mut State, is_told: bool) -> Read {
         let mut room = [0; ROOM];
         let mut left = MOST_READ;
         while !state.is_over && left > 0 {
-            match socket::receive(&self.stream, &mut state.tls, &mut room) {
+            match socket::receive(&self.socket, &mut state.tls, &mut room) {
                 Ok(0) => self.end(state, &closed()),
                 Ok(count) => {
                     left = left.saturating_sub(count);
@@ -328,12 +321,16 @@ impl Wire {
                     if let Err(reason) = goes_on {
                         self.end(state, &reason);
                     }
+                    // What is encrypted arrives in pieces of its own.
+                    if is_told && state.tls.is_none() && count < ROOM {
+                        break;
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => self.end(state, &Error::system(&error, None)),
             }
         }
-        !state.is_over
+        Read { any: left < MOST_READ, more: left == 0 && !state.is_over }
     }
 
     /// Hands out what is answered, where the session is proved to be there.
@@ -350,7 +347,7 @@ impl Wire {
 
     /// Whether the session may be gone and another may have its locks, for all that the server has shown.
     fn lacks_proof(&self, state: &State) -> bool {
-        clock::now().saturating_sub(state.proof) > self.patience.promise
+        state.age_of_proof() > self.patience.promise
     }
 
     /// Asks for a sign of life, unless something is under way that will be one.
@@ -365,155 +362,126 @@ impl Wire {
     }
 }
 
+/// For a thread that attends: see [`Attendance`].
 impl Wire {
-    /// Reads and writes what can be, and judges silence then. On the I/O thread only.
-    fn turn(&self, grace: &mut Option<Grace>) -> Next {
+    /// The thread asks something; whether it is to attend, if it can be told when there is something to be read.
+    #[must_use]
+    pub fn wants_attendance(&self, asking: ThreadId) -> bool {
+        let mut state = self.lock();
+        let wants = self.change_attendance(&mut state, |attendance| attendance.wants(asking));
+        wants && !state.is_over
+    }
+
+    /// From now on the thread is told when there is something to be read, and calls [`Wire::attend`] then.
+    pub fn begin_attendance(&self, by: ThreadId) {
+        self.change_attendance(&mut self.lock(), |attendance| attendance.begin(by));
+    }
+
+    /// The thread is not told any more.
+    pub fn end_attendance(&self, by: ThreadId) {
+        self.change_attendance(&mut self.lock(), |attendance| attendance.end(by));
+    }
+
+    /// Reads what has arrived: what has become of batches, and whether the thread goes on attending.
+    #[must_use]
+    pub fn attend(&self, by: ThreadId) -> (Vec<Answered>, bool) {
         let mut answered = Vec::new();
         let mut state = self.lock();
-        let more = self.read(&mut state);
-        if !more {
-            self.stream.is_not_ready(Interest::READABLE);
+        if !state.attendance.is_by(by) {
+            return (answered, false);
         }
-        state.write(&self.stream);
-        let is_full = state.has_to_write();
-        if is_full {
-            self.stream.is_not_ready(Interest::WRITABLE);
+        let read = self.read(&mut state, true);
+        state.write(&self.socket);
+        self.hand_out(&mut state, &mut answered);
+        if read.more || state.has_to_write() || state.unwritable.is_some() {
+            self.changed.notify_one();
         }
-        if let (false, Some(reason)) = (more, state.unwritable.clone()) {
+        (answered, !state.is_over)
+    }
+
+    /// Where nobody attends any more the I/O thread has to know at once.
+    fn change_attendance<T>(&self, state: &mut State, change: impl FnOnce(&mut Attendance) -> T) -> T {
+        let was_reliable = state.attendance.is_reliable();
+        let result = change(&mut state.attendance);
+        if was_reliable && !state.attendance.is_reliable() {
+            self.changed.notify_one();
+        }
+        result
+    }
+
+    /// The connection's descriptor, for whoever is to be told when there is something to be read.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.socket.as_fd()
+    }
+}
+
+/// For the I/O thread.
+impl Wire {
+    /// Reads and writes what can be, and judges silence then; `is_told`: the I/O thread is woken by what arrives.
+    pub(in crate::pg::session) fn turn(&self, is_told: bool, silence: &mut Silence) -> Turn {
+        let mut answered = Vec::new();
+        let mut state = self.lock();
+        let read = self.read(&mut state, false);
+        if read.any && !is_told {
+            state.attendance.is_late();
+        }
+        state.write(&self.socket);
+        if let (false, Some(reason)) = (read.more, state.unwritable.clone()) {
             self.end(&mut state, &reason);
         }
         self.hand_out(&mut state, &mut answered);
-        let due = if more { None } else { self.next_look(&mut state, grace) };
-        Next { more: more && !state.is_over, is_full, due, answered, is_over: state.is_over }
+        let due = if read.more { None } else { self.next_look(&mut state, silence) };
+        Turn {
+            more: read.more && !state.is_over,
+            is_full: state.has_to_write(),
+            is_attended: state.attendance.is_reliable(),
+            due,
+            answered,
+            is_over: state.is_over,
+        }
     }
 
     /// When to look again, after all has been read that is there; ends the connection where the server is silent for too long.
-    fn next_look(&self, state: &mut State, grace: &mut Option<Grace>) -> Option<Instant> {
+    fn next_look(&self, state: &mut State, silence: &mut Silence) -> Option<Instant> {
         let now = Instant::now();
         let Some((asked, limit)) = state.pipeline.front() else {
             let due = Some(state.progress + LINGER).filter(|due| *due > now);
             state.is_watched = due.is_some();
+            if due.is_none() {
+                state.attendance = Attendance::Free;
+            }
             return due;
         };
-        let since = asked.max(state.progress);
-        let due = since + limit;
-        if now < due {
-            return Some(due);
+        let Some(due) = silence.end(asked.max(state.progress), limit, now) else {
+            let reason = self.silent(limit);
+            self.end(state, &reason);
+            return None;
+        };
+        Some(if state.attendance.is_reliable() { due.min(now + LOOK) } else { due })
+    }
+
+    /// Tells what has become of batches.
+    pub(in crate::pg::session) fn report(&self, answered: Vec<Answered>) {
+        if let Some(report) = self.report.get().filter(|_| !answered.is_empty()) {
+            report(answered);
         }
-        if grace.as_ref().is_none_or(|grace| grace.since != since) {
-            *grace = Some(Grace { since, until: if now - due > LATE { now + GRACE } else { now } });
-        }
-        match grace {
-            Some(Grace { until, .. }) if *until > now => Some(*until),
-            _ => {
-                let reason = self.silent(limit);
-                self.end(state, &reason);
-                None
-            }
-        }
+    }
+
+    /// Until there is something to do of which the socket does not tell.
+    pub(in crate::pg::session) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The socket, to be waited for.
+    pub(in crate::pg::session) fn socket(&self) -> &Socket {
+        &self.socket
     }
 }
 
-/// What is on its way after a pause of the process may arrive until then; `since`: when the silence began.
-struct Grace {
-    since: Instant,
-    until: Instant,
-}
-
-impl State {
-    /// Writes as much as there is room for.
-    fn write(&mut self, stream: &Stream) {
-        match self.try_write(stream) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                self.unwritable = Some(Error::system(&error, None));
-                self.pipeline.out.clear();
-            }
-            _ => {}
-        }
-        self.waits_for_room = self.has_to_write();
-    }
-
-    fn try_write(&mut self, stream: &Stream) -> io::Result<()> {
-        if self.unwritable.is_some() || self.is_over {
-            return Ok(());
-        }
-        while !self.pipeline.out.is_empty() {
-            let count = socket::send(stream, &mut self.tls, &self.pipeline.out)?;
-            if count == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            self.pipeline.out.advance(count);
-            self.note_room();
-        }
-        socket::flush(stream, &mut self.tls)?;
-        self.note_room();
-        Ok(())
-    }
-
-    /// Something was written. That tells of the server only where there had been no room: what is asked anew finds room for a long
-    /// time after a link has died.
-    fn note_room(&mut self) {
-        if self.waits_for_room {
-            self.progress = Instant::now();
-        }
-    }
-
-    /// Whether there was no room for something.
-    fn has_to_write(&self) -> bool {
-        !self.is_over && (!self.pipeline.out.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_to_write()))
-    }
-}
-
-/// Reads and writes whenever that is possible, until the connection is over.
-async fn drive(wire: Arc<Wire>) {
-    let wire = Driven(wire);
-    let wire = &wire.0;
-    let mut grace = None;
-    loop {
-        let next = wire.turn(&mut grace);
-        if !next.answered.is_empty() {
-            if let Some(report) = wire.report.get() {
-                report(next.answered);
-            }
-        }
-        if next.is_over {
-            return;
-        }
-        if next.more {
-            tokio::task::yield_now().await;
-            continue;
-        }
-        let interest = if next.is_full { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        tokio::select! {
-            ready = wire.stream.ready(interest) => {
-                if let Err(error) = ready {
-                    wire.give_up(&Error::system(&error, None));
-                }
-            }
-            () = wire.changed.notified() => {}
-            () = sleep_until(next.due.unwrap_or_else(Instant::now)), if next.due.is_some() => {}
-        }
-    }
-}
-
-/// A wire that somebody drives. If that ends by a bug, those who wait for answers are told.
-struct Driven(Arc<Wire>);
-
-impl Drop for Driven {
-    fn drop(&mut self) {
-        self.0.give_up(&Error::new("ERR_INTERNAL", "BUG: what reads a session's answers has failed"));
-    }
-}
-
-/// Ends the connection when it is dropped.
-pub(in crate::pg) struct Driver(Arc<Wire>);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.give_up(&closed());
-    }
-}
-
-fn closed() -> Error {
+/// Why a connection is over that nobody has given up.
+pub(in crate::pg::session) fn closed() -> Error {
     Error::new("ECONNRESET", "the server closed the connection")
 }

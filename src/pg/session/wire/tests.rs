@@ -98,7 +98,7 @@ impl Conversation {
     fn send(&mut self, steps: Vec<Step>) -> BatchId {
         self.batches += 1;
         let (id, asked) = (BatchId(self.batches), self.asked());
-        batch::request(&steps, MARK, |statement, parameters| {
+        batch::request(&batch::rows(&steps), MARK, |statement, parameters| {
             let to = Recipient::Batch(Batch { id, steps: steps.clone() });
             self.pipeline.ask(statement, parameters, asked, LIMIT, to);
         });

@@ -1,0 +1,26 @@
+'use strict'
+// Takes and gives back a lock again and again, and tells how often that has woken the core's own thread.
+
+const { readFileSync, readdirSync } = require('node:fs')
+const advisoryLock = require('../../index.js')
+
+const [connectionString, count] = process.argv.slice(2)
+
+/** How often the thread has gone to sleep so far. */
+function wakes() {
+  const tasks = readdirSync('/proc/self/task').map((task) => readFileSync(`/proc/self/task/${task}/status`, 'latin1'))
+  // The system keeps fifteen characters of a name.
+  const status = tasks.find((text) => text.startsWith('Name:\tadvisory-lock-i'))
+  return Number(/^voluntary_ctxt_switches:\s*(\d+)$/m.exec(status)[1])
+}
+
+async function main() {
+  const createMutex = advisoryLock(connectionString)
+  const mutex = createMutex('again and again')
+  await mutex.withLock()
+  const before = wakes()
+  for (let done = 0; done < count; done++) await mutex.withLock()
+  console.log(wakes() - before)
+  await createMutex.close()
+}
+main()
