@@ -1,7 +1,7 @@
 //! The two calls that everybody makes again and again. Functions rather than methods of [`super::owner::Owner`], as napi would
 //! spend more time on finding the object than they do: the owner is known by a number, on its thread.
 
-use super::client::exact;
+use super::numbers::{exact, number};
 use super::unsent::{Unsent, MAIL};
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId};
@@ -190,11 +190,4 @@ pub(super) fn key(high: i32, low: i32, flags: u32) -> Key {
     } else {
         Key::single(high, low)
     }
-}
-
-/// A number that JavaScript counted.
-// `as` maps what is no such number to 0 or the largest, and neither names anything.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub(super) fn number(number: f64) -> u64 {
-    number as u64
 }

@@ -4,6 +4,7 @@
 use super::attend;
 use super::data::{failures, Failure, HolderData};
 use super::news::{self, SessionArgs};
+use super::numbers::exact;
 use super::passwords::PASSWORD_WANTED;
 use super::unsent::Unsent;
 use crate::error::Error;
@@ -195,11 +196,4 @@ fn listen(env: Env, on_notice: &OnNotice, traces: bool) -> napi::Result<()> {
     });
     env.add_env_cleanup_hook(id, notice::stop_listening)?;
     Ok(())
-}
-
-/// A request's number as JavaScript counts.
-// Numbers of requests stay below 2³⁶ (`ClientId`).
-#[allow(clippy::cast_precision_loss)]
-pub(super) fn exact(number: u64) -> f64 {
-    number as f64
 }

@@ -1,6 +1,6 @@
 //! Answers that are more than a number, as data: JavaScript makes a fresh `Error` of each failure.
 
-use super::client::exact;
+use super::numbers::exact;
 use crate::core::Mode;
 use crate::error::Error;
 use crate::pg::Holder;

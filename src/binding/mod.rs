@@ -19,6 +19,7 @@ mod data;
 #[cfg_attr(test, allow(dead_code))]
 mod name;
 mod news;
+mod numbers;
 mod owner;
 mod passwords;
 #[cfg_attr(test, allow(dead_code))]

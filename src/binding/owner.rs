@@ -1,9 +1,10 @@
 //! The locks at one server, as one `advisoryLock(…)` call uses them.
 
-use super::calls::{self, key, mode, number, owner_of_call};
+use super::calls::{self, key, mode, owner_of_call};
 use super::client::Client;
 use super::config::Config;
 use super::data::{failures, Failure};
+use super::numbers::number;
 use super::unsent::{Unsent, MAIL};
 use crate::core::lock_table::Release;
 use crate::core::{OwnerId, RequestId};

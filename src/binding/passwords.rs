@@ -1,7 +1,6 @@
 //! Functions of JavaScript's that give passwords: the core asks by the mailbox, JavaScript answers by a call.
 
-use super::calls::number;
-use super::client::exact;
+use super::numbers::{exact, number};
 use crate::error::Error;
 use crate::manager::{Answer, Mailbox};
 use crate::pg::{PasswordAnswer, PasswordQuestion, PasswordSource};

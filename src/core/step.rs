@@ -3,7 +3,8 @@
 //!
 //! How a step becomes SQL is not known here. Invariant: of a failed batch nothing stays locked that nobody is told of.
 
-use super::{Key, Mode, Modes};
+use super::key::Key;
+use super::mode::{Mode, Modes};
 
 /// A unit of work that never blocks. Keys within one batch do not repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,80 +8,11 @@
 
 use super::arena::Place;
 use super::effects::Ticks;
-use super::requests::{Entry, Requests, Stage};
+use super::requests::{Entry, Stage};
+use super::suspects::{Search, Walk};
 use super::LockTable;
 use crate::core::{Mode, OwnerId, RequestId};
-use foldhash::{HashMap, HashSet};
 use std::collections::BTreeSet;
-
-/// What a search has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Search {
-    /// There is no ring, or not yet.
-    Done,
-    /// The youngest wait of a ring. Whether there are more is still to be found out, once it has been refused.
-    Ring(RequestId),
-    /// There is more to look at.
-    Unfinished,
-}
-
-/// The owners to be looked at, and how far that has got.
-#[derive(Debug, Default)]
-pub(super) struct Suspects {
-    /// By owner: since when, and the oldest of its waits that may be part of a ring.
-    listed: HashMap<OwnerId, (Ticks, RequestId)>,
-    in_order: BTreeSet<(Ticks, OwnerId)>,
-    walk: Option<Walk>,
-}
-
-/// A walk in depth from wait to wait, along what blocks what; without recursion, as queues may be long.
-#[derive(Debug, Default)]
-struct Walk {
-    starts: Vec<RequestId>,
-    /// Each wait on the way, and what blocks it and has not been visited yet.
-    path: Vec<(RequestId, Vec<RequestId>)>,
-    on_path: HashSet<RequestId>,
-    visited: HashSet<RequestId>,
-}
-
-impl Suspects {
-    /// A wait begins.
-    pub fn waits(&mut self, requests: &Requests, wait: Place) {
-        let Entry { owner, id, patient, since, .. } = requests.entries[wait];
-        if patient {
-            self.list(requests, owner, since, id);
-        }
-    }
-
-    /// A hold is granted: it is blocked from now on by the younger waits of its owner, and these `moved_up` before others.
-    pub fn granted(&mut self, requests: &Requests, hold: Place, moved_up: Option<RequestId>, now: Ticks) {
-        let Entry { owner, id, .. } = requests.entries[hold];
-        self.list(requests, owner, now, moved_up.map_or(id, |moved| moved.min(id)));
-    }
-
-    /// What the owner waits for, from this wait on, may be blocked otherwise than before.
-    pub fn list(&mut self, requests: &Requests, owner: OwnerId, since: Ticks, oldest: RequestId) {
-        if owner.is_of_one_call() || !requests.entangled().contains(&owner) {
-            return;
-        }
-        let (since, oldest) = match self.listed.remove(&owner) {
-            Some((known, other)) => {
-                self.in_order.remove(&(known, owner));
-                (known.min(since), other.min(oldest))
-            }
-            None => (since, oldest),
-        };
-        self.listed.insert(owner, (since, oldest));
-        self.in_order.insert((since, owner));
-    }
-
-    /// Takes out the next owner whose time has come, and the oldest of its waits to be looked at.
-    fn next(&mut self, old: Ticks) -> Option<(OwnerId, RequestId)> {
-        let &(since, owner) = self.in_order.first().filter(|(since, _)| *since <= old)?;
-        self.in_order.remove(&(since, owner));
-        self.listed.remove(&owner).map(|(_, oldest)| (owner, oldest))
-    }
-}
 
 impl LockTable {
     /// Looks for a ring among waits that have lasted for `age` at least. Takes no more than about `most` steps, and goes on from
@@ -212,14 +143,6 @@ impl LockTable {
         let mut all_before =
             std::iter::successors(queue.before(&self.requests, place), |&place| queue.before(&self.requests, place));
         all_before.find(|&place| self.requests.entries[place].since <= old)
-    }
-}
-
-impl Walk {
-    fn enter(&mut self, wait: RequestId, blockers: Vec<RequestId>) {
-        self.visited.insert(wait);
-        self.on_path.insert(wait);
-        self.path.push((wait, blockers));
     }
 }
 

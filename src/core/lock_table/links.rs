@@ -2,6 +2,7 @@
 
 use super::effects::Ticks;
 use super::key_state::Phase;
+use super::link::Link;
 use super::requests::Entry;
 use super::LockTable;
 use crate::core::{Key, Mode, RequestId};
@@ -11,16 +12,6 @@ use std::collections::{BTreeMap, HashMap};
 const ENOUGH_LINKS: usize = 256;
 /// Nor what is farther away than so many waits.
 const ENOUGH_VISITS: usize = 2048;
-
-/// Somebody in this process holds one key, and will not give it up before this process gets another one. Or somebody just
-/// waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Link {
-    /// What is held, if anything.
-    pub held: Option<(Key, Mode)>,
-    /// What somebody else must not hold for that; of an exclusive wait there is a link for either mode.
-    pub in_the_way: (Key, Mode),
-}
 
 /// By link: the youngest wait that makes it, and since when that waits.
 type Links = BTreeMap<Link, (RequestId, Ticks)>;

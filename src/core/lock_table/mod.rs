@@ -18,25 +18,27 @@ mod deadlock;
 mod effects;
 mod key_state;
 mod keys;
+mod link;
 mod links;
 mod queue;
 mod requests;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
-pub use deadlock::Search;
 pub use effects::{Admission, Effects, Operation, Outcome, Release, Request, Ticks};
-pub use links::Link;
+pub use link::Link;
+pub use suspects::Search;
 
 use super::{Key, Mode, OwnerId, RequestId, SessionId};
 use arena::Place;
-use deadlock::Suspects;
 use effects::Confirmation;
 use foldhash::HashMap;
 use key_state::Phase;
 use keys::Keys;
 use requests::{Entry, Requests, Stage};
 use std::collections::VecDeque;
+use suspects::Suspects;
 
 /// The state of every key that somebody in this process holds, awaits or gives back.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod releases;
 mod salvage;
 mod script;
 mod server;
+mod task;
 mod tenure;
 mod wire;
 mod world;

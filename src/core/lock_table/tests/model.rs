@@ -2,10 +2,12 @@
 //! and compared. Panics where the table breaks a promise.
 
 use super::state_of;
-use super::world::TENURE;
 use crate::core::lock_table::{Admission, LockTable, Outcome, Release, Request, Ticks};
 use crate::core::{Key, Mode, OwnerId, RequestId};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Of the tables that it is compared with.
+pub const TENURE: Ticks = 20;
 
 #[derive(Debug, Default)]
 pub struct Model {

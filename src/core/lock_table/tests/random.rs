@@ -1,7 +1,8 @@
 //! Random calls and events, checked after each.
 
-use super::wire::Failure;
-use super::world::{World, KEYS, TENURE};
+use super::model::TENURE;
+use super::task::Failure;
+use super::world::{World, KEYS};
 use crate::core::lock_table::Ticks;
 use crate::core::{Key, Mode};
 use proptest::collection::vec;

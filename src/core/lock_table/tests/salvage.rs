@@ -1,7 +1,8 @@
 //! Batches that fail after some of their rows: what becomes of both modes of a key, and of steps that were not reached.
 
-use super::wire::Failure;
-use super::world::{World, KEYS, TENURE};
+use super::model::TENURE;
+use super::task::Failure;
+use super::world::{World, KEYS};
 use crate::core::Mode;
 
 const OWNER: (usize, bool) = (0, false);

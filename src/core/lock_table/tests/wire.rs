@@ -2,34 +2,10 @@
 
 use super::model::Evidence;
 use super::state_of;
+use super::task::{Failure, Stage, Task};
 use super::world::{World, KEYS, OTHERS};
 use crate::core::lock_table::Operation;
 use crate::core::{salvage, Key, Mode, Modes, Salvaged, SessionId, Step};
-
-/// An operation that a session has been given.
-#[derive(Clone, Copy, Debug)]
-pub struct Task {
-    pub operation: Operation,
-    session: SessionId,
-    stage: Stage,
-    cancelled: bool,
-    /// It goes in a statement of its own.
-    alone: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    Sent,
-    Queued,
-    Answered(bool),
-}
-
-/// How a batch fails: after how many of its rows, and whether they are in the order of the keys.
-#[derive(Clone, Copy, Debug)]
-pub struct Failure {
-    pub rows: usize,
-    pub in_order: bool,
-}
 
 impl World {
     /// Something under way makes a step: the server works on it, or its answer arrives.

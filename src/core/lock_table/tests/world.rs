@@ -1,14 +1,13 @@
 //! The lock table between its callers and a simulated server, with everything in between delayed as one likes.
 
-use super::model::{Evidence, Model};
+use super::model::{Evidence, Model, TENURE};
 use super::server::Server;
-use super::wire::Task;
+use super::task::Task;
 use super::{find_ring, request_id, state_of};
 use crate::core::lock_table::{LockTable, Operation, Release, Request, Ticks};
 use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId};
 use std::collections::BTreeMap;
 
-pub const TENURE: Ticks = 20;
 pub const KEYS: [Key; 2] = [Key::Pair(0, 1), Key::Single(1)];
 /// Sessions of others are numbered from here.
 pub const OTHERS: u64 = 1000;
