@@ -116,8 +116,39 @@ impl Error {
         Error::new(
             "ERR_TRANSACTION_POOLING",
             "the server is behind a pooler that shares sessions between clients: a lock held there excludes nobody; \
-             connect to the server directly or use session pooling",
+             set the option transactionPooling (or pgbouncer=true in the connection string), connect to the server directly \
+             (Neon: the host without -pooler; Supabase: port 5432), or use session pooling",
         )
+    }
+
+    /// A pooler leaves not even a transaction to one server session (`ERR_TRANSACTION_POOLING`).
+    #[must_use]
+    pub fn statement_pooling() -> Error {
+        Error::new(
+            "ERR_TRANSACTION_POOLING",
+            "the server is behind a pooler that may give each statement to another session: no lock can be held there; \
+             connect to the server directly, or use transaction pooling or session pooling",
+        )
+    }
+
+    /// A pooler has lent no session of the server (`53300`, as PostgreSQL calls it that there are too many connections).
+    #[must_use]
+    pub fn no_server_session(cause: &Error) -> Error {
+        let message = format!("the pooler has no server session to lend: {}", cause.message());
+        Error::build(Cow::Borrowed("53300"), message, cause.peer().cloned(), None, Some(cause.clone()))
+    }
+
+    /// All sessions that may hold a lock through a pooler do (`53300`).
+    #[must_use]
+    pub fn no_pinned_connection(most: usize) -> Error {
+        let message = format!("all {most} connections hold locks that may do so (maxPinnedConnections)");
+        Error::build(Cow::Borrowed("53300"), message, None, None, None)
+    }
+
+    /// Whether there was no room for one more session, which may be otherwise a moment later.
+    #[must_use]
+    pub fn is_lack_of_sessions(&self) -> bool {
+        self.code() == "53300"
     }
 
     /// Whether it is [`Error::transaction_pooling`].

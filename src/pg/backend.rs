@@ -1,5 +1,7 @@
 //! The server's side of a session.
 
+use crate::error::Error;
+
 /// A process of the server, and what a session has left there to know it by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::pg) struct Backend {
@@ -7,4 +9,11 @@ pub(in crate::pg) struct Backend {
     pub pid: i32,
     /// The mark of the session that it belongs to; empty: of none.
     pub mark: String,
+}
+
+/// A mark that no other session has, of whichever process on whichever machine.
+pub(in crate::pg) fn new_mark() -> Result<String, Error> {
+    let mut chance = [0; 8];
+    getrandom::fill(&mut chance).map_err(|error| Error::system(&error.into(), None))?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(chance)))
 }

@@ -9,6 +9,7 @@ pub mod clock;
 mod connect;
 mod fault;
 mod open;
+mod open_pooled;
 mod session;
 mod sql;
 
@@ -20,6 +21,7 @@ pub use fault::Fault;
 pub use session::batch::{Answered, BatchId};
 pub use session::deadlock::{Findings, Inquiry, Published};
 pub use session::holder::Holder;
+pub use session::pooled::PooledSession;
 pub use session::turn::Turn;
 pub use session::wire::Wire;
 pub use session::{Role, Session};

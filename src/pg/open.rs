@@ -4,10 +4,10 @@ use crate::error::Error;
 use crate::notice;
 use crate::pg::backend::Backend;
 use crate::pg::clock;
-use crate::pg::connect::cancel::Cancel;
+use crate::pg::connect::cancel::{Cancel, CancelRequest};
 use crate::pg::connect::config::{ConnectConfig, Host, Target};
 use crate::pg::connect::dial::{self, Route};
-use crate::pg::connect::passwords;
+use crate::pg::connect::passwords::{self, Given};
 use crate::pg::connect::pooler::Pooler;
 use crate::pg::connect::setup::{self, Expected};
 use crate::pg::connect::socket::Socket;
@@ -15,8 +15,11 @@ use crate::pg::connect::start::start;
 use crate::pg::connect::timing::Timing;
 use crate::pg::connect::tls::Tls;
 use crate::pg::session::driver::Driver;
+use crate::pg::session::wire::Wire;
 use crate::pg::session::Session;
+use std::future::Future;
 use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{timeout_at, Instant};
 
@@ -36,25 +39,48 @@ impl Session {
     /// # Cancel safety
     /// Dropping the future closes the socket.
     pub async fn open(config: &ConnectConfig, timing: Timing) -> Result<Session, Error> {
-        let deadline = Instant::now() + config.connect_timeout;
-        let tls = load_tls(config, deadline).await?;
-        let rounds = config.target.rounds();
-        let mut left = rounds.len() * config.hosts.len();
-        let mut reasons = Vec::new();
-        for target in rounds {
-            for host in &config.hosts {
-                let time = part_of(deadline, left);
-                left -= 1;
-                let attempt = Attempt { config, tls: tls.as_ref(), host, target, timing };
-                match attempt.open_within(time).await {
-                    Ok(session) => return Ok(session),
-                    Err(error) if error.leaves_other_hosts() => reasons.push(error),
-                    Err(error) => return Err(error),
-                }
+        open_first(config, timing).await
+    }
+}
+
+/// What may be opened at a host.
+pub(super) trait Open: Sized {
+    /// Makes it of a connection on which the protocol is started.
+    fn set_up(attempt: &Attempt<'_>, started: Started) -> impl Future<Output = Result<Self, Error>> + Send;
+}
+
+/// A connection on which the protocol is started.
+pub(super) struct Started {
+    pub wire: Arc<Wire>,
+    pub driver: Driver,
+    pub route: Route,
+    pub password: Given,
+    /// By which a statement can be cancelled.
+    pub request: CancelRequest,
+    /// The version of TLS.
+    pub encryption: &'static str,
+}
+
+/// Opens it at the first host that answers and will do.
+pub(super) async fn open_first<T: Open>(config: &ConnectConfig, timing: Timing) -> Result<T, Error> {
+    let deadline = Instant::now() + config.connect_timeout;
+    let tls = load_tls(config, deadline).await?;
+    let rounds = config.target.rounds();
+    let mut left = rounds.len() * config.hosts.len();
+    let mut reasons = Vec::new();
+    for target in rounds {
+        for host in &config.hosts {
+            let time = part_of(deadline, left);
+            left -= 1;
+            let attempt = Attempt { config, tls: tls.as_ref(), host, target, timing };
+            match attempt.open_within(time).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) if error.leaves_other_hosts() => reasons.push(error),
+                Err(error) => return Err(error),
             }
         }
-        Err(Error::of_all_hosts(&reasons))
     }
+    Err(Error::of_all_hosts(&reasons))
 }
 
 /// What TLS needs, if it is used: as in libpq it is not by a unix socket, which leads to the machine itself.
@@ -77,16 +103,16 @@ fn part_of(deadline: Instant, parts: usize) -> Duration {
 }
 
 /// To open a session at one host.
-struct Attempt<'a> {
-    config: &'a ConnectConfig,
+pub(super) struct Attempt<'a> {
+    pub config: &'a ConnectConfig,
     tls: Option<&'a Tls>,
-    host: &'a Host,
-    target: Target,
-    timing: Timing,
+    pub host: &'a Host,
+    pub target: Target,
+    pub timing: Timing,
 }
 
 impl Attempt<'_> {
-    async fn open_within(&self, time: Duration) -> Result<Session, Error> {
+    async fn open_within<T: Open>(&self, time: Duration) -> Result<T, Error> {
         let host = self.host;
         notice::trace(|| format!("connecting to {host} as {}", self.config.user));
         let deadline = Instant::now() + time;
@@ -100,7 +126,7 @@ impl Attempt<'_> {
         opened
     }
 
-    async fn open(&self, deadline: Instant) -> Result<Session, Error> {
+    async fn open<T: Open>(&self, deadline: Instant) -> Result<T, Error> {
         let tls = self.tls.filter(|_| self.host.socket().is_none());
         let secure = tls.map(|tls| tls.toward(&self.host.name)).transpose()?;
         let (route, socket) = dial::connect(self.host, secure, self.config.required_peer.as_deref(), deadline).await?;
@@ -108,14 +134,21 @@ impl Attempt<'_> {
         self.open_on(route, socket).await.map_err(|error| error.at(&peer))
     }
 
-    async fn open_on(&self, route: Route, mut socket: Socket) -> Result<Session, Error> {
-        let Attempt { config, host, target, timing, .. } = *self;
-        let password = passwords::of(config, host).await?;
-        let encryption = socket.encryption().cloned();
-        let patience = timing.patience();
+    async fn open_on<T: Open>(&self, route: Route, mut socket: Socket) -> Result<T, Error> {
+        let password = passwords::of(self.config, self.host).await?;
+        let encryption = socket.encryption().map_or("no TLS", |encryption| encryption.version);
         let since = clock::now();
-        let request = start(config, &password, &mut socket).await?;
-        let (wire, driver) = Driver::start(socket, route.peer(), patience, since)?;
+        let request = start(self.config, &password, &mut socket).await?;
+        let (wire, driver) = Driver::start(socket, route.peer(), self.timing.patience(), since)?;
+        T::set_up(self, Started { wire, driver, route, password, request, encryption }).await
+    }
+}
+
+impl Open for Session {
+    async fn set_up(attempt: &Attempt<'_>, started: Started) -> Result<Session, Error> {
+        let Attempt { config, host, target, timing, .. } = *attempt;
+        let Started { wire, driver, route, password, request, encryption } = started;
+        let patience = timing.patience();
         // The process id for cancel requests is that of whoever stands between, if anybody does.
         let told = Backend { pid: request.pid(), mark: String::new() };
         let mut found = setup::set_up(&wire, config, timing, &Expected { backend: told, most_locks: None }).await?;
@@ -138,8 +171,7 @@ impl Attempt<'_> {
         notice::trace(|| {
             let kind = if server.is_standby { ", a standby" } else { "" };
             let between = if is_lent { ", lent by a pooler" } else { "" };
-            let version = encryption.as_ref().map_or("no TLS", |encryption| encryption.version);
-            format!("backend {pid}: connected to {} as {}, {version}{kind}{between}", route.peer(), config.user)
+            format!("backend {pid}: connected to {} as {}, {encryption}{kind}{between}", route.peer(), config.user)
         });
         let cancel = Cancel { request, route };
         let session = Session { wire, driver, cancel, backend, patience, pooler, lacks_blocks: AtomicBool::new(false) };
@@ -155,7 +187,7 @@ impl Attempt<'_> {
     }
 }
 
-fn warn_of_standby(host: &Host) {
+pub(super) fn warn_of_standby(host: &Host) {
     notice::warn_once(&host.to_string(), "ADVISORY_LOCK_STANDBY", || {
         format!(
             "the server {host} is a hot standby: a lock that is held there excludes those who use the same \

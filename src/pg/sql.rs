@@ -1,5 +1,7 @@
 //! Every statement that is sent to the server.
 
+pub(super) mod pooled;
+
 use crate::core::{Key, Mode};
 use std::fmt;
 

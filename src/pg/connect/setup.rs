@@ -5,7 +5,7 @@
 //! transaction to one backend, and nothing is set in one that was not expected: what others share stays as it is.
 
 use crate::error::Error;
-use crate::pg::backend::Backend;
+use crate::pg::backend::{new_mark, Backend};
 use crate::pg::connect::config::{ConnectConfig, Server};
 use crate::pg::connect::timing::Timing;
 use crate::pg::fault::Fault;
@@ -63,21 +63,12 @@ pub(in crate::pg) async fn set_up(
             return Err(version.filter(|version| is_unsupported(version)).map_or(error, |_| unsupported()));
         }
     };
-    if is_unsupported(&row.get::<String>(1)?) {
-        return Err(unsupported());
-    }
+    check_version(&row.get::<String>(1)?)?;
     let is_set_up = row.try_get(3)?.unwrap_or(false);
     Ok(Found {
         server: Server { is_standby: row.get(4)?, is_read_only: row.get(5)? },
         backend: if is_set_up { Some(Backend { pid: row.get(0)?, mark }) } else { None },
     })
-}
-
-/// What no other session has, of whichever process on whichever machine.
-fn new_mark() -> Result<String, Error> {
-    let mut chance = [0; 8];
-    getrandom::fill(&mut chance).map_err(|error| Error::system(&error.into(), None))?;
-    Ok(format!("{:016x}", u64::from_ne_bytes(chance)))
 }
 
 /// Sends all of it at once.
@@ -158,6 +149,18 @@ fn settings(options: &str, timing: Timing) -> Vec<(&'static str, String)> {
 pub(in crate::pg) fn setting_names() -> Vec<&'static str> {
     let some = Timing::new(std::time::Duration::ZERO, std::time::Duration::ZERO);
     settings("", some).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Whether the server calls itself one whose advisory locks are none.
+///
+/// # Errors
+/// `ERR_UNSUPPORTED_SERVER`.
+pub(in crate::pg) fn check_version(version: &str) -> Result<(), Error> {
+    if is_unsupported(version) {
+        Err(unsupported())
+    } else {
+        Ok(())
+    }
 }
 
 /// CockroachDB has the functions of advisory locks, and they do nothing.

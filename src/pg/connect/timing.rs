@@ -51,8 +51,14 @@ impl Timing {
             ("tcp_keepalives_idle", idle.to_string()),
             ("tcp_keepalives_interval", "3".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
-            ("tcp_user_timeout", (self.told_after() + SERVER_WAITS).as_millis().to_string()),
+            ("tcp_user_timeout", self.idle_limit().as_millis().to_string()),
         ]
+    }
+
+    /// For how long a transaction that holds a lock may be idle before the server ends it: longer than it takes until this side has
+    /// told the holder that it hears nothing.
+    pub(in crate::pg) fn idle_limit(self) -> Duration {
+        self.told_after() + SERVER_WAITS
     }
 
     /// The holder hears of a silent network by then.
@@ -77,6 +83,7 @@ mod tests {
                 let gives_up = Duration::from_secs(idle + interval * count);
                 let promise = timing.patience().promise;
                 assert!(told < promise && promise < gives_up.min(Duration::from_millis(user_timeout)));
+                assert!(promise < timing.idle_limit() && i32::try_from(timing.idle_limit().as_millis()).is_ok());
                 assert!(idle <= MAX_KEEPALIVE_IDLE && i32::try_from(user_timeout).is_ok());
             }
         }

@@ -8,6 +8,7 @@ pub(in crate::pg) mod call;
 pub(in crate::pg) mod deadlock;
 pub(in crate::pg) mod driver;
 pub(in crate::pg) mod holder;
+pub(in crate::pg) mod pooled;
 pub(in crate::pg) mod readiness;
 pub(in crate::pg) mod row;
 pub(in crate::pg) mod steps;

@@ -4,7 +4,7 @@
 /// up that nobody sees: `IN`, `USING`, `LIKE`, `BETWEEN`, `NULLIF`.
 const WORDS: &str = "\
     SELECT WITH BEGIN COMMIT SET ALL AND ANY AS BY CASE COALESCE COMMITTED CROSS DEFERRABLE DESC DISTINCT ELSE END EXISTS FILTER \
-    FROM IS ISOLATION JOIN LATERAL LEAST LEFT LEVEL LOCAL NOT NULL OFFSET ON OPERATOR OR ORDER ORDINALITY READ RECURSIVE ROWS \
+    FROM IS ISOLATION JOIN LATERAL LEAST LEFT LEVEL LOCAL NOT NULL OFFSET ON ONLY OPERATOR OR ORDER ORDINALITY READ RECURSIVE ROWS \
     THEN TO UNION VALUES WHEN WHERE true false";
 /// What a statement may begin with.
 const FIRST_WORDS: [&str; 5] = ["SELECT", "WITH", "BEGIN", "COMMIT", "SET"];
@@ -104,9 +104,13 @@ fn faults(statement: &str) -> Vec<String> {
     faults
 }
 
-/// Every statement of this file.
+/// Every statement of these files.
 fn statements() -> Vec<String> {
-    let code = include_str!("../sql.rs").split("#[cfg(test)]").next().expect("the code comes before its tests");
+    [include_str!("../sql.rs"), include_str!("pooled.rs")].into_iter().flat_map(statements_of).collect()
+}
+
+fn statements_of(code: &str) -> Vec<String> {
+    let code = code.split("#[cfg(test)]").next().expect("the code comes before its tests");
     let code: String =
         code.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect();
     let texts = code.split('"').skip(1).step_by(2);
@@ -122,6 +126,13 @@ fn every_name_says_where_it_is() {
     for statement in statements {
         assert_eq!(faults(&statement), Vec::<String>::new(), "in {statement}");
     }
+}
+
+#[test]
+fn what_prepares_a_transaction_says_where_its_names_are() {
+    let text = super::pooled::prepare(&[("statement_timeout", "0".to_owned()), ("lock_timeout", "0".to_owned())]);
+    assert!(text.contains("'lock_timeout', '0', true) END"));
+    assert_eq!(faults(&text), Vec::<String>::new(), "in {text}");
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub struct ConnectConfig {
     pub(in crate::pg) required_peer: Option<String>,
     /// How many iterations of SCRAM the server may ask for; 0: any number.
     pub(in crate::pg) scram_max_iterations: u32,
+    /// Whether a transaction pooler is said to be there.
+    pub(in crate::pg) is_pooled: bool,
     /// For the whole way to a session that is ready, over all hosts.
     pub(in crate::pg) connect_timeout: Duration,
 }
@@ -116,6 +118,7 @@ impl ConnectConfig {
             require_auth: authentication::read_require_auth(&said)?,
             scram_max_iterations: authentication::read_scram_max_iterations(&said)?,
             tls,
+            is_pooled: read_pgbouncer(&said)?,
             connect_timeout: read_connect_timeout(&said)?,
         })
     }
@@ -124,6 +127,12 @@ impl ConnectConfig {
     #[must_use]
     pub fn with_application_name(self, application_name: String) -> ConnectConfig {
         ConnectConfig { application_name, ..self }
+    }
+
+    /// Whether the description says that a transaction pooler is there.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.is_pooled
     }
 
     /// What is said of a server that has not answered within somebody's own limit of time.
@@ -169,6 +178,16 @@ fn read_options(said: &Said) -> Result<Option<String>, Error> {
         }
     }
     Ok(if all.is_empty() { None } else { Some(all.join(" ")) })
+}
+
+/// Prisma's word for a transaction pooler, which many strings have.
+fn read_pgbouncer(said: &Said) -> Result<bool, Error> {
+    let Some(value) = said.get("pgbouncer")? else { return Ok(false) };
+    match value.text.as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(value.invalid("true or false")),
+    }
 }
 
 fn read_connect_timeout(said: &Said) -> Result<Duration, Error> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// Every parameter that counts, by `pg`'s name or libpq's, and the variable that counts where the string does not say it.
 /// Other parameters are ignored, as `pg` does.
-const PARAMETERS: [(&str, Option<&str>); 36] = [
+const PARAMETERS: [(&str, Option<&str>); 37] = [
     ("user", Some("PGUSER")),
     ("password", Some("PGPASSWORD")),
     ("passfile", Some("PGPASSFILE")),
@@ -23,6 +23,7 @@ const PARAMETERS: [(&str, Option<&str>); 36] = [
     ("channel_binding", Some("PGCHANNELBINDING")),
     ("require_auth", Some("PGREQUIREAUTH")),
     ("scramMaxIterations", None),
+    ("pgbouncer", None),
     ("requirepeer", Some("PGREQUIREPEER")),
     ("gssencmode", Some("PGGSSENCMODE")),
     ("min_protocol_version", Some("PGMINPROTOCOLVERSION")),

@@ -127,6 +127,11 @@ impl Wire {
         &self.peer
     }
 
+    /// From now on the server is asked to keep no statement.
+    pub(in crate::pg) fn keep_no_statements(&self) {
+        self.lock().pipeline.keeps_no_statements = true;
+    }
+
     /// From now on batches may be sent, to this backend.
     pub(in crate::pg) fn open(&self, backend: Backend) {
         let _ = self.backend.set(backend);

@@ -73,6 +73,8 @@ pub(super) struct Pipeline {
     /// Answers that are complete and not handed out.
     answered: Vec<(Recipient, Answer)>,
     kept: Vec<Kept>,
+    /// Whether each statement is sent each time, as the server may be another one for the next.
+    pub keeps_no_statements: bool,
     /// Of the latest request.
     number: u64,
     /// How much has been said unasked since the last answer.
@@ -99,6 +101,7 @@ impl Pipeline {
         to: Recipient,
     ) {
         self.number += 1;
+        let statement = if self.keeps_no_statements { Statement::once(statement.text) } else { statement };
         let before = self.out.len();
         let brings_text = !self.keeps(statement.name);
         if let Err(error) = call::encode(&statement, brings_text, parameters, &mut self.out) {

@@ -1,0 +1,297 @@
+//! One connection through a pooler that lends a server session for one transaction at a time.
+//!
+//! A lock is held by a transaction that is kept open; without one the connection has no server session. The mark that the
+//! transaction sets for itself goes with it: whoever reads it has the very transaction that took the lock, whatever the pooler
+//! does. What it says last is a `SHOW`: that takes no snapshot, and makes the server drop the one of the statement before, which
+//! `VACUUM` would have to heed. Invariant: nothing outlives its transaction, neither a setting nor a statement, and nothing waits at the server.
+
+use crate::core::{Key, Mode};
+use crate::error::Error;
+use crate::notice;
+use crate::pg::backend::new_mark;
+use crate::pg::clock;
+use crate::pg::connect::config::{Server, Target};
+use crate::pg::fault::Fault;
+use crate::pg::session::call::{Answer, Parameter, Statement};
+use crate::pg::session::decode;
+use crate::pg::session::driver::Driver;
+use crate::pg::session::holder::Holder;
+use crate::pg::session::row::Row;
+use crate::pg::session::wire::{Patience, Wire};
+use crate::pg::sql::{self, pooled};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::time::timeout;
+use tokio_postgres::types::Type;
+
+/// An open connection to a pooler. It ends when it is dropped, and what it holds with it.
+pub struct PooledSession {
+    pub(in crate::pg) wire: Arc<Wire>,
+    pub(in crate::pg) driver: Driver,
+    pub(in crate::pg) patience: Patience,
+    /// Which servers will do.
+    pub(in crate::pg) target: Target,
+    /// The statement that prepares a transaction.
+    pub(in crate::pg) preparation: String,
+    /// The number of the database.
+    pub(in crate::pg) database: u32,
+    /// Whether a statement by itself may have to wait for others' transactions.
+    pub(in crate::pg) may_be_deferred: bool,
+    /// The mark of the transaction that holds a lock.
+    pub(in crate::pg) mark: Option<String>,
+    /// The server's process of that transaction.
+    pub(in crate::pg) pid: i32,
+}
+
+impl PooledSession {
+    /// What the connection shows of the server, for whoever wants to know.
+    #[must_use]
+    pub fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
+    /// Resolves when the connection is over, to the reason.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn lost(&self) -> Error {
+        self.wire.over().await
+    }
+
+    /// Begins a transaction that holds the key, if it is free; else there is none.
+    ///
+    /// # Errors
+    /// [`Fault::Statement`]: there is no transaction. [`Fault::Lost`]: nobody knows; `53300`: the pooler had no server session to
+    /// lend.
+    ///
+    /// # Cancel safety
+    /// None: the transaction may have begun.
+    pub async fn pin(&mut self, key: Key, mode: Mode) -> Result<bool, Fault> {
+        let mark = new_mark().map_err(Fault::Lost)?;
+        let asked_at = clock::now();
+        let begun = self.say(pooled::BEGIN);
+        let prepared = self.ask(&self.preparation, &[(&mark, Type::TEXT)]);
+        let (taken, shown) = (self.take(key, mode, &mark), self.say(pooled::SHOW_MARK));
+        let (begun, prepared, taken, shown) = (begun.await, prepared.await, taken.await, shown.await);
+        begun.map_err(|fault| without_server(fault).into_loss())?;
+        let row = match first(prepared) {
+            Err(fault @ Fault::Statement(_)) => {
+                drop(self.say(pooled::COMMIT));
+                return Err(fault);
+            }
+            prepared => prepared?,
+        };
+        let server = Server { is_standby: decode(row.get(1))?, is_read_only: decode(row.get(2))? };
+        self.target.accept(server).map_err(Fault::Lost)?;
+        self.pid = decode(row.get(0))?;
+        let is_taken = match first(taken) {
+            Ok(row) => decode(row.try_get::<bool>(0))?.ok_or_else(|| Fault::Lost(Error::statement_pooling())),
+            Err(fault) => Err(fault),
+        };
+        self.trace(|| format!("try {key} in a transaction: {}", describe(&is_taken)));
+        if let Ok(true) = is_taken {
+            self.mark = Some(mark);
+            self.check_mark(shown)?;
+            // An answer that was long in coming may be older than the end of its transaction.
+            if clock::now().saturating_sub(asked_at) > self.patience.answer {
+                self.heartbeat().await?;
+            }
+        } else {
+            // Whatever comes of it is seen by the next one.
+            drop(self.say(pooled::COMMIT));
+        }
+        is_taken
+    }
+
+    /// Takes another lock in the transaction that is open, if it is free.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`]: the transaction is over.
+    pub async fn take_also(&self, key: Key, mode: Mode) -> Result<bool, Fault> {
+        self.trace(|| format!("try {key} in the same transaction"));
+        let mark = self.mark.clone().unwrap_or_default();
+        let (taken, shown) = (self.take(key, mode, &mark), self.say(pooled::SHOW_MARK));
+        let (taken, shown) = (taken.await, shown.await);
+        self.check_mark(shown)?;
+        let row = first(taken).map_err(Fault::into_loss)?;
+        decode(row.try_get::<bool>(0))?.ok_or_else(transaction_over)
+    }
+
+    /// Ends the transaction, and gives up what it holds; whether it was there until now.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`]: nobody knows.
+    pub async fn unpin(&mut self) -> Result<bool, Fault> {
+        self.trace(|| "end the transaction".to_owned());
+        let (held, ended) = (self.say(pooled::SHOW_MARK), self.say(pooled::COMMIT));
+        let (held, ended) = (held.await, ended.await);
+        let mark = self.mark.take();
+        ended.map_err(Fault::into_loss)?;
+        match first(held) {
+            Ok(row) => Ok(mark.is_some() && decode(row.try_get::<String>(0))? == mark),
+            // It ends the transaction, too.
+            Err(Fault::Statement(_)) => Ok(false),
+            Err(lost) => Err(lost),
+        }
+    }
+
+    /// A sign of life of the transaction, which the server ends without one after some time.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`]: it is over.
+    pub async fn heartbeat(&self) -> Result<(), Fault> {
+        self.trace(|| "heartbeat".to_owned());
+        self.check_mark(self.wire.ask(Statement::once(pooled::SHOW_MARK), &[], self.wire.time_for_proof()).await)
+    }
+
+    /// A sign of life, and the server's time of it in milliseconds since 1970: at that time the transaction held what it holds.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`]: it is over.
+    pub async fn verify(&self) -> Result<f64, Fault> {
+        self.trace(|| "verify".to_owned());
+        let (told, shown) = (self.say(sql::VERIFY), self.say(pooled::SHOW_MARK));
+        let (told, shown) = (told.await, shown.await);
+        let row = first(told).map_err(Fault::into_loss)?;
+        self.check_mark(shown)?;
+        let seconds: f64 = decode(row.get(1))?;
+        // The server counts microseconds.
+        Ok((seconds * 1e6).round() / 1e3)
+    }
+
+    /// Which of the keys look free, each in its mode.
+    ///
+    /// # Errors
+    /// [`Fault`]; `53300`: the pooler had no server session to lend.
+    pub async fn look(&self, keys: &[(Key, Mode)]) -> Result<Vec<bool>, Fault> {
+        self.trace(|| format!("look for {} keys", keys.len()));
+        let halves: Vec<u32> = keys.iter().map(|(key, _)| unsigned(key.halves().1)).collect();
+        let rows = self.ask_between(pooled::LOOK, &[(&self.database, Type::OID), (&halves, Type::OID_ARRAY)]).await?;
+        let mut locks = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (high, low) = (decode(row.get::<i64>(0))?, decode(row.get::<i64>(1))?);
+            locks.push((high, low, decode(row.get::<i16>(2))?, decode(row.get::<bool>(3))?));
+        }
+        let looks_free = |&(key, mode): &(Key, Mode)| {
+            let (high, low) = key.halves();
+            let key = (i64::from(unsigned(high)), i64::from(unsigned(low)), key.space());
+            !locks.iter().any(|&(high, low, space, is_exclusive)| {
+                (high, low, space) == key && (is_exclusive || mode == Mode::Exclusive)
+            })
+        };
+        Ok(keys.iter().map(looks_free).collect())
+    }
+
+    /// Whether anybody waits for the key in the server's queue, as those do who are connected directly.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn is_contended(&self, key: Key) -> Result<bool, Fault> {
+        self.trace(|| format!("ask whether anybody waits for {key}"));
+        let rows = self.ask_about(sql::CONTENDED, key).await?;
+        rows.first().map_or(Ok(false), |row| decode(row.get(0)))
+    }
+
+    /// Who holds the key or waits for it on the server.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn holders(&self, key: Key) -> Result<Vec<Holder>, Fault> {
+        self.trace(|| format!("ask who holds {key}"));
+        self.ask_about(sql::HOLDERS, key).await?.iter().map(|row| decode(Holder::read(row))).collect()
+    }
+
+    /// Takes leave of the pooler; what is held is given up.
+    pub async fn close(self) {
+        self.trace(|| "closed".to_owned());
+        self.wire.terminate();
+        let _ = timeout(self.patience.answer, self.wire.over()).await;
+        drop(self.driver);
+    }
+
+    /// Tells whoever wants to know what this session is about to do.
+    pub fn trace(&self, what: impl FnOnce() -> String) {
+        notice::trace(|| match self.mark {
+            Some(_) => format!("backend {}, lent: {}", self.pid, what()),
+            None => format!("through a pooler: {}", what()),
+        });
+    }
+
+    fn take(&self, key: Key, mode: Mode, mark: &str) -> impl Future<Output = Answer> + Send + use<> {
+        let (high, low) = key.halves();
+        self.ask(pooled::take(key, mode), &[(&high, Type::INT4), (&low, Type::INT4), (&mark, Type::TEXT)])
+    }
+
+    /// Whether it is the transaction that holds the lock which has answered.
+    fn check_mark(&self, shown: Answer) -> Result<(), Fault> {
+        // An error ends the transaction, too.
+        let row = first(shown).map_err(Fault::into_loss)?;
+        if self.mark.is_some() && decode(row.try_get::<String>(0))? == self.mark {
+            Ok(())
+        } else {
+            Err(transaction_over())
+        }
+    }
+
+    async fn ask_about(&self, statement: &str, key: Key) -> Result<Vec<Row>, Fault> {
+        let (high, low) = key.halves();
+        let space = key.space();
+        self.ask_between(statement, &[(&high, Type::INT4), (&low, Type::INT4), (&space, Type::INT2)]).await
+    }
+
+    /// Asks something for which no transaction is open, and which changes nothing.
+    async fn ask_between(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
+        if !self.may_be_deferred {
+            return self.ask(statement, parameters).await.map_err(without_server);
+        }
+        let begun = self.say(pooled::BEGIN);
+        let answer = self.ask(statement, parameters);
+        let ended = self.say(pooled::COMMIT);
+        let (begun, answer, ended) = (begun.await, answer.await, ended.await);
+        begun.map_err(|fault| without_server(fault).into_loss())?;
+        ended.map_err(Fault::into_loss)?;
+        answer
+    }
+
+    fn say(&self, text: &str) -> impl Future<Output = Answer> + Send + use<> {
+        self.ask(text, &[])
+    }
+
+    fn ask(&self, text: &str, parameters: &[Parameter]) -> impl Future<Output = Answer> + Send + use<> {
+        self.wire.ask(Statement::once(text), parameters, self.patience.answer)
+    }
+}
+
+fn first(answer: Answer) -> Result<Row, Fault> {
+    answer?.into_iter().next().ok_or_else(|| Fault::of_protocol("no row"))
+}
+
+const fn unsigned(half: i32) -> u32 {
+    half.cast_unsigned()
+}
+
+fn describe(is_taken: &Result<bool, Fault>) -> &'static str {
+    match is_taken {
+        Ok(true) => "it is held now",
+        Ok(false) => "it is taken",
+        Err(_) => "it fails",
+    }
+}
+
+/// The transaction that held the lock is over, and another one answers.
+fn transaction_over() -> Fault {
+    // As PostgreSQL calls it where there is none.
+    Fault::Lost(Error::new("25P01", "the transaction that held it is over"))
+}
+
+/// What it means that a connection fails which has no server session yet: it waits for one in vain, or is told so. PgBouncer calls
+/// everything that it says a violation of the protocol.
+pub(in crate::pg) fn without_server(fault: Fault) -> Fault {
+    match &fault {
+        Fault::Lost(cause) if cause.code() == "ETIMEDOUT" => Fault::Lost(Error::no_server_session(cause)),
+        Fault::Lost(cause) if cause.server().is_some() && ["08P01", "58000"].contains(&cause.code()) => {
+            Fault::Lost(Error::no_server_session(cause))
+        }
+        _ => fault,
+    }
+}

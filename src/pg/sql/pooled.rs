@@ -1,0 +1,78 @@
+//! What is said through a pooler that lends a server session for one transaction: nothing of it outlives its transaction, and no
+//! statement leaves a relation locked that is not read outside of the transaction which holds a lock.
+
+use crate::core::{Key, Mode};
+
+/// Begins the transaction that is to hold a lock, whatever the defaults are: its snapshot ends with each statement, it can write
+/// nothing, and it waits for nobody's.
+pub(in crate::pg) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE";
+
+/// Ends it, and gives its locks up.
+pub(in crate::pg) const COMMIT: &str = "COMMIT";
+
+/// For this transaction only: the mark `$1`, by which its session is known, and the settings that could end it, of which the
+/// server takes those that it knows. Tells whether it is a standby, and whether nothing can be written.
+pub(in crate::pg) fn prepare(settings: &[(&str, String)]) -> String {
+    let mut text = String::from(
+        "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), \
+         pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool, \
+         pg_catalog.set_config('advisory_lock_native.session', $1::pg_catalog.text, true)",
+    );
+    for (name, value) in settings {
+        let setting = format!(
+            ", CASE WHEN pg_catalog.current_setting('{name}', true) IS NOT NULL \
+             THEN pg_catalog.set_config('{name}', '{value}', true) END"
+        );
+        text.push_str(&setting);
+    }
+    text
+}
+
+/// Takes a lock of the transaction if it is free: `$1` and `$2` are the halves of the key, `$3` is the mark of the transaction that
+/// alone may take it. Null: this is another one, and nothing is done.
+pub(in crate::pg) const fn take(key: Key, mode: Mode) -> &'static str {
+    match (key, mode) {
+        (Key::Pair(..), Mode::Exclusive) => {
+            "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
+             THEN pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int4, $2::pg_catalog.int4) END"
+        }
+        (Key::Pair(..), Mode::Shared) => {
+            "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
+             THEN pg_catalog.pg_try_advisory_xact_lock_shared($1::pg_catalog.int4, $2::pg_catalog.int4) END"
+        }
+        (Key::Single(_), Mode::Exclusive) => {
+            "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
+             THEN pg_catalog.pg_try_advisory_xact_lock(($1::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
+             OPERATOR(pg_catalog.|) ($2::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295)) END"
+        }
+        (Key::Single(_), Mode::Shared) => {
+            "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
+             THEN pg_catalog.pg_try_advisory_xact_lock_shared(($1::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
+             OPERATOR(pg_catalog.|) ($2::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295)) END"
+        }
+    }
+}
+
+/// The mark of the transaction.
+pub(in crate::pg) const SHOW_MARK: &str = "SHOW advisory_lock_native.session";
+
+/// Asks for what tells nothing, and takes no snapshot.
+pub(in crate::pg) const SHOW: &str = "SHOW transaction_isolation";
+
+/// What a session must know before it is used, by a transaction that has the mark `$1` from then on: the server's version, whether it is a standby, whether nothing can be written, the
+/// default isolation of transactions, and the number of the database.
+pub(in crate::pg) const CHECK: &str = "\
+SELECT pg_catalog.version(), pg_catalog.pg_is_in_recovery(), \
+ pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool, \
+ pg_catalog.current_setting('default_transaction_isolation'), \
+ (SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database \
+ WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), \
+ pg_catalog.set_config('advisory_lock_native.session', $1::pg_catalog.text, true)";
+
+/// Looks who has or awaits advisory locks of the database `$1` in whose key `$2` has the second half: both halves, the key space and
+/// whether exclusively. Touches nothing.
+pub(in crate::pg) const LOOK: &str = "\
+SELECT classid::pg_catalog.int8, objid::pg_catalog.int8, objsubid, mode OPERATOR(pg_catalog.=) 'ExclusiveLock' \
+ FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
+ AND database OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+ AND objid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[])";
