@@ -179,6 +179,18 @@ declare namespace advisoryLock {
      * a machine that is gone, are given to others later by that. A smaller one loses locks to shorter pauses.
      */
     answerTimeout?: number | undefined
+    /**
+     * Whether the server is behind a pooler that lends its connections for one transaction at a time, and locks are to be held through
+     * it: each by a transaction that is kept open. A session lock would exclude nobody there. What differs is in docs/poolers.md.
+     * Default: what `pgbouncer` in the connection string says, else `false`, and such a pooler is refused. Does not go with
+     * `maxWaitConnections`.
+     */
+    transactionPooling?: boolean | undefined
+    /**
+     * Most locks held at a time through such a pooler, each on a server connection of its pool, 1 … 1000; more wait in the process,
+     * where they wait at all. Default 8. Without `transactionPooling` it has no meaning.
+     */
+    maxPinnedConnections?: number | undefined
   }
 
   /** Limits of one acquire. */
@@ -614,7 +626,7 @@ declare namespace advisoryLock {
    * - `25006`: the server cannot be written to, and one that can is asked for, as several hosts do;
    * - `ERR_NO_BINARY`, `ERR_BINARY_NOT_LOADED`: thrown by loading this package; the message says why, and what to do about it;
    * - `ERR_INTERNAL`: a fault of this package, which it has survived;
-   * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody;
+   * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody, see `transactionPooling`;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
    * - `40P01`: a deadlock, as PostgreSQL calls it;
    * - the SQLSTATE of the server's error (`28P01` wrong password, `3D000` no such database, `53200` no room for another lock,

@@ -65,19 +65,33 @@ function known(argument, options, names) {
 /** What the server is told by it still fits its own limits. */
 const MAX_ANSWER_TIMEOUT = 600_000
 
-const LOCKS_OPTIONS = ['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'applicationName', 'heartbeat', 'answerTimeout']
+const LOCKS_OPTIONS = [
+  ...['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'applicationName', 'heartbeat', 'answerTimeout'],
+  ...['transactionPooling', 'maxPinnedConnections'],
+]
 
 /** The options of `advisoryLock`, complete; `defaults` where a contract has its own. */
 function toLocksOptions(options = {}, defaults = {}) {
   known('options', options, LOCKS_OPTIONS)
-  const { applicationName } = options
+  const { applicationName, transactionPooling } = options
   if (applicationName !== undefined && typeof applicationName !== 'string') {
     throw invalidType('options.applicationName', 'a string', applicationName)
+  }
+  if (transactionPooling !== undefined && typeof transactionPooling !== 'boolean') {
+    throw invalidType('options.transactionPooling', 'a boolean', transactionPooling)
+  }
+  if (transactionPooling && options.maxWaitConnections !== undefined) {
+    throw invalidValue('options.maxWaitConnections does not go with transactionPooling: no connection waits at the server there')
+  }
+  if (transactionPooling === false && options.maxPinnedConnections !== undefined) {
+    throw invalidValue('options.maxPinnedConnections goes with transactionPooling only')
   }
   const number = (name, least, most, fallback) =>
     options[name] === undefined ? fallback : integer(`options.${name}`, options[name], least, most)
   return {
     maxWaitConnections: number('maxWaitConnections', 0, 1000, 8),
+    transactionPooling,
+    maxPinnedConnections: number('maxPinnedConnections', 1, 1000, 8),
     idleTimeout: number('idleTimeout', 0, MAX_INT32, defaults.idleTimeout ?? 10_000),
     connectTimeout: number('connectTimeout', 1, MAX_INT32, undefined),
     applicationName,

@@ -69,6 +69,11 @@ class Owner {
     return [this, ...Array.from(this.#elections ?? [], (election) => election.owner)]
   }
 
+  /** Most locks that are held at a time through a transaction pooler; `Infinity` where none is worked through. */
+  get mostPinned() {
+    return this.#config.maxPinnedConnections ?? Infinity
+  }
+
   get isClosed() {
     return this.#closing !== undefined
   }

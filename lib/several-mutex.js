@@ -4,6 +4,7 @@
 
 const { LocksOfAll } = require('./all.js')
 const { strToKey, toKey, toKeys, toPermits } = require('./arguments.js')
+const { invalidValue, outOfRange } = require('./errors.js')
 const { Locks, Methods, Mutex, shown, toText } = require('./mutex.js')
 const { ALONE, SHARED } = require('./native.js')
 const { tryWithLock } = require('./run-holding.js')
@@ -33,11 +34,18 @@ class Semaphore extends Methods {
  */
 function withSeveral(createMutex, owner, contract) {
   createMutex.all = (names) => {
-    const parts = toKeys(names).map((key) => new PartLocks(owner, key, contract.flags))
+    const keys = toKeys(names)
+    if (keys.length > owner.mostPinned) {
+      throw outOfRange('names', `at most ${owner.mostPinned} names through a transaction pooler (maxPinnedConnections)`)
+    }
+    const parts = keys.map((key) => new PartLocks(owner, key, contract.flags))
     const given = { names: Array.from(names, toText), keys: Array.from(names, (name) => shown(toKey(name))) }
     return new Mutex(new LocksOfAll(owner, contract, parts, given), names)
   }
   createMutex.semaphore = (name, permits) => {
+    if (owner.mostPinned < Infinity) {
+      throw invalidValue('a semaphore does not go with transactionPooling: each of its users holds more locks than one')
+    }
     const key = toKey(name)
     const { high, low, flags } = key
     // Not the name itself, which may be anybody's and need not be a string.

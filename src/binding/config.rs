@@ -14,6 +14,10 @@ use std::time::Duration;
 pub struct Options {
     /// Most sessions in the server's queue.
     pub max_wait_connections: u32,
+    /// Whether to work through a transaction pooler; absent: as the connection string says.
+    pub transaction_pooling: Option<bool>,
+    /// Most locks that are held through one at a time.
+    pub max_pinned_connections: u32,
     /// Until an unused session is closed.
     pub idle_timeout: u32,
     /// For one attempt to connect.
@@ -65,7 +69,8 @@ impl Config {
         passwords: Option<&Passwords>,
     ) -> Config {
         let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
-        let settings = Settings {
+        let mut settings = Settings {
+            max_pinned_connections: None,
             max_wait_connections: options.max_wait_connections as usize,
             idle_timeout: milliseconds(options.idle_timeout),
             timing: Timing::new(milliseconds(options.heartbeat), milliseconds(options.answer_timeout)),
@@ -86,8 +91,18 @@ impl Config {
             if let Some(name) = options.application_name {
                 config = config.with_application_name(name);
             }
+            if options.transaction_pooling.unwrap_or_else(|| config.is_pooled()) {
+                settings.max_pinned_connections = Some(options.max_pinned_connections as usize);
+            }
             (config, settings)
         });
         Config { read, desk }
+    }
+
+    /// Most locks that are held at a time through a transaction pooler, where one is worked through.
+    #[napi(getter)]
+    pub fn max_pinned_connections(&self) -> Option<u32> {
+        let (_, settings) = self.read.as_ref().ok()?;
+        settings.max_pinned_connections.and_then(|most| u32::try_from(most).ok())
     }
 }

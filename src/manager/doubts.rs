@@ -23,6 +23,10 @@ impl State {
             return;
         }
         self.doubts_settled = now;
+        if let Some(pooled) = &mut self.pooled {
+            pooled.settle_doubts();
+            return self.settle();
+        }
         let is_doubtful = |wire: &&Arc<Wire>| wire.is_doubtful();
         let doubtful: Vec<(SessionId, Arc<Wire>)> = self
             .slots

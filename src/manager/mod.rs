@@ -7,6 +7,7 @@ mod attendance;
 mod doubts;
 mod mailbox;
 mod news;
+mod pooled;
 mod registry;
 mod retries;
 mod rings;
@@ -38,6 +39,9 @@ use tokio::sync::Notify;
 pub struct Settings {
     /// Most sessions that wait in the server's queue; further waits are retried in batches.
     pub max_wait_connections: usize,
+    /// The most sessions that hold a lock through a pooler which lends them for one transaction at a time; `None`: there is none, or
+    /// it is not to be worked through.
+    pub max_pinned_connections: Option<usize>,
     /// After how long a session without locks and waits is closed.
     pub idle_timeout: Duration,
     /// For how long silence is borne.
@@ -162,6 +166,10 @@ impl Manager {
     #[must_use]
     pub fn why_unanswered(&self, owner: OwnerId, key: Key, mode: Mode, waited: Duration) -> Option<Error> {
         let state = self.lock();
+        if let Some(pooled) = &state.pooled {
+            let why = pooled.why_unanswered(key, state.table.is_taken(key, owner, mode), waited);
+            return why.map(|why| why.unwrap_or_else(|| self.config.no_answer()));
+        }
         let has_answered = |slot: &Slot| slot.wire.as_ref().is_some_and(|wire| wire.has_answered_within(waited));
         let is_known = state.table.is_taken(key, owner, mode) || state.slots.values().any(has_answered);
         (!is_known).then(|| self.config.no_answer())
@@ -247,7 +255,13 @@ impl Manager {
         let to_wake = std::mem::take(&mut state.to_wake);
         let to_open: Vec<_> = std::mem::take(&mut state.to_open)
             .into_iter()
-            .filter_map(|id| Some((id, Arc::clone(&state.slots.get(&id)?.changed))))
+            .filter_map(|id| {
+                let changed = match &state.pooled {
+                    Some(pooled) => pooled.changed(id),
+                    None => state.slots.get(&id).map(|slot| &slot.changed),
+                };
+                Some((id, Arc::clone(changed?)))
+            })
             .collect();
         let start_retrying = std::mem::take(&mut state.start_retrying);
         let start_watching = std::mem::take(&mut state.start_watching);
@@ -280,14 +294,24 @@ impl Manager {
                 let mut state = self.lock();
                 (state.retries.ticking, state.rings.watching) = (false, false);
                 drop(state);
+                if self.settings.max_pinned_connections.is_some() {
+                    return pooled::task::not_started(self, &to_open, &cause);
+                }
                 to_open.iter().for_each(|(id, _)| self.open_failed(*id, &cause));
                 return;
             }
         };
         for (id, changed) in to_open {
-            io_thread.spawn(session_task::guard(Arc::clone(this), id, changed));
+            let this = Arc::clone(this);
+            if self.settings.max_pinned_connections.is_some() {
+                io_thread.spawn(session_task::guard(Arc::clone(&this), id, pooled::task::run(this, id, changed)));
+            } else {
+                io_thread.spawn(session_task::guard(Arc::clone(&this), id, session_task::run(this, id, changed)));
+            }
         }
-        if start_retrying {
+        if start_retrying && self.settings.max_pinned_connections.is_some() {
+            io_thread.spawn(pooled::task::keep_looking(Arc::clone(this)));
+        } else if start_retrying {
             io_thread.spawn(session_task::keep_retrying(Arc::clone(this)));
         }
         if start_watching {

@@ -48,9 +48,14 @@ pub fn stop_listening(client: ClientId) {
 
 /// Tells all who listen.
 pub(super) fn tell(event: SessionEvent, session: Option<&Session>, error: Option<&Error>) {
+    tell_of(event, session.map(Session::pid), session.map(|session| session.wire().peer().clone()), error);
+}
+
+/// The same of any kind of session, by its backend's process and its server's place.
+pub(super) fn tell_of(event: SessionEvent, pid: Option<i32>, peer: Option<Peer>, error: Option<&Error>) {
     let listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let peer = session.map(|session| session.wire().peer()).or_else(|| error?.peer()).cloned();
-    let news = SessionNews { event, pid: session.map(Session::pid), peer, error: error.cloned() };
+    let peer = peer.or_else(|| error?.peer().cloned());
+    let news = SessionNews { event, pid, peer, error: error.cloned() };
     for (_, listener) in listeners {
         listener(&news);
     }

@@ -70,7 +70,8 @@ impl State {
             self.rings.session = None;
             self.rings.published.clear();
         }
-        if !self.rings.under_way {
+        // A wait through a pooler is nowhere to be seen by others.
+        if !self.rings.under_way && self.pooled.is_none() {
             self.inquire();
         }
         self.rings.watching = self.table.has_waiters() || self.rings.under_way || !self.rings.published.is_empty();

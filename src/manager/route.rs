@@ -174,6 +174,9 @@ impl State {
     }
 
     pub(super) fn ask_for_holders(&mut self, key: Key, ticket: RequestId) {
+        if let Some(pooled) = &mut self.pooled {
+            return pooled.ask_for_holders(key, ticket);
+        }
         let main = self.main_session();
         self.push_or_fail(main, Job::Holders { key, ticket });
     }
@@ -181,7 +184,9 @@ impl State {
     /// Asks the session that holds for a sign of life; whether there is such a hold.
     pub(super) fn verify(&mut self, hold: RequestId, ticket: RequestId) -> bool {
         let home = self.table.home_of(hold);
-        if let Some(home) = home {
+        if let (Some(home), Some(pooled)) = (home, &mut self.pooled) {
+            pooled.verify(home, ticket);
+        } else if let Some(home) = home {
             self.push_or_fail(home, Job::Verify { ticket });
         }
         home.is_some()

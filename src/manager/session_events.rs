@@ -155,7 +155,10 @@ impl Manager {
     }
 
     pub(super) fn lost(&self, id: SessionId, unfinished: Vec<Job>, cause: &Error) {
-        self.change(None, |state| state.lost(id, unfinished, cause));
+        self.change(None, |state| match &mut state.pooled {
+            Some(pooled) => pooled.lost(id, cause),
+            None => state.lost(id, unfinished, cause),
+        });
     }
 
     pub(super) fn left(&self) {

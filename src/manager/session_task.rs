@@ -8,7 +8,7 @@ use super::{Answer, Manager};
 use crate::core::SessionId;
 use crate::error::Error;
 use crate::pg::{Fault, Session, Turn};
-use std::future::pending;
+use std::future::{pending, Future};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -40,15 +40,14 @@ pub(super) enum Work {
 }
 
 /// Runs the session to its end, and reports it lost if a bug ends it early: then its holders are told at least.
-pub(super) async fn guard(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
-    let run = tokio::spawn(run(Arc::clone(&manager), id, changed)).await;
-    if let Err(panic) = run {
+pub(super) async fn guard(manager: Arc<Manager>, id: SessionId, run: impl Future<Output = ()> + Send + 'static) {
+    if let Err(panic) = tokio::spawn(run).await {
         manager.lost(id, Vec::new(), &Error::new("ERR_INTERNAL", format!("BUG: the session's task failed: {panic}")));
     }
 }
 
 /// Runs the session to its end.
-async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
+pub(super) async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     let Some(session) = open(&manager, id, &changed).await else { return };
     let (unfinished, cause) = loop {
         let (unfinished, done) = match manager.next_work(id) {

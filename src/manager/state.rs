@@ -4,6 +4,7 @@
 //! is in a mailbox.
 
 use super::mailbox::{Answer, ClientId, Mailbox};
+use super::pooled::{Pooled, Report};
 use super::retries::Retries;
 use super::rings::Rings;
 use super::slot::{Job, Slot, Wait};
@@ -24,6 +25,8 @@ pub(super) struct State {
     pub settings: Settings,
     pub table: LockTable,
     pub slots: HashMap<SessionId, Slot>,
+    /// In the place of `slots`, of which there is none then: the sessions through a transaction pooler.
+    pub pooled: Option<Pooled>,
     /// The session that new tries go to.
     pub main: Option<SessionId>,
     pub retries: Retries,
@@ -60,6 +63,7 @@ pub(super) struct State {
 impl State {
     pub fn new(settings: Settings) -> State {
         State {
+            pooled: settings.max_pinned_connections.map(Pooled::new),
             settings,
             table: LockTable::new(Ticks::try_from(TENURE.as_micros()).unwrap_or(Ticks::MAX)),
             slots: HashMap::default(),
@@ -114,12 +118,31 @@ impl State {
     /// Gives every operation of the lock table to a session.
     pub fn settle(&mut self) {
         loop {
+            self.note_reports();
             let operations = std::mem::take(&mut self.table.effects().operations);
             if operations.is_empty() {
-                return;
+                break;
             }
             for operation in operations {
-                self.route(operation);
+                match &mut self.pooled {
+                    Some(pooled) => pooled.route(operation),
+                    None => self.route(operation),
+                }
+            }
+        }
+        if let Some(pooled) = &mut self.pooled {
+            self.to_open.extend(pooled.take_to_open());
+            self.start_retrying |= pooled.take_tick();
+            self.tell_silence();
+        }
+    }
+
+    /// Takes note of what sessions through a pooler have reported.
+    fn note_reports(&mut self) {
+        while let Some(report) = self.pooled.as_mut().and_then(|pooled| pooled.reports.pop_front()) {
+            match report {
+                Report::Event(event, cause) => self.event(cause.as_ref(), |table, now| event.tell(table, now)),
+                Report::Answer(ticket, answer) => self.post(ticket, answer),
             }
         }
     }
@@ -219,6 +242,7 @@ impl State {
         for slot in self.slots.values() {
             slot.changed.notify_one();
         }
+        self.pooled.iter().for_each(Pooled::notify_all);
         self.tell_silence();
     }
 
@@ -251,7 +275,7 @@ impl State {
     }
 
     pub fn tell_silence(&mut self) {
-        if self.slots.is_empty() && self.leaving == 0 {
+        if self.slots.is_empty() && self.leaving == 0 && self.pooled.as_ref().is_none_or(Pooled::are_gone) {
             for ticket in std::mem::take(&mut self.awaiting_silence) {
                 self.post(ticket, Answer::Closed);
             }

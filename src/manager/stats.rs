@@ -1,5 +1,6 @@
 //! How much there is at this moment, counted when somebody asks.
 
+use super::pooled::Pooled;
 use super::slot::Slot;
 use super::Manager;
 use crate::core::RequestId;
@@ -9,7 +10,9 @@ impl Manager {
     /// How many sessions are open.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.lock().slots.values().filter(|slot| Slot::is_open(slot)).count()
+        let state = self.lock();
+        let pooled = state.pooled.as_ref().map_or(0, Pooled::open_count);
+        state.slots.values().filter(|slot| Slot::is_open(slot)).count() + pooled
     }
 
     /// For how long the request has waited; `None` where it does not, or no more.

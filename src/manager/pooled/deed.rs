@@ -1,0 +1,23 @@
+//! What a session through a pooler is given to do.
+
+use crate::core::{Key, Mode, RequestId};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    /// Hold the key by a transaction, if it is free.
+    Pin { key: Key, mode: Mode, patient: bool },
+    /// Hold the key in one more mode, if nobody else has it, by the transaction that holds it already.
+    Upgrade { key: Key, mode: Mode },
+    /// Give the key up.
+    Unpin { key: Key },
+    /// Give the key up, and hold it again if nobody else has got it.
+    Repin { key: Key, mode: Mode, patient: bool },
+    /// Look which of the waits that are due have something to try for.
+    Look,
+    /// Ask whether anybody waits for the key in the server's queue.
+    Probe { key: Key },
+    /// Ask who holds the key or waits for it; for whoever has the ticket.
+    Holders { key: Key, ticket: RequestId },
+    /// Ask for a sign of life of the transaction; for whoever has the ticket.
+    Verify { ticket: RequestId },
+}

@@ -1,0 +1,477 @@
+//! The sessions of one manager whose server is behind a transaction pooler: which there are, and which of them does what. It
+//! knows neither callers nor owners.
+//!
+//! A key is held by a session of its own, which is *pinned*: its transaction stays open. A wait has no session: one that is not
+//! pinned looks from time to time for all of them, and a key that looks free is tried. So a wait costs the pooler nothing between
+//! two looks, and no wait can be in the way of a hold.
+//!
+//! Invariant: what the lock table or a caller has asked for is on a session or among the waits, or its report is in
+//! [`Pooled::reports`].
+
+mod deed;
+mod report;
+mod slot;
+pub(super) mod task;
+mod waits;
+
+use super::mailbox::Answer;
+use crate::core::lock_table::Operation;
+use crate::core::{Key, Mode, RequestId, SessionId, Step};
+use crate::error::Error;
+use crate::pg::Wire;
+use deed::Deed;
+use foldhash::{HashMap, HashSet};
+use report::Event;
+pub(super) use report::Report;
+use slot::Slot;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use waits::{Cancelled, Waits};
+
+/// So many sessions in a row may be lost at work before those are told who only wait.
+const MOST_LOSSES: usize = 3;
+
+/// So many keys are known to be taken, at the most, before their waits begin.
+const MOST_TAKEN: usize = 1000;
+
+pub(super) struct Pooled {
+    /// How many sessions may be pinned.
+    most: usize,
+    slots: HashMap<SessionId, Slot>,
+    /// How many are, or are about to be.
+    pinned: usize,
+    /// The session that looks and asks at the moment, one thing after the other.
+    asker: Option<SessionId>,
+    waits: Waits,
+    /// A look is under way, or about to be.
+    is_looking: bool,
+    /// Tells the task that has looks made of changes; whether that is running, and whether it is to be started.
+    changed: Arc<Notify>,
+    is_ticking: bool,
+    is_to_tick: bool,
+    /// Keys that the server has just said are taken, of which a wait is about to begin.
+    taken: HashSet<Key>,
+    /// How many sessions in a row were lost at work.
+    losses: usize,
+    /// Why the last attempt to ask the server has failed, if it has.
+    failure: Option<Error>,
+    /// Sessions to be started once the state is unlocked.
+    to_open: Vec<SessionId>,
+    /// Sessions that are taking leave of the pooler.
+    closing: usize,
+    pub(super) reports: VecDeque<Report>,
+}
+
+/// A connection that others have given up, or a limit of theirs, need not be met by the next one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Passing,
+    Lasting,
+}
+
+impl Pooled {
+    /// `most`: the most sessions that may be pinned.
+    pub fn new(most: usize) -> Pooled {
+        Pooled {
+            most,
+            slots: HashMap::default(),
+            pinned: 0,
+            asker: None,
+            waits: Waits::default(),
+            is_looking: false,
+            changed: Arc::new(Notify::new()),
+            is_ticking: false,
+            is_to_tick: false,
+            taken: HashSet::default(),
+            losses: 0,
+            failure: None,
+            to_open: Vec::new(),
+            closing: 0,
+            reports: VecDeque::new(),
+        }
+    }
+
+    pub fn route(&mut self, operation: Operation) {
+        match operation {
+            Operation::Do { step: Step::Try { key, mode }, home: None, patient } => self.route_try(key, mode, patient),
+            Operation::Do { step, home: None, .. } => unreachable!("BUG: no session for {step:?}"),
+            Operation::Do { step, home: Some(home), patient } => match step {
+                Step::Try { key, mode } => self.push(home, Deed::Upgrade { key, mode }),
+                Step::Release { key, .. } => self.give_up(home, Deed::Unpin { key }),
+                Step::Requeue { key, mode, .. } => self.give_up(home, Deed::Repin { key, mode, patient }),
+                // What a transaction holds it holds to its end.
+                Step::Downgrade { key, .. } => self.report(Event::Downgraded { key, done: false }, None),
+            },
+            Operation::Wait { key, mode, home } => {
+                let is_taken = self.taken.remove(&key);
+                self.waits.add(key, mode, home, is_taken, Instant::now());
+                self.tick();
+            }
+            Operation::CancelWait { key } => {
+                if self.waits.cancel(key) == Cancelled::Ended {
+                    self.report(Event::WaitEnded { key }, None);
+                }
+            }
+            Operation::Probe { key, .. } => self.ask(Deed::Probe { key }),
+        }
+    }
+
+    fn route_try(&mut self, key: Key, mode: Mode, patient: bool) {
+        if self.pin(key, mode, patient) {
+            return;
+        }
+        if patient {
+            // It waits for a session as it would for the key.
+            self.report(Event::Denied { key }, None);
+        } else {
+            let cause = Error::no_pinned_connection(self.most);
+            self.report(Event::AcquireFailed { key }, Some(&cause));
+        }
+    }
+
+    /// Asks who holds the key or waits for it, for whoever has the ticket.
+    pub fn ask_for_holders(&mut self, key: Key, ticket: RequestId) {
+        self.ask(Deed::Holders { key, ticket });
+    }
+
+    /// Asks the session that holds for a sign of life, for whoever has the ticket.
+    pub fn verify(&mut self, home: SessionId, ticket: RequestId) {
+        self.push(home, Deed::Verify { ticket });
+    }
+
+    /// Why nobody can say whether a key is taken for which somebody has waited so long. `is_taken`: what the lock table knows,
+    /// which takes a lack of sessions for it.
+    pub fn why_unanswered(&self, key: Key, is_taken: bool, waited: Duration) -> Option<Option<Error>> {
+        let is_known = match self.waits.is_known_taken(key) {
+            Some(is_known) => is_known,
+            None => is_taken || self.slots.values().any(|slot| slot.has_answered_within(waited)),
+        };
+        (!is_known).then(|| self.failure.clone())
+    }
+
+    /// Gives up the sessions of which the last sign of life does not promise any more that their transactions go on, as the server
+    /// ends one that is silent for long.
+    pub fn settle_doubts(&mut self) {
+        let doubtful = self.slots.iter().filter(|(_, slot)| slot.holds && slot.is_doubtful());
+        let doubtful: Vec<SessionId> = doubtful.map(|(&id, _)| id).collect();
+        for id in doubtful {
+            let silence = self.slots.get(&id).map_or(Duration::ZERO, Slot::age_of_proof);
+            let message = format!("ETIMEDOUT: no sign of life of the transaction for {} ms", silence.as_millis());
+            self.lost(id, &Error::new("ETIMEDOUT", message));
+        }
+    }
+
+    /// Whether there is no session, and none that still takes leave of the pooler.
+    pub fn are_gone(&self) -> bool {
+        self.slots.is_empty() && self.closing == 0
+    }
+
+    /// How many sessions are open.
+    pub fn open_count(&self) -> usize {
+        self.slots.values().filter(|slot| slot.is_open()).count()
+    }
+
+    /// Has every session look whether it is still needed.
+    pub fn notify_all(&self) {
+        self.slots.values().for_each(|slot| slot.changed.notify_one());
+    }
+
+    /// The sessions to be started.
+    pub fn take_to_open(&mut self) -> Vec<SessionId> {
+        std::mem::take(&mut self.to_open)
+    }
+
+    /// What tells the task of a session of changes.
+    pub fn changed(&self, id: SessionId) -> Option<&Arc<Notify>> {
+        self.slots.get(&id).map(|slot| &slot.changed)
+    }
+
+    /// Whether the task is to be started that has looks made.
+    pub fn take_tick(&mut self) -> bool {
+        std::mem::take(&mut self.is_to_tick)
+    }
+
+    fn tick(&mut self) {
+        if std::mem::replace(&mut self.is_ticking, true) {
+            self.changed.notify_one();
+        } else {
+            self.is_to_tick = true;
+        }
+    }
+
+    /// There is no thread for these sessions, and none for looks.
+    pub fn not_started(&mut self, sessions: &[SessionId], cause: &Error) {
+        self.is_ticking = false;
+        sessions.iter().for_each(|&id| self.open_failed(id, cause));
+        self.waits.keys().into_iter().for_each(|key| self.acquire_failed(key, cause, false));
+    }
+
+    /// Has those waits looked for that are due; how long to pause then, or `None` where there is no wait.
+    fn look_round(&mut self) -> Option<Duration> {
+        if self.waits.is_empty() {
+            self.is_ticking = false;
+            return None;
+        }
+        let now = Instant::now();
+        for (key, mode, home) in self.waits.take_due_upgrades(now) {
+            self.push(home, Deed::Upgrade { key, mode });
+        }
+        if self.waits.is_due(now) && !self.is_looking && self.pinned < self.most {
+            self.is_looking = true;
+            self.ask(Deed::Look);
+        }
+        Some(self.waits.pause(now))
+    }
+
+    /// Begins to hold a key on a session of its own, if there may be one more.
+    fn pin(&mut self, key: Key, mode: Mode, patient: bool) -> bool {
+        if self.pinned >= self.most {
+            return false;
+        }
+        let session = self.idle_session();
+        if let Some(slot) = self.slots.get_mut(&session) {
+            slot.is_pinned = true;
+            self.pinned += 1;
+        }
+        self.push(session, Deed::Pin { key, mode, patient });
+        true
+    }
+
+    /// The session is not pinned any more: others may be.
+    fn unpin(&mut self, id: SessionId) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        if std::mem::take(&mut slot.is_pinned) {
+            self.pinned -= 1;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Asks the server something by a session that is not pinned.
+    fn ask(&mut self, deed: Deed) {
+        let asker = self.asker.filter(|id| self.slots.contains_key(id)).unwrap_or_else(|| self.idle_session());
+        self.asker = Some(asker);
+        self.push(asker, deed);
+    }
+
+    /// A session that does nothing, newly begun if need be.
+    fn idle_session(&mut self) -> SessionId {
+        let is_idle = |id: SessionId, slot: &Slot| slot.is_idle() && self.asker != Some(id);
+        match self.slots.iter().find(|(&id, slot)| is_idle(id, slot)) {
+            Some((&id, _)) => id,
+            None => self.begin_session(),
+        }
+    }
+
+    fn begin_session(&mut self) -> SessionId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
+        self.slots.insert(id, Slot::new(Instant::now()));
+        self.to_open.push(id);
+        id
+    }
+
+    /// Has a session give up what it holds, of which nobody needs to hear any more.
+    fn give_up(&mut self, session: SessionId, deed: Deed) {
+        if let Some(slot) = self.slots.get_mut(&session) {
+            slot.holds = false;
+        }
+        self.push(session, deed);
+    }
+
+    fn push(&mut self, session: SessionId, deed: Deed) {
+        match self.slots.get_mut(&session) {
+            Some(slot) => slot.push(deed),
+            None => self.failed(deed, &Error::new("ECONNRESET", "the session is gone"), Failure::Passing),
+        }
+    }
+
+    fn opened(&mut self, id: SessionId, wire: &Arc<Wire>) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.opened(wire);
+        }
+    }
+
+    /// The session could not be opened.
+    fn open_failed(&mut self, id: SessionId, cause: &Error) {
+        let is_passing = cause.is_lack_of_sessions() || self.slots.values().any(Slot::is_open);
+        self.end(id, cause, if is_passing { Failure::Passing } else { Failure::Lasting });
+    }
+
+    /// The session is gone with what it holds.
+    pub fn lost(&mut self, id: SessionId, cause: &Error) {
+        if self.slots.contains_key(&id) {
+            self.report(Event::SessionLost { session: id }, Some(cause));
+            // The next connection will tell whether this goes on.
+            let is_at_work = self.slots.get(&id).is_some_and(|slot| !slot.has_no_work());
+            self.losses += usize::from(is_at_work && !cause.is_lack_of_sessions());
+            let lasts = cause.is_transaction_pooling() || self.losses > MOST_LOSSES;
+            self.end(id, cause, if lasts { Failure::Lasting } else { Failure::Passing });
+        }
+    }
+
+    fn end(&mut self, id: SessionId, cause: &Error, failure: Failure) {
+        self.unpin(id);
+        let Some(slot) = self.slots.remove(&id) else { return };
+        slot.changed.notify_one();
+        if self.asker == Some(id) {
+            self.asker = None;
+        }
+        self.failure = Some(cause.clone());
+        slot.into_deeds().for_each(|deed| self.failed(deed, cause, failure));
+    }
+
+    /// Forgets a session that is idle and takes leave of the pooler now; [`Pooled::closed`] must follow.
+    fn close(&mut self, id: SessionId) {
+        self.slots.remove(&id);
+        self.closing += 1;
+    }
+
+    fn closed(&mut self) {
+        self.closing -= 1;
+    }
+
+    /// Reports what has come of the deed in hand.
+    fn done(&mut self, id: SessionId, result: Result<bool, Error>) {
+        let Some(deed) = self.take_deed(id) else { return };
+        let result = match result {
+            Ok(result) => result,
+            Err(cause) => {
+                if let Deed::Pin { .. } | Deed::Repin { .. } = deed {
+                    self.unpin(id);
+                }
+                let is_passing = cause.is_lack_of_sessions();
+                return self.failed(deed, &cause, if is_passing { Failure::Passing } else { Failure::Lasting });
+            }
+        };
+        self.has_answered();
+        match deed {
+            Deed::Pin { key, .. } | Deed::Repin { key, .. } | Deed::Upgrade { key, .. } if result => {
+                self.waits.remove(key);
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.holds = true;
+                }
+                self.report(Event::Acquired { key, home: id }, None);
+            }
+            Deed::Pin { key, patient, .. } | Deed::Repin { key, patient, .. } => {
+                self.unpin(id);
+                self.denied(key, patient);
+            }
+            Deed::Upgrade { key, .. } => self.denied(key, true),
+            Deed::Unpin { key } => {
+                self.unpin(id);
+                let cause = Error::new("25P01", "the transaction that held it was over");
+                self.report(Event::Released { key, held: result }, Some(&cause));
+            }
+            Deed::Probe { key } => self.report(Event::Probed { key, contended: result }, None),
+            // What is answered with more than a yes or no has been answered.
+            Deed::Look | Deed::Holders { .. } | Deed::Verify { .. } => {}
+        }
+    }
+
+    /// The server works.
+    fn has_answered(&mut self) {
+        self.failure = None;
+        self.losses = 0;
+    }
+
+    fn denied(&mut self, key: Key, patient: bool) {
+        if !self.waits.contains(key) {
+            if patient {
+                // A wait that was cancelled meanwhile leaves its key here.
+                if self.taken.len() >= MOST_TAKEN {
+                    self.taken.clear();
+                }
+                self.taken.insert(key);
+            }
+            self.report(Event::Denied { key }, None);
+        } else if self.waits.put_back(key, true, Instant::now()) {
+            self.end_wait(key);
+        }
+    }
+
+    /// Reports what a look has found.
+    fn looked(&mut self, id: SessionId, keys: &[(Key, Mode)], look_free: &[bool]) {
+        if self.take_deed(id).is_none() {
+            return;
+        }
+        self.is_looking = false;
+        self.has_answered();
+        let now = Instant::now();
+        for (&(key, mode), &looks_free) in keys.iter().zip(look_free) {
+            if !self.waits.is_looked_for(key) {
+                // It has been cancelled meanwhile.
+            } else if !looks_free {
+                self.waits.put_back(key, true, now);
+            } else if self.pin(key, mode, true) {
+                self.waits.is_tried(key);
+            } else {
+                self.waits.put_back(key, false, now);
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    /// Takes the deed in hand, which is done. A session that has nothing to ask any more leaves that to others.
+    fn take_deed(&mut self, id: SessionId) -> Option<Deed> {
+        let slot = self.slots.get_mut(&id)?;
+        let deed = slot.end_deed();
+        if self.asker == Some(id) && slot.has_no_work() {
+            self.asker = None;
+        }
+        deed
+    }
+
+    /// Reports a deed that was not done, or of which nobody knows.
+    fn failed(&mut self, deed: Deed, cause: &Error, failure: Failure) {
+        match deed {
+            Deed::Pin { key, patient, .. } | Deed::Repin { key, patient, .. } => {
+                self.acquire_failed(key, cause, patient && failure == Failure::Passing);
+            }
+            // What was to be added to is gone.
+            Deed::Upgrade { key, .. } => self.acquire_failed(key, cause, false),
+            Deed::Unpin { key } => self.report(Event::Released { key, held: false }, Some(cause)),
+            Deed::Look => {
+                self.is_looking = false;
+                for key in self.waits.looked_for() {
+                    self.acquire_failed(key, cause, failure == Failure::Passing);
+                }
+                self.changed.notify_one();
+            }
+            Deed::Probe { key } => self.report(Event::Probed { key, contended: false }, None),
+            Deed::Holders { ticket, .. } | Deed::Verify { ticket } => {
+                self.reports.push_back(Report::Answer(ticket, Answer::Failed(cause.clone())));
+            }
+        }
+    }
+
+    /// A key could not be asked for. `goes_on`: it is asked for again some time.
+    fn acquire_failed(&mut self, key: Key, cause: &Error, goes_on: bool) {
+        if !self.waits.contains(key) {
+            if goes_on {
+                self.report(Event::Denied { key }, None);
+            } else {
+                self.report(Event::AcquireFailed { key }, Some(cause));
+            }
+        } else if goes_on {
+            if self.waits.put_back(key, false, Instant::now()) {
+                self.end_wait(key);
+            }
+        } else if self.waits.remove(key) {
+            self.report(Event::WaitEnded { key }, None);
+        } else {
+            self.report(Event::AcquireFailed { key }, Some(cause));
+        }
+    }
+
+    fn end_wait(&mut self, key: Key) {
+        self.waits.remove(key);
+        self.report(Event::WaitEnded { key }, None);
+    }
+
+    fn report(&mut self, event: Event, cause: Option<&Error>) {
+        self.reports.push_back(Report::Event(event, cause.cloned()));
+    }
+}

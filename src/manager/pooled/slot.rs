@@ -1,0 +1,97 @@
+//! What the manager knows of one session through a pooler.
+//!
+//! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
+
+use super::deed::Deed;
+use crate::pg::Wire;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+pub(super) struct Slot {
+    /// What the connection shows of the server, once it is open.
+    wire: Option<Arc<Wire>>,
+    /// Whether it holds a key, or is to hold one.
+    pub is_pinned: bool,
+    /// Whether somebody holds what it holds.
+    pub holds: bool,
+    deeds: VecDeque<Deed>,
+    /// Whether the session's task is at the first of these.
+    is_at_work: bool,
+    pub idle_since: Instant,
+    pub changed: Arc<Notify>,
+}
+
+impl Slot {
+    pub fn new(now: Instant) -> Slot {
+        Slot {
+            wire: None,
+            is_pinned: false,
+            holds: false,
+            deeds: VecDeque::new(),
+            is_at_work: false,
+            idle_since: now,
+            changed: Arc::new(Notify::new()),
+        }
+    }
+
+    pub fn opened(&mut self, wire: &Arc<Wire>) {
+        self.wire = Some(Arc::clone(wire));
+        self.idle_since = Instant::now();
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.wire.is_some()
+    }
+
+    pub fn push(&mut self, deed: Deed) {
+        self.deeds.push_back(deed);
+        self.changed.notify_one();
+    }
+
+    /// The next deed, which is in hand until [`Slot::end_deed`].
+    pub fn begin_deed(&mut self) -> Option<Deed> {
+        let deed = self.deeds.front().copied()?;
+        self.is_at_work = true;
+        Some(deed)
+    }
+
+    /// The deed in hand, which is done.
+    pub fn end_deed(&mut self) -> Option<Deed> {
+        self.idle_since = Instant::now();
+        if std::mem::take(&mut self.is_at_work) {
+            self.deeds.pop_front()
+        } else {
+            None
+        }
+    }
+
+    pub fn has_no_work(&self) -> bool {
+        self.deeds.is_empty()
+    }
+
+    /// Whether it may be given something to do that needs a session without a transaction.
+    pub fn is_idle(&self) -> bool {
+        !self.is_pinned && self.has_no_work()
+    }
+
+    /// All that has not been reported.
+    pub fn into_deeds(self) -> impl Iterator<Item = Deed> {
+        self.deeds.into_iter()
+    }
+
+    /// How long ago that was asked for which the server has last shown that it is there.
+    pub fn age_of_proof(&self) -> Duration {
+        self.wire.as_ref().map_or(Duration::ZERO, |wire| wire.age_of_proof())
+    }
+
+    /// Whether its transaction may be over, for all that the server has shown.
+    pub fn is_doubtful(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.is_doubtful())
+    }
+
+    pub fn has_answered_within(&self, time: Duration) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.has_answered_within(time))
+    }
+}

@@ -1,0 +1,209 @@
+//! The task that owns one session through a pooler: opens it, does the deeds of its slot, keeps its transaction alive while it
+//! holds, closes it. And the task that has looks made while somebody waits.
+
+use super::deed::Deed;
+use super::Pooled;
+use crate::core::{Key, Mode, SessionId};
+use crate::error::Error;
+use crate::manager::mailbox::Answer;
+use crate::manager::news::{self, SessionEvent};
+use crate::manager::Manager;
+use crate::pg::{Fault, PooledSession};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+/// While somebody waits a session is kept for the looks, whatever is set for idle ones.
+const KEPT_FOR_LOOKS: Duration = Duration::from_secs(10);
+
+/// What a session is to do next.
+enum Work {
+    Do(Deed),
+    /// Look for these keys.
+    Look(Vec<(Key, Mode)>),
+    Heartbeat,
+    /// Nothing until something changes, or this has passed.
+    Idle(Duration),
+    /// Take leave of the pooler.
+    Close(Departure),
+    /// The session has been found lost by somebody else.
+    Gone,
+}
+
+/// A session that takes leave of the pooler: those who wait for it to be gone are told when this is dropped, however that comes
+/// about.
+struct Departure(Arc<Manager>);
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.0.change_pooled(Pooled::closed);
+    }
+}
+
+/// Runs the session to its end.
+pub(in crate::manager) async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
+    let Some(mut session) = open(&manager, id, &changed).await else { return };
+    let cause = loop {
+        let done = match manager.next_pooled_work(id) {
+            Work::Do(deed) => serve(&manager, id, &mut session, deed).await,
+            Work::Look(keys) => look(&manager, id, &session, &keys).await,
+            Work::Heartbeat => session.heartbeat().await.map_err(Fault::into_error),
+            Work::Idle(limit) => idle(&session, &changed, limit).await,
+            Work::Close(departure) => {
+                // Before it is over, for whom it is the end of everything.
+                tell(SessionEvent::Closed, Some(&session), None);
+                session.close().await;
+                return drop(departure);
+            }
+            Work::Gone => return,
+        };
+        if let Err(cause) = done {
+            break cause;
+        }
+    };
+    session.trace(|| format!("lost: {} ({})", cause.message(), cause.code()));
+    tell(SessionEvent::Lost, Some(&session), Some(&cause));
+    manager.change_pooled(|pooled| pooled.lost(id, &cause));
+}
+
+/// Tells whoever wants to know what has become of a session. The server's process is another one for each transaction.
+fn tell(event: SessionEvent, session: Option<&PooledSession>, error: Option<&Error>) {
+    let peer = session.map(|session| session.wire().peer().clone());
+    news::tell_of(event, None, peer, error);
+}
+
+/// There is no thread for these sessions, and none for looks.
+pub(in crate::manager) fn not_started(manager: &Manager, sessions: &[(SessionId, Arc<Notify>)], cause: &Error) {
+    let sessions: Vec<SessionId> = sessions.iter().map(|(id, _)| *id).collect();
+    manager.change_pooled(|pooled| pooled.not_started(&sessions, cause));
+}
+
+/// Has looks made from time to time, as long as somebody waits.
+pub(in crate::manager) async fn keep_looking(manager: Arc<Manager>) {
+    let Some(changed) = manager.change_pooled(|pooled| Arc::clone(&pooled.changed)) else { return };
+    while let Some(pause) = manager.change_pooled(Pooled::look_round).flatten() {
+        tokio::select! {
+            () = changed.notified() => {}
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<PooledSession> {
+    let opening = PooledSession::open(&manager.config, manager.settings.timing);
+    tokio::pin!(opening);
+    let opened = loop {
+        tokio::select! {
+            opened = &mut opening => break opened,
+            () = changed.notified() => {
+                if manager.is_abandoned() {
+                    break Err(Error::client_closed());
+                }
+            }
+        }
+    };
+    match opened {
+        Ok(session) => {
+            tell(SessionEvent::Opened, Some(&session), None);
+            manager.change_pooled(|pooled| pooled.opened(id, session.wire()));
+            Some(session)
+        }
+        Err(cause) => {
+            if !manager.is_abandoned() {
+                tell(SessionEvent::Failed, None, Some(&cause));
+            }
+            manager.change_pooled(|pooled| pooled.open_failed(id, &cause));
+            None
+        }
+    }
+}
+
+async fn serve(manager: &Manager, id: SessionId, session: &mut PooledSession, deed: Deed) -> Result<(), Error> {
+    let result = match deed {
+        Deed::Pin { key, mode, .. } => session.pin(key, mode).await,
+        Deed::Repin { key, mode, .. } => match session.unpin().await {
+            Ok(_) => session.pin(key, mode).await,
+            Err(fault) => Err(fault),
+        },
+        Deed::Upgrade { key, mode } => session.take_also(key, mode).await,
+        Deed::Unpin { .. } => session.unpin().await,
+        Deed::Probe { key } => session.is_contended(key).await,
+        Deed::Holders { key, ticket } => session.holders(key).await.map(|holders| {
+            manager.answer(ticket, Answer::Holders(holders));
+            true
+        }),
+        Deed::Verify { ticket } => session.verify().await.map(|time| {
+            manager.answer(ticket, Answer::Verified(time));
+            true
+        }),
+        Deed::Look => unreachable!("BUG: a look without keys"),
+    };
+    report(manager, id, result)
+}
+
+async fn look(manager: &Manager, id: SessionId, session: &PooledSession, keys: &[(Key, Mode)]) -> Result<(), Error> {
+    let looked = if keys.is_empty() { Ok(Vec::new()) } else { session.look(keys).await };
+    match looked {
+        Ok(look_free) => {
+            manager.change_pooled(|pooled| pooled.looked(id, keys, &look_free));
+            Ok(())
+        }
+        Err(fault) => report(manager, id, Err(fault)),
+    }
+}
+
+fn report(manager: &Manager, id: SessionId, result: Result<bool, Fault>) -> Result<(), Error> {
+    let result = match result {
+        Ok(result) => Ok(result),
+        Err(Fault::Statement(cause)) => Err(cause),
+        Err(Fault::Lost(cause)) => return Err(cause),
+    };
+    manager.change_pooled(|pooled| pooled.done(id, result));
+    Ok(())
+}
+
+async fn idle(session: &PooledSession, changed: &Notify, limit: Duration) -> Result<(), Error> {
+    tokio::select! {
+        () = changed.notified() => Ok(()),
+        cause = session.lost() => Err(cause),
+        () = sleep(limit) => Ok(()),
+    }
+}
+
+impl Manager {
+    /// Changes what there is of sessions through a pooler.
+    fn change_pooled<T>(&self, change: impl FnOnce(&mut Pooled) -> T) -> Option<T> {
+        self.change(None, |state| state.pooled.as_mut().map(change)).answer
+    }
+
+    fn next_pooled_work(self: &Arc<Self>, id: SessionId) -> Work {
+        let next = self.change(None, |state| {
+            let has_owners = state.has_owners();
+            let pooled = state.pooled.as_mut()?;
+            let is_kept = !pooled.waits.is_empty();
+            let slot = pooled.slots.get_mut(&id)?;
+            match slot.begin_deed() {
+                Some(Deed::Look) => return Some(Work::Look(pooled.waits.take_due(Instant::now()))),
+                Some(deed) => return Some(Work::Do(deed)),
+                None => {}
+            }
+            if slot.is_pinned {
+                let due = self.settings.timing.heartbeat().saturating_sub(slot.age_of_proof());
+                return Some(if due.is_zero() { Work::Heartbeat } else { Work::Idle(due) });
+            }
+            let limit = match self.settings.idle_timeout {
+                _ if !has_owners => Duration::ZERO,
+                limit if is_kept => limit.max(KEPT_FOR_LOOKS),
+                limit => limit,
+            };
+            let idle = slot.idle_since.elapsed();
+            if idle < limit {
+                return Some(Work::Idle(limit.saturating_sub(idle)));
+            }
+            pooled.close(id);
+            Some(Work::Close(Departure(Arc::clone(self))))
+        });
+        next.answer.unwrap_or(Work::Gone)
+    }
+}
