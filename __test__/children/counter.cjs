@@ -4,7 +4,8 @@
 const pg = require('pg')
 const advisoryLock = require('../../index.js')
 
-const [connectionString, callers, rounds, ways] = process.argv.slice(2)
+// Where the locks are, if not where the counter is.
+const [connectionString, callers, rounds, ways, lockString = connectionString] = process.argv.slice(2)
 
 async function enter(client, fn) {
   const { rows } = await client.query('UPDATE room SET inside = inside + 1 RETURNING inside')
@@ -63,7 +64,7 @@ async function caller(index) {
   const client = new pg.Client({ connectionString, application_name: 'plain client' })
   await client.connect()
   // An owner of its own, as callers of one owner do not exclude each other.
-  const mutex = advisoryLock(connectionString)('counter')
+  const mutex = advisoryLock(lockString)('counter')
   const chosen = ways.split(',')
   const way = how[chosen[index % chosen.length]]
   for (let round = 0; round < Number(rounds); round++) await way(mutex, () => add(client), client)

@@ -6,6 +6,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import pg from 'pg'
 import { program } from './program.mjs'
 
 /**
@@ -25,6 +26,7 @@ export async function startPgBouncer(connectionString, mode, settings = {}) {
     listen_port: port,
     unix_socket_dir: '',
     auth_type: 'any',
+    admin_users: decodeURIComponent(target.username),
     pool_mode: mode,
     default_pool_size: 20,
     ...settings,
@@ -36,26 +38,49 @@ export async function startPgBouncer(connectionString, mode, settings = {}) {
   await chmod(folder, 0o755)
   // It refuses to run as root.
   const account = process.getuid?.() === 0 ? ['-u', 'nobody'] : []
-  const pooler = spawn(path, [...account, file], { stdio: ['ignore', 'ignore', 'pipe'] })
-  let log = ''
-  const up = new Promise((resolve, reject) => {
-    pooler.stderr.setEncoding('utf8').on('data', (text) => {
-      log += text
-      if (log.includes('process up')) resolve()
+  let pooler
+  const start = async () => {
+    const started = spawn(path, [...account, file], { stdio: ['ignore', 'ignore', 'pipe'] })
+    pooler = started
+    let log = ''
+    await new Promise((resolve, reject) => {
+      started.stderr.setEncoding('utf8').on('data', (text) => {
+        log += text
+        if (log.includes('process up')) resolve()
+      })
+      started.on('error', reject)
+      started.on('exit', (status) => reject(new Error(`PgBouncer ended (${status}):\n${log}`)))
     })
-    pooler.on('error', reject)
-    pooler.on('exit', (status) => reject(new Error(`PgBouncer ended (${status}):\n${log}`)))
-  })
-  await up
+  }
+  const end = async (signal) => {
+    if (pooler.exitCode !== null || pooler.signalCode !== null) return
+    const ended = once(pooler, 'exit')
+    pooler.kill(signal)
+    await ended
+  }
+  await start()
   const url = new URL(connectionString)
   url.host = `127.0.0.1:${port}`
+  const console = new URL(url)
+  console.pathname = '/pgbouncer'
   return {
     connectionString: url.href,
+    /** Gives it a command, as an operator does (`PAUSE`, `RESUME`, `RELOAD`, `SHOW POOLS`); its rows. */
+    async command(text) {
+      const client = new pg.Client({ connectionString: console.href })
+      await client.connect()
+      try {
+        return (await client.query(text)).rows
+      } finally {
+        await client.end()
+      }
+    },
+    /** Ends it at once, with everything that goes through it. */
+    kill: () => end('SIGKILL'),
+    /** Starts it again, on the same port. */
+    start,
     async stop() {
-      const ended = once(pooler, 'exit')
-      up.catch(() => {})
-      pooler.kill('SIGTERM')
-      await ended
+      await end('SIGTERM')
       await rm(folder, { recursive: true, force: true })
     },
   }

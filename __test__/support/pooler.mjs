@@ -13,17 +13,22 @@ const CANCEL_REQUEST = 80877102
  *
  * @param {string} connectionString of the server
  * @param {object} how
- * @param {'session' | 'transaction' | 'holder'} how.mode for how long a server session is lent: until its client leaves; until
- *   its transaction ends; the same, but for as long as an advisory lock is held there. Nothing is reset in between.
+ * @param {'session' | 'transaction' | 'holder' | 'statement'} how.mode for how long a server session is lent: until its client
+ *   leaves; until its transaction ends; the same, but for as long as an advisory lock is held there; for a statement, whether or
+ *   not a transaction is open. Nothing is reset in between.
  * @param {number} [how.size] of the pool
+ * @param {boolean} [how.rotates] whether each transaction gets the session that has been free for the longest time
+ * @param {boolean} [how.rollsBack] whether the transaction of a client that is gone is rolled back, and its session lent again
  * @param {boolean} [how.tellsTruth] whether clients are told the process ids of their first server sessions, and not some others
  */
-export async function startPooler(connectionString, { mode, size = 5, tellsTruth = false }) {
+export async function startPooler(connectionString, { mode, size = 5, rotates = false, rollsBack = false, tellsTruth = false }) {
   const admin = new pg.Client({ connectionString, application_name: 'plain client' })
   admin.on('error', () => {})
   await admin.connect()
   const holds = async (pid) => {
-    const { rows } = await admin.query(`SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = $1) AS holds`, [pid])
+    const asked = admin.query(`SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = $1) AS holds`, [pid])
+    // When the test file is over nobody needs the answer any more.
+    const { rows } = await asked.catch(() => ({ rows: [{ holds: true }] }))
     return rows[0].holds
   }
   const free = []
@@ -47,7 +52,12 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
   }
 
   async function borrow() {
-    if (free.length > 0) return free.pop()
+    // All of them are in use from the first on.
+    if (rotates && opened < size) {
+      opened++
+      return open()
+    }
+    if (free.length > 0) return rotates ? free.shift() : free.pop()
     if (opened < size) {
       opened++
       return open()
@@ -62,6 +72,21 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
     session.stream.destroy()
     const next = waiting.shift()
     if (next) void borrow().then(next)
+  }
+
+  /** Ends what a client has left that is gone, and lends the session again. */
+  function rollBack(session) {
+    const answer = { near: session.holder.near, heard: Buffer.alloc(0) }
+    session.holder = {
+      near: answer.near,
+      hear(data) {
+        answer.heard = Buffer.concat([answer.heard, data])
+        for (let at = 0; at + 5 <= answer.heard.length; at += 1 + answer.heard.readInt32BE(at + 1)) {
+          if (answer.heard[at] === 0x5a && answer.heard[at + 5] === 0x49) return giveBack(session)
+        }
+      },
+    }
+    session.stream.write(message('Q', Buffer.from('ROLLBACK\0')))
   }
 
   function giveBack(session) {
@@ -83,6 +108,8 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
       this.isOutside = true
       this.hasBegun = false
       this.work = Promise.resolve()
+      /** The answer to the statement before, where each has a server session of its own. */
+      this.answered = Promise.resolve()
       near.on('data', (data) => this.say(data))
       near.on('close', () => this.leave())
     }
@@ -103,12 +130,16 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
       if (!this.hasBegun) return this.begin(whole)
       const type = String.fromCharCode(whole[0])
       if (type === 'X') return this.near.end()
+      if (mode === 'statement') await this.answered
       if (!this.session) {
         this.session = await borrow()
         if (this.near.destroyed) return this.leave()
         this.session.holder = this
       }
-      if (type === 'S' || type === 'Q') this.unanswered++
+      if (type === 'S' || type === 'Q') {
+        this.unanswered++
+        this.answered = new Promise((resolve) => (this.onAnswered = resolve))
+      }
       this.session.stream.write(whole)
     }
 
@@ -138,8 +169,20 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
         const isReady = this.fromServer[0] === 0x5a
         if (isReady) this.isOutside = this.fromServer[5] === 0x49
         this.fromServer = this.fromServer.subarray(length)
-        if (isReady && --this.unanswered === 0 && this.isOutside) this.work = this.work.then(() => this.settle())
+        if (isReady && --this.unanswered === 0 && (this.isOutside || mode === 'statement')) this.onReady()
       }
+    }
+
+    /** Nothing is under way for the client. */
+    onReady() {
+      if (mode !== 'statement') {
+        this.work = this.work.then(() => this.settle())
+        return
+      }
+      const { session } = this
+      this.session = undefined
+      if (session) giveBack(session)
+      this.onAnswered()
     }
 
     /** A transaction is over. */
@@ -157,6 +200,7 @@ export async function startPooler(connectionString, { mode, size = 5, tellsTruth
       this.session = undefined
       if (!session) return
       if (this.unanswered === 0 && this.isOutside) giveBack(session)
+      else if (rollsBack && this.unanswered === 0) rollBack(session)
       else throwAway(session)
     }
   }
