@@ -2,6 +2,7 @@
 
 // A mutex of many keys: all or nothing, without a deadlock whatever the order of the names.
 
+const { takeFenced } = require('./fencing.js')
 const { HoldOfSeveral, LocksOfSeveral, collect, giveBack, takePart, tryPart } = require('./several.js')
 
 /**
@@ -39,6 +40,11 @@ class LocksOfAll extends LocksOfSeveral {
 
   forElection(owner) {
     return new LocksOfAll(owner, this.contract, this.#parts.map((part) => part.forElection(owner)), this.#given)
+  }
+
+  async takeHold(limits) {
+    const take = () => super.takeHold(limits)
+    return limits?.fencing ? takeFenced(limits, take) : take()
   }
 
   async tryTake(signal) {

@@ -103,11 +103,16 @@ function toLocksOptions(options = {}, defaults = {}) {
 /** The limits of one acquire; `undefined` where none were given. */
 function toAcquireOptions(options) {
   if (options === undefined) return undefined
-  known('options', options, ['timeout', 'signal'])
+  known('options', options, ['timeout', 'signal', 'fencing'])
   const { timeout = Infinity } = options
   if (typeof timeout !== 'number') throw invalidType('options.timeout', 'a number', timeout)
   if (!(timeout >= 0)) throw outOfRange('options.timeout', 'a number of milliseconds, 0 or more')
-  return { timeout, signal: toSignal(options) }
+  return { timeout, signal: toSignal(options), fencing: toFencing(options) }
+}
+
+function toFencing({ fencing = false }) {
+  if (typeof fencing !== 'boolean') throw invalidType('options.fencing', 'a boolean', fencing)
+  return fencing
 }
 
 /** As Node.js recognises it: the signal may be another realm's, or a library's. */
@@ -130,12 +135,13 @@ function toFunction(argument, value) {
 
 /** The options of `elect`, complete. */
 function toElectionOptions(options = {}) {
-  known('options', options, ['signal', 'backoff', 'settle'])
+  known('options', options, ['signal', 'backoff', 'settle', 'fencing'])
   const { backoff = {}, settle = 0 } = options
   return {
     signal: toSignal(options),
     backoff: toBackoff(backoff),
     settle: integer('options.settle', settle, 0, MAX_INT32),
+    fencing: toFencing(options),
   }
 }
 

@@ -30,6 +30,7 @@ class Election extends EventEmitter {
   #lead
   #signal
   #settle
+  #fencing
   #backoff
   #stopping = new AbortController()
   /** Under the lock that was granted last, whether or not anybody was told. */
@@ -42,15 +43,16 @@ class Election extends EventEmitter {
    * @param {import('./mutex.js').Locks} locks of an owner that is this election's alone
    * @param {unknown} name what the mutex was made of
    * @param {(term: Term) => unknown} lead
-   * @param {{ signal?: AbortSignal, backoff: { min: number, max: number }, settle: number }} options
+   * @param {{ signal?: AbortSignal, backoff: { min: number, max: number }, settle: number, fencing: boolean }} options
    */
-  constructor(locks, name, lead, { signal, backoff, settle }) {
+  constructor(locks, name, lead, { signal, backoff, settle, fencing }) {
     super()
     this.#locks = locks
     this.#name = typeof name === 'string' ? JSON.stringify(name) : inspect(name)
     this.#lead = lead
     this.#signal = signal
     this.#settle = settle
+    this.#fencing = fencing
     this.#backoff = new Backoff(backoff)
     mailbox.refProcess()
     this.#ended = this.#run()
@@ -100,7 +102,7 @@ class Election extends EventEmitter {
   async #stand(stopped) {
     let hold
     try {
-      hold = await this.#locks.takeHold({ timeout: Infinity, signal: stopped })
+      hold = await this.#locks.takeHold({ timeout: Infinity, signal: stopped, fencing: this.#fencing })
     } catch (failure) {
       return { delay: this.#backoff.next(), failure }
     }

@@ -1,6 +1,7 @@
 'use strict'
 
 const { termOver } = require('./errors.js')
+const { fencingOf } = require('./fencing.js')
 const { toLossController } = require('./loss-controller.js')
 const { pause } = require('./pause.js')
 const { ServerClock } = require('./server-clock.js')
@@ -32,6 +33,11 @@ class Leadership {
   constructor(hold, onError) {
     this.#hold = hold
     this.#onError = onError
+  }
+
+  /** Token and fence of the hold, where it has them. */
+  get fencing() {
+    return fencingOf(this.#hold)
   }
 
   /** Fires when it is over. */

@@ -10,9 +10,9 @@ const { isTracing, onNotice, onSession } = require('./notices.js')
 const passwords = require('./passwords.js')
 const { soon } = require('./soon.js')
 
-const { FAILED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, PASSWORD_WANTED, RELEASE_FAILED, UNSENT } = native
+const { FAILED, FENCED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, PASSWORD_WANTED, RELEASE_FAILED, UNSENT } = native
 
-/** What waits for a completion, by request: `{ settle(kind, detail, error, holders) }`; the detail is a hold or a time. */
+/** What waits for a completion, by request: `{ settle(kind, detail, error, data) }`; the detail is a hold or a time. */
 const pending = new ByNumber()
 /** Holds by the request that they came from. */
 const holds = new ByNumber()
@@ -94,9 +94,9 @@ function settle(request, kind, detail) {
     lost?.lose(error)
     return
   }
-  const holders = kind === HOLDERS ? client.takeHolders() : undefined
+  const data = kind === HOLDERS ? client.takeHolders() : kind === FENCED ? client.takeFenced() : undefined
   const call = pending.get(request)
-  if (forget(request)) call.settle(kind, detail, error, holders)
+  if (forget(request)) call.settle(kind, detail, error, data)
 }
 
 let isSending = false

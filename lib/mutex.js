@@ -6,6 +6,7 @@ const { acquire } = require('./acquire.js')
 const { toAcquireOptions, toElectionOptions, toFunction, toKey } = require('./arguments.js')
 const { Election } = require('./election.js')
 const { clientClosed } = require('./errors.js')
+const { takeFenced } = require('./fencing.js')
 const { ALONE, PATIENT, SCOPED, SHARED, SINGLE } = require('./native.js')
 const { tryWithLock, withLock } = require('./run-holding.js')
 const { statsOf } = require('./stats.js')
@@ -133,6 +134,12 @@ const toScoped = (locks, hold) => {
   return hold
 }
 
+/** Nobody knows yet of this hold: if it is lost, that is told by the call that has taken it. */
+const toUntold = (_, hold) => {
+  hold.flags |= SCOPED
+  return hold
+}
+
 /**
  * The locks of one mutex in one mode. What `lock()` and `tryLock()` resolve to, what `unlock()` does, and who is told of a
  * loss is the contract's to say.
@@ -165,10 +172,18 @@ class Locks {
   lock(options) {
     // An `async` function would cost as much as a local hand-over.
     try {
-      return acquire(this, PATIENT, toAcquireOptions(options), this.constructor.toLocked)
+      const limits = toAcquireOptions(options)
+      if (limits?.fencing) return this.#lockFenced(limits)
+      return acquire(this, PATIENT, limits, this.constructor.toLocked)
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  async #lockFenced(limits) {
+    const hold = await takeFenced(limits, () => acquire(this, PATIENT, limits, toUntold))
+    hold.flags &= ~SCOPED
+    return this.constructor.toLocked(this, hold)
   }
 
   tryLock() {
@@ -181,7 +196,8 @@ class Locks {
 
   /** Waits for a hold that ends with what is run under it. @returns {Promise<import('./hold.js').Hold>} */
   takeHold(limits) {
-    return acquire(this, PATIENT | SCOPED, limits, toScoped)
+    const take = () => acquire(this, PATIENT | SCOPED, limits, toScoped)
+    return limits?.fencing ? takeFenced(limits, take) : take()
   }
 
   /** Takes such a hold if that is possible without waiting. */

@@ -1,6 +1,7 @@
 'use strict'
 
 const { toAcquireOptions, toCallback, toFunction } = require('./arguments.js')
+const { fencingOf } = require('./fencing.js')
 
 /**
  * Runs `fn` while `hold` is held, then releases it. Rejects as soon as the hold is lost, whatever `fn` does.
@@ -28,8 +29,13 @@ function runHolding(hold, fn, withSignal) {
 async function withLock(locks, fn, options) {
   const callback = toCallback(fn)
   const limits = toAcquireOptions(options)
-  return runHolding(await locks.takeHold(limits), callback, limits !== undefined)
+  const hold = await locks.takeHold(limits)
+  const run = callback && limits?.fencing ? (signal) => callback(signal, toFenced(hold)) : callback
+  return runHolding(hold, run, limits !== undefined)
 }
+
+/** What the function under a fenced hold is given besides the signal. */
+const toFenced = (hold) => ({ ...fencingOf(hold), verify: async () => new Date(await hold.verify()) })
 
 /** `tryWithLock` of any kind of locks. */
 async function tryWithLock(locks, fn) {

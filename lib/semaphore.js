@@ -7,7 +7,7 @@
 // Callers of this object hand slots on among themselves, as the owners of a lock do in the core, and for no longer.
 
 const { whyUnanswered } = require('./acquire.js')
-const { lockTimeout, notHeld } = require('./errors.js')
+const { invalidValue, lockTimeout, notHeld } = require('./errors.js')
 const { LocksOfSeveral, HoldOfSeveral, TimeLeft, collect, giveBack, takePart, tryPart } = require('./several.js')
 const { Limit } = require('./limit.js')
 const { PermitNumber } = require('./permit-number.js')
@@ -54,6 +54,11 @@ class LocksOfSemaphore extends LocksOfSeveral {
 
   describe() {
     return { name: this.name, key: this.#key, mode: 'permit' }
+  }
+
+  async takeHold(limits) {
+    if (limits?.fencing) throw invalidValue('options.fencing is for locks: a permit has no fence')
+    return super.takeHold(limits)
   }
 
   take(left) {

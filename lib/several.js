@@ -61,6 +61,10 @@ class HoldOfSeveral {
     return this.#error
   }
 
+  get parts() {
+    return this.#parts
+  }
+
   get isOver() {
     return this.#isOver
   }

@@ -9,6 +9,7 @@ class Term {
   /** @param {import('./leadership.js').Leadership} leadership */
   constructor(leadership) {
     this.signal = leadership.signal
+    Object.assign(this, leadership.fencing)
     this.verify = async () => new Date(await leadership.verify())
     this.resign = () => leadership.end(termOver('the leader has resigned'))
     this.every = (ms, fn) => leadership.runAt(multiplesOf(toInterval(ms)), toFunction('fn', fn))

@@ -73,6 +73,12 @@ const tracedOwner = (native) =>
       return super.holders(high, low, flags, ticket)
     }
 
+    fence(hold, ticket) {
+      asked.set(ticket, asked.get(hold))
+      say(ticket, 'fence')
+      return super.fence(hold, ticket)
+    }
+
     verify(hold, ticket) {
       asked.set(ticket, asked.get(hold))
       say(ticket, 'verify')
@@ -111,6 +117,7 @@ function tell(native, request, kind, detail) {
   if (kind === native.NOT_HELD) say(request, 'not held')
   if (kind === native.HOLDERS) say(request, 'holders of')
   if (kind === native.VERIFIED) say(request, 'verified')
+  if (kind === native.FENCED) say(request, 'fenced')
   if (kind === native.CLOSED) say(request, 'closed')
   if (kind === native.FAILED) fail('failed')
   if (kind === native.RELEASE_FAILED) fail('unlock failed')

@@ -1,5 +1,7 @@
 'use strict'
 
+const { fencingOf } = require('./fencing.js')
+
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
 
 /** Puts a private field on a function that exists already: a tenth of the price of an entry in a `WeakMap`. */
@@ -32,6 +34,18 @@ const unlockFunction = Object.create(Function.prototype, {
     get() {
       const hold = HoldOf.hold(this)
       return async () => new Date(await hold.verify())
+    },
+    enumerable: true,
+  },
+  token: {
+    get() {
+      return fencingOf(HoldOf.hold(this))?.token
+    },
+    enumerable: true,
+  },
+  fence: {
+    get() {
+      return fencingOf(HoldOf.hold(this))?.fence
     },
     enumerable: true,
   },

@@ -145,6 +145,16 @@ impl Error {
         Error::build(Cow::Borrowed("53300"), message, None, None, None)
     }
 
+    /// A hold that is a transaction through a pooler has no token (`ERR_FENCING_UNAVAILABLE`).
+    #[must_use]
+    pub fn no_fence_through_pooler() -> Error {
+        Error::new(
+            "ERR_FENCING_UNAVAILABLE",
+            "with transactionPooling there are no tokens and fences: take the lock by a direct connection; \
+             its fence may be sent through the pooler",
+        )
+    }
+
     /// Whether there was no room for one more session, which may be otherwise a moment later.
     #[must_use]
     pub fn is_lack_of_sessions(&self) -> bool {

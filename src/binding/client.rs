@@ -2,7 +2,7 @@
 
 #[cfg(unix)]
 use super::attend;
-use super::data::{failures, Failure, HolderData};
+use super::data::{failures, Failure, FencedData, HolderData};
 use super::news::{self, SessionArgs};
 use super::numbers::exact;
 use super::passwords::PASSWORD_WANTED;
@@ -10,7 +10,7 @@ use super::unsent::Unsent;
 use crate::error::Error;
 use crate::manager::{self, Answer, ClientId, Mailbox};
 use crate::notice::{self, Notice};
-use crate::pg::Holder;
+use crate::pg::{Fenced, Holder};
 use napi::bindgen_prelude::{Float64Array, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
@@ -48,6 +48,9 @@ pub const HOLDERS: u32 = 9;
 /// Kind of a completion: the hold stood at this time of the server's clock, in milliseconds since 1970.
 #[napi]
 pub const VERIFIED: u32 = 10;
+/// Kind of a completion: the hold has a key of its own and a token.
+#[napi]
+pub const FENCED: u32 = 12;
 
 /// Numbers that a completion takes up in the buffer of [`Client::drain`]: request, kind, hold or time.
 #[napi]
@@ -65,6 +68,7 @@ pub struct Client {
     taken: VecDeque<(u64, Answer)>,
     failures: VecDeque<Error>,
     holders: VecDeque<Vec<Holder>>,
+    fenced: VecDeque<(Fenced, bool)>,
 }
 
 #[napi]
@@ -105,6 +109,7 @@ impl Client {
             taken: VecDeque::new(),
             failures: VecDeque::new(),
             holders: VecDeque::new(),
+            fenced: VecDeque::new(),
         })
     }
 
@@ -132,6 +137,10 @@ impl Client {
                 Answer::Closed => (CLOSED, 0.0, None),
                 Answer::Verified(time) => (VERIFIED, time, None),
                 Answer::PasswordWanted(function) => (PASSWORD_WANTED, exact(ClientId::number_of(function)), None),
+                Answer::Fenced(fenced, is_covered) => {
+                    self.fenced.push_back((fenced, is_covered));
+                    (FENCED, 0.0, None)
+                }
                 Answer::Holders(holders) => {
                     self.holders.push_back(holders);
                     (HOLDERS, 0.0, None)
@@ -174,6 +183,12 @@ impl Client {
     #[napi]
     pub fn take_holders(&mut self) -> Vec<HolderData> {
         self.holders.pop_front().unwrap_or_default().into_iter().map(HolderData::from).collect()
+    }
+
+    /// What the hold of the next completion that has something of the kind has got for its fence.
+    #[napi]
+    pub fn take_fenced(&mut self) -> Option<FencedData> {
+        self.fenced.pop_front().map(|(fenced, is_covered)| FencedData::of(fenced, is_covered))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::numbers::exact;
 use crate::core::Mode;
 use crate::error::Error;
-use crate::pg::Holder;
+use crate::pg::{Fenced, Holder};
 use napi_derive::napi;
 
 /// What an `AdvisoryLockError` is made of.
@@ -44,6 +44,23 @@ pub struct HolderData {
     pub waiting_since: Option<f64>,
     /// The same of the session's begin.
     pub connected_since: Option<f64>,
+}
+
+/// What a fenced hold has of its own.
+#[napi(object)]
+pub struct FencedData {
+    /// The number of its own key, in decimal.
+    pub own_number: String,
+    /// Its token, in decimal.
+    pub token: String,
+    /// Whether another hold of its owner has waited for those before it.
+    pub is_covered: bool,
+}
+
+impl FencedData {
+    pub(super) fn of(Fenced { own_number, token }: Fenced, is_covered: bool) -> FencedData {
+        FencedData { own_number: own_number.to_string(), token: token.to_string(), is_covered }
+    }
 }
 
 impl From<Holder> for HolderData {

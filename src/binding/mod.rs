@@ -17,6 +17,8 @@ mod command;
 mod config;
 mod data;
 #[cfg_attr(test, allow(dead_code))]
+mod fence;
+#[cfg_attr(test, allow(dead_code))]
 mod name;
 mod news;
 mod numbers;

@@ -113,6 +113,21 @@ impl Owner {
         self.ask(request, |manager, _| manager.verify(self.request(hold), request))
     }
 
+    /// Takes a key and a token for the hold with this number. `Fenced` is reported to `ticket`.
+    #[napi]
+    pub fn fence(&self, hold: f64, ticket: f64) -> u32 {
+        let request = self.request(ticket);
+        self.ask(request, |manager, _| manager.fence(self.request(hold), request))
+    }
+
+    /// All that relied on fences of holds before this one has been waited for.
+    #[napi]
+    pub fn complete_fence(&self, hold: f64) -> u32 {
+        self.opened
+            .as_ref()
+            .map_or(0, |(manager, _)| self.unsent.flags(manager, &manager.complete_fence(self.request(hold))))
+    }
+
     /// Asks the server something, if that is possible. The answer is reported to `ticket`.
     fn ask(&self, ticket: RequestId, ask: impl FnOnce(&Manager, OwnerId) -> Reply<Result<(), Error>>) -> u32 {
         let asked = match &self.opened {

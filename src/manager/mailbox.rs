@@ -2,7 +2,7 @@
 
 use crate::core::{RequestId, ThreadId};
 use crate::error::Error;
-use crate::pg::Holder;
+use crate::pg::{Fenced, Holder};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -63,6 +63,8 @@ pub enum Answer {
     Holders(Vec<Holder>),
     /// A hold stood at this time of the server's clock, in milliseconds since 1970.
     Verified(f64),
+    /// A hold is fenced; whether another hold of its owner has waited for those before it.
+    Fenced(Fenced, bool),
     /// An owner is closed, and the sessions that only it used.
     Closed,
     /// A password is wanted for a new session, from this function of the client's.

@@ -5,6 +5,7 @@
 
 mod attendance;
 mod doubts;
+mod fences;
 mod mailbox;
 mod news;
 mod pooled;

@@ -35,6 +35,7 @@ impl State {
             },
             Operation::CancelWait { key } => self.cancel_wait(key),
             Operation::Probe { key, home } => self.push_or_fail(home, Job::Probe { key }),
+            Operation::EndFence { key, own_key, home } => self.end_fence(key, own_key, home),
         }
     }
 
@@ -219,7 +220,9 @@ impl State {
             }
             Job::Retry { key, .. } | Job::BriefWait { key, .. } => self.retried(key, session, result),
             // What is answered with more than a yes or no is answered by the session's task.
-            Job::SilentRelease { .. } | Job::Holders { .. } | Job::Verify { .. } | Job::Inquire => {}
+            Job::SilentRelease { .. } | Job::Holders { .. } | Job::Verify { .. } | Job::Fence { .. } | Job::Inquire => {
+            }
+            Job::EndFence { key, .. } => self.fence_ended(key),
             Job::Probe { key } => self.event(None, |table, now| table.probed(key, result, now)),
         }
     }
@@ -272,9 +275,12 @@ impl State {
                 self.wait_failed(Wait { cancelled, ..Wait::new(key, mode, Instant::now()) }, cause);
             }
             Job::SilentRelease { .. } => {}
+            Job::EndFence { key, .. } => self.fence_ended(key),
             Job::Inquire => self.rings.inquiry_failed(),
             Job::Probe { key } => self.event(None, |table, now| table.probed(key, false, now)),
-            Job::Holders { ticket, .. } | Job::Verify { ticket } => self.post(ticket, Answer::Failed(cause.clone())),
+            Job::Holders { ticket, .. } | Job::Verify { ticket } | Job::Fence { ticket, .. } => {
+                self.post(ticket, Answer::Failed(cause.clone()));
+            }
         }
     }
 

@@ -122,12 +122,18 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, job: Job) -> R
             manager.answer(ticket, Answer::Verified(time));
             true
         }),
+        Job::Fence { hold, ticket } => session.fence().await.map(|fenced| {
+            manager.fenced(id, hold, ticket, fenced);
+            true
+        }),
         Job::Probe { key } => session.is_contended(key).await,
         Job::Inquire => inquire(manager, id, session).await,
         Job::BriefWait { key, mode } => {
             session.wait_turn(key, mode, BRIEF_TURN, pending()).await.map(|turn| turn == Turn::Granted)
         }
-        Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } => unreachable!("BUG: a step is no question"),
+        Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } | Job::EndFence { .. } => {
+            unreachable!("BUG: a step is no question")
+        }
     };
     let result = match result {
         Ok(answer) => Ok(answer),

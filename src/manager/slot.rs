@@ -42,6 +42,10 @@ pub(super) enum Job {
     Holders { key: Key, ticket: RequestId },
     /// Ask for a sign of life of the session, for whoever holds the ticket.
     Verify { ticket: RequestId },
+    /// Take a key of the hold's own, and a token for it, for whoever holds the ticket.
+    Fence { hold: RequestId, ticket: RequestId },
+    /// Give up the own key of a hold of the key.
+    EndFence { key: Key, own_key: Key },
     /// Tell the other processes of our waits and look for a ring.
     Inquire,
 }
@@ -301,7 +305,13 @@ impl Job {
             Job::Step(step) => Some(step),
             Job::Retry { key, mode } => Some(Step::Try { key, mode }),
             Job::SilentRelease { key, held } => Some(Step::Release { key, held }),
-            Job::BriefWait { .. } | Job::Probe { .. } | Job::Holders { .. } | Job::Verify { .. } | Job::Inquire => None,
+            Job::EndFence { own_key, .. } => Some(Step::Release { key: own_key, held: Modes::only(Mode::Exclusive) }),
+            Job::BriefWait { .. }
+            | Job::Probe { .. }
+            | Job::Holders { .. }
+            | Job::Verify { .. }
+            | Job::Fence { .. }
+            | Job::Inquire => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: whenever the lock is released, every operation of the table has been given to a session and every outcome
 //! is in a mailbox.
 
+use super::fences::Fences;
 use super::mailbox::{Answer, ClientId, Mailbox};
 use super::pooled::{Pooled, Report};
 use super::retries::Retries;
@@ -46,6 +47,7 @@ pub(super) struct State {
     pub rings: Rings,
     /// When was looked for sessions that may be gone, by [`crate::pg::clock`].
     pub doubts_settled: Duration,
+    pub fences: Fences,
     pub start_watching: bool,
     mailboxes: HashMap<ClientId, Arc<Mailbox>>,
     /// Mailboxes that were empty and are not any more.
@@ -78,6 +80,7 @@ impl State {
             start_retrying: false,
             rings: Rings::default(),
             doubts_settled: Duration::ZERO,
+            fences: Fences::default(),
             start_watching: false,
             mailboxes: HashMap::default(),
             to_wake: Vec::new(),

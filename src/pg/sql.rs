@@ -308,6 +308,18 @@ pub(super) const HEARTBEAT: &str = "SELECT pg_catalog.current_setting('advisory_
 pub(super) const VERIFY: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
  pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())";
 
+/// Takes the key `$1` for a fenced hold, and a token: the number of this transaction, which only grows. The message gives the
+/// transaction something to write, and so the number outlives a crash of the server once it is committed to disk: without either
+/// it may be given again. In a backend with the mark `$2` only.
+pub(super) const FENCE_HOLD: &str = "\
+SELECT mark, CASE WHEN own THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8) END, \
+ CASE WHEN own THEN pg_catalog.txid_current() END, \
+ CASE WHEN own THEN pg_catalog.pg_logical_emit_message(true, 'advisory_lock_native', ''::pg_catalog.text) END, \
+ CASE WHEN own AND commit OPERATOR(pg_catalog.=) 'off' THEN pg_catalog.set_config('synchronous_commit', 'local', true) END \
+ FROM (SELECT mark, commit, COALESCE(mark, '') OPERATOR(pg_catalog.=) $2::pg_catalog.text AS own \
+ FROM (SELECT pg_catalog.current_setting('advisory_lock_native.session', true) AS mark, \
+ pg_catalog.current_setting('synchronous_commit') AS commit) AS found OFFSET 0) AS backend";
+
 /// What goes before [`SETUP`]: a transaction in which the server's own settings do no harm. None of these takes a snapshot.
 pub(super) const BEFORE_SETUP: [&str; 4] = [
     "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE",
@@ -369,5 +381,6 @@ SELECT own, CASE WHEN own THEN (SELECT pg_catalog.pg_advisory_unlock_all() IS NU
  CASE WHEN own THEN pg_catalog.set_config('advisory_lock_native.session', '', false) END \
  FROM (SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AS own) AS backend";
 
+pub(super) mod fence;
 #[cfg(test)]
 mod tests;

@@ -146,6 +146,7 @@ impl LockTable {
             for place in holds {
                 self.keys[key].remove_hold(place, &mut self.requests);
                 let hold = self.requests.remove(place).id;
+                self.fences.remove(&hold);
                 self.effects.outcomes.push((hold, Outcome::Lost));
             }
             self.fail_confirmations(key);

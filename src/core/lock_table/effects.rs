@@ -111,6 +111,15 @@ pub enum Operation {
         /// The session that holds it.
         home: SessionId,
     },
+    /// Give up the key that a fenced hold had to itself, before anything else is done to the key that it held.
+    EndFence {
+        /// The key that it held.
+        key: Key,
+        /// The key of its own.
+        own_key: Key,
+        /// The session that has both.
+        home: SessionId,
+    },
 }
 
 /// What calls and events have brought about, in order.

@@ -16,6 +16,7 @@ mod arena;
 mod crowd;
 mod deadlock;
 mod effects;
+mod fences;
 mod key_state;
 mod keys;
 mod link;
@@ -33,6 +34,7 @@ pub use suspects::Search;
 use super::{Key, Mode, OwnerId, RequestId, SessionId};
 use arena::Place;
 use effects::Confirmation;
+use fences::Fence;
 use foldhash::HashMap;
 use key_state::Phase;
 use keys::Keys;
@@ -48,6 +50,8 @@ pub struct LockTable {
     /// Releases that came before the answer to the acquire they belong to; of few keys, if any.
     deferred: HashMap<Place, VecDeque<Deferred>>,
     suspects: Suspects,
+    /// Of the holds that are fenced.
+    fences: HashMap<RequestId, Fence>,
     /// How long the process may hand a key on among its own owners before other processes get their turn.
     tenure: Ticks,
     effects: Effects,
@@ -70,6 +74,7 @@ impl LockTable {
             requests: Requests::new(),
             deferred: HashMap::default(),
             suspects: Suspects::default(),
+            fences: HashMap::default(),
             tenure,
             effects: Effects::default(),
         }
@@ -243,6 +248,7 @@ impl LockTable {
         let key = self.requests.entries[place].key;
         let moved_down = self.keys[key].remove_hold(place, &mut self.requests);
         let Entry { id, owner, .. } = self.requests.remove(place);
+        self.end_fence(id, key);
         if let Some(oldest) = moved_down {
             self.suspects.list(&self.requests, owner, now, oldest);
         }

@@ -116,6 +116,7 @@ impl Pooled {
                 }
             }
             Operation::Probe { key, .. } => self.ask(Deed::Probe { key }),
+            Operation::EndFence { .. } => unreachable!("BUG: a hold through a pooler has no fence"),
         }
     }
 

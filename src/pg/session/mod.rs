@@ -7,6 +7,7 @@ pub(in crate::pg) mod batch;
 pub(in crate::pg) mod call;
 pub(in crate::pg) mod deadlock;
 pub(in crate::pg) mod driver;
+pub(in crate::pg) mod fence;
 pub(in crate::pg) mod holder;
 pub(in crate::pg) mod pooled;
 pub(in crate::pg) mod readiness;

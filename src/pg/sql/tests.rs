@@ -4,7 +4,7 @@
 /// up that nobody sees: `IN`, `USING`, `LIKE`, `BETWEEN`, `NULLIF`.
 const WORDS: &str = "\
     SELECT WITH BEGIN COMMIT SET ALL AND ANY AS BY CASE COALESCE COMMITTED CROSS DEFERRABLE DESC DISTINCT ELSE END EXISTS FILTER \
-    FROM IS ISOLATION JOIN LATERAL LEAST LEFT LEVEL LOCAL NOT NULL OFFSET ON ONLY OPERATOR OR ORDER ORDINALITY READ RECURSIVE ROWS \
+    FROM GROUP HAVING IS ISOLATION JOIN LATERAL LEAST LEFT LEVEL LOCAL NOT NULL OFFSET ON ONLY OPERATOR OR ORDER ORDINALITY READ RECURSIVE ROWS \
     THEN TO UNION VALUES WHEN WHERE true false";
 /// What a statement may begin with.
 const FIRST_WORDS: [&str; 5] = ["SELECT", "WITH", "BEGIN", "COMMIT", "SET"];
@@ -187,4 +187,32 @@ fn the_block_of_a_turn_says_where_its_names_are() {
             assert_ne!(faults(&body.replace("pg_catalog.pg_advisory_lock", "pg_advisory_lock")), Vec::<String>::new());
         }
     }
+}
+
+#[test]
+fn the_block_of_a_fence_says_where_its_names_are() {
+    use super::fence::{statement, Part};
+    use crate::core::Key;
+    let part = |key| Part { key, own_key: Key::Single(i64::MIN), gate: Key::Pair(1, -2) };
+    let text = statement(&[part(Key::Pair(-1, 2)), part(Key::Single(3))], "name");
+    let body = text.strip_prefix("DO $fence$ DECLARE ").and_then(|rest| rest.strip_suffix(" END $fence$"));
+    let body = body.expect("it is a block").replace(":=", "AS").replace("PERFORM", "SELECT").replace("''", "");
+    let body = [
+        "EXCEPTION WHEN invalid_transaction_termination THEN ",
+        "RAISE EXCEPTION ",
+        "USING ERRCODE = '25P01', MESSAGE = ",
+        "USING ERRCODE = '55000', MESSAGE = ",
+        "HINT = ",
+        "BEGIN COMMIT; ",
+        "BEGIN ",
+        "EXECUTE ",
+        "END IF;",
+        "END; ",
+        "IF ",
+    ]
+    .iter()
+    .fold(body, |body, word| body.replace(word, ""))
+    .replace("SQLERRM", "NULL");
+    assert_eq!(faults(&body), Vec::<String>::new(), "in {body}");
+    assert_ne!(faults(&body.replace("pg_catalog.pg_locks", "pg_locks")), Vec::<String>::new());
 }

@@ -3,6 +3,7 @@
 mod deadlock;
 mod endings;
 mod faults;
+mod fences;
 mod model;
 mod modes;
 mod queue;

@@ -183,6 +183,7 @@ impl World {
                 task.cancelled = true;
                 return;
             }
+            Operation::EndFence { .. } => unreachable!("nobody here asks for a fence"),
             Operation::Wait { home, .. } => {
                 assert_eq!(locked, home, "the key is on another session");
                 home.unwrap_or_else(|| self.any_session())
@@ -255,7 +256,9 @@ impl World {
                 }
             }
             (Stage::Sent, Operation::Do { step, .. }) => Stage::Answered(self.perform(session, step)),
-            (Stage::Sent, Operation::CancelWait { .. } | Operation::Probe { .. }) => unreachable!("no task of its own"),
+            (Stage::Sent, Operation::CancelWait { .. } | Operation::Probe { .. } | Operation::EndFence { .. }) => {
+                unreachable!("no task of its own")
+            }
         };
         self.set_stage(key, stage);
         true
@@ -322,14 +325,20 @@ impl World {
 fn step_of(operation: Operation) -> Option<Step> {
     match operation {
         Operation::Do { step, .. } => Some(step),
-        Operation::Wait { .. } | Operation::CancelWait { .. } | Operation::Probe { .. } => None,
+        Operation::Wait { .. }
+        | Operation::CancelWait { .. }
+        | Operation::Probe { .. }
+        | Operation::EndFence { .. } => None,
     }
 }
 
 fn key_of(operation: Operation) -> Key {
     match operation {
         Operation::Do { step, .. } => step.key(),
-        Operation::Wait { key, .. } | Operation::CancelWait { key } | Operation::Probe { key, .. } => key,
+        Operation::Wait { key, .. }
+        | Operation::CancelWait { key }
+        | Operation::Probe { key, .. }
+        | Operation::EndFence { key, .. } => key,
     }
 }
 
