@@ -201,6 +201,44 @@ declare namespace advisoryLock {
     signal?: AbortSignal | undefined
   }
 
+  /** How a lock is taken. */
+  export interface LockOptions extends AcquireOptions {
+    /**
+     * Whether the hold gets a token and a fence. It is granted only when no transaction is open any more that began with the fence of an
+     * earlier hold; that wait has the same limits. Costs three round trips more. Default `false`.
+     */
+    fencing?: boolean | undefined
+  }
+
+  /** What a hold has that was taken with `fencing`. */
+  export interface Fencing {
+    /**
+     * Greater than that of any hold with `fencing` before, in the whole database and over crashes of the server. A receiver that
+     * remembers the greatest it has seen can refuse all lesser ones. It may come again after a failover to a standby that was behind.
+     */
+    readonly token: bigint
+    /**
+     * One SQL statement, to be sent right after `BEGIN` in a transaction of one's own at the same database, by any driver and through any
+     * pooler. It fails with SQLSTATE `55000` unless this very hold still stands; and while that transaction is open, no next holder with
+     * `fencing` is granted. Outside of a transaction it fails with `25P01`. It is made of constants: no parameters, no table, no privilege.
+     */
+    readonly fence: string
+  }
+
+  /** What the function of `withLock` gets besides its signal, where the lock is taken with `fencing`. */
+  export interface FencedHold extends Fencing {
+    /** As {@link UnlockFunction.verify}. */
+    readonly verify: () => Promise<Date>
+  }
+
+  /** As {@link UnlockFunction}, of a hold with a token and a fence. */
+  export interface FencedUnlockFunction extends UnlockFunction {
+    /** As {@link Fencing.token}. */
+    readonly token: bigint
+    /** As {@link Fencing.fence}. */
+    readonly fence: string
+  }
+
   /** Releases the one hold it was made for. Also an `AsyncDisposable`: `await using unlock = await mutex.lock()`. */
   export interface UnlockFunction {
     /**
@@ -221,6 +259,10 @@ declare namespace advisoryLock {
      * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: it is lost, or was given up.
      */
     readonly verify: () => Promise<Date>
+    /** With `fencing`: see {@link Fencing.token}. */
+    readonly token?: bigint | undefined
+    /** With `fencing`: see {@link Fencing.fence}. */
+    readonly fence?: string | undefined
     /** The same as calling the function, for `await using`. */
     [Symbol.asyncDispose](): Promise<void>
   }
@@ -248,6 +290,16 @@ declare namespace advisoryLock {
     <T>(fn: ((signal: AbortSignal) => T | PromiseLike<T>) | undefined, options: AcquireOptions): Promise<T | undefined>
     /** With a function and limits that may be `undefined`. */
     <T>(fn: ((signal?: AbortSignal) => T | PromiseLike<T>) | undefined, options?: AcquireOptions): Promise<T | undefined>
+  }
+
+  /** Holds a lock with a token and a fence while a function runs. */
+  export interface WithFencedLock {
+    /**
+     * @param fn gets a signal that is aborted when the lock is lost, and what the hold has.
+     * @returns resolves to what `fn` gives; rejects with the very error of `fn`.
+     * @throws as {@link WithLock}.
+     */
+    <T>(fn: (signal: AbortSignal, held: FencedHold) => T | PromiseLike<T>, options: LockOptions & { fencing: true }): Promise<T>
   }
 
   /** Runs a function under the lock here and now, or not at all. */
@@ -283,6 +335,8 @@ declare namespace advisoryLock {
      * from it, and who has not heard of it yet, the time to notice.
      */
     settle?: number
+    /** Whether each term has a token and a fence, as {@link LockOptions.fencing}. Default `false`. */
+    fencing?: boolean
   }
 
   /**
@@ -299,6 +353,10 @@ declare namespace advisoryLock {
     readonly signal: AbortSignal
     /** As {@link UnlockFunction.verify}: rejects with `ERR_LOCK_LOST` if this process leads no more. */
     readonly verify: () => Promise<Date>
+    /** With `fencing`: see {@link Fencing.token}. It grows from term to term, over all processes. */
+    readonly token?: bigint
+    /** With `fencing`: see {@link Fencing.fence}. */
+    readonly fence?: string
     /** Ends the term: `signal` is aborted now, and the lock is given up as soon as `lead` has ended. The process stands again. */
     readonly resign: () => void
     /**
@@ -363,6 +421,14 @@ declare namespace advisoryLock {
     off(event: string | symbol, listener: (...args: any[]) => void): this
   }
 
+  /** As {@link Term}, with a token and a fence. */
+  export interface FencedTerm extends Term {
+    /** As {@link Fencing.token}. It grows from term to term, over all processes. */
+    readonly token: bigint
+    /** As {@link Fencing.fence}. */
+    readonly fence: string
+  }
+
   /** What is told by an {@link Election}. */
   export interface ElectionEvents {
     /** It stands by; `error` is why it could not stand before, if it could not. */
@@ -394,7 +460,9 @@ declare namespace advisoryLock {
      * holds the lock shared and wants it exclusively is refused at once where another one waits for the same.
      * @throws `signal.reason`: `options.signal` was aborted.
      */
-    lock(options?: AcquireOptions): Promise<UnlockFunction>
+    lock(options: LockOptions & { fencing: true }): Promise<FencedUnlockFunction>
+    /** Waits until this owner holds the lock exclusively, with a token and a fence only where `fencing` is true. */
+    lock(options?: LockOptions): Promise<UnlockFunction>
     /**
      * Releases one exclusive hold of this owner, the latest first.
      *
@@ -405,15 +473,17 @@ declare namespace advisoryLock {
     /** Takes the lock exclusively if that is possible without waiting: resolves to `true`, else to `false`. */
     tryLock(): Promise<boolean>
     /** Holds the lock exclusively while a function runs. */
-    withLock: WithLock
+    withLock: WithFencedLock & WithLock
     /** As {@link Mutex.lock}, shared: many owners may hold it so at once, none exclusively meanwhile. */
-    lockShared(options?: AcquireOptions): Promise<UnlockFunction>
+    lockShared(options: LockOptions & { fencing: true }): Promise<FencedUnlockFunction>
+    /** The same, with a token and a fence only where `fencing` is true. */
+    lockShared(options?: LockOptions): Promise<UnlockFunction>
     /** As {@link Mutex.unlock}, for one shared hold. */
     unlockShared(): Promise<boolean>
     /** As {@link Mutex.tryLock}, shared. */
     tryLockShared(): Promise<boolean>
     /** As {@link Mutex.withLock}, shared. */
-    withLockShared: WithLock
+    withLockShared: WithFencedLock & WithLock
     /** Holds the lock exclusively while a function runs, if it can be had without waiting. */
     tryWithLock: TryWithLock
     /** As {@link Mutex.tryWithLock}, shared. */
@@ -430,6 +500,8 @@ declare namespace advisoryLock {
      * election.on('error', console.error)
      * process.once('SIGTERM', election.stop)
      */
+    elect(lead: (term: FencedTerm) => unknown, options: ElectionOptions & { fencing: true }): Election
+    /** Stands for election, with tokens and fences only where `fencing` is true. */
     elect(lead: (term: Term) => unknown, options?: ElectionOptions): Election
     /**
      * Asks the server who holds the lock or waits for it: holders first, then waiters in the order of their coming. It lists

@@ -35,10 +35,14 @@ declare namespace advisoryLock {
   export import ElectionEvents = contract1.ElectionEvents
   export import ElectionOptions = contract1.ElectionOptions
   export import ConnectionConfig = contract1.ConnectionConfig
+  export import FencedHold = contract1.FencedHold
+  export import FencedTerm = contract1.FencedTerm
+  export import Fencing = contract1.Fencing
   export import HoldTrace = contract1.HoldTrace
   export import Key = contract1.Key
   export import KeyWithPassphrase = contract1.KeyWithPassphrase
   export import LockHolder = contract1.LockHolder
+  export import LockOptions = contract1.LockOptions
   export import LockSubject = contract1.LockSubject
   export import LostMessage = contract1.LostMessage
   export import Name = contract1.Name
@@ -49,6 +53,7 @@ declare namespace advisoryLock {
   export import Term = contract1.Term
   export import TryWithLock = contract1.TryWithLock
   export import TryWithLockResult = contract1.TryWithLockResult
+  export import WithFencedLock = contract1.WithFencedLock
   export import SslConfig = contract1.SslConfig
   export import strToKey = contract1.strToKey
 
@@ -71,8 +76,20 @@ declare namespace advisoryLock {
     readonly signal: AbortSignal
     /** Asks the session that holds whether the lock is still held, as {@link contract1.UnlockFunction.verify}. */
     readonly verify: () => Promise<Date>
+    /** With `fencing`: see {@link contract1.Fencing.token}. */
+    readonly token?: bigint | undefined
+    /** With `fencing`: see {@link contract1.Fencing.fence}. */
+    readonly fence?: string | undefined
     /** The same as calling the function, for `await using`. */
     [Symbol.asyncDispose](): Promise<void>
+  }
+
+  /** As {@link UnlockFunction}, of a hold with a token and a fence. */
+  export interface FencedUnlockFunction extends UnlockFunction {
+    /** As {@link contract1.Fencing.token}. */
+    readonly token: bigint
+    /** As {@link contract1.Fencing.fence}. */
+    readonly fence: string
   }
 
   /**
@@ -90,7 +107,9 @@ declare namespace advisoryLock {
      * server has said that the lock is taken.
      * @throws `signal.reason`: `options.signal` was aborted.
      */
-    lock(options?: AcquireOptions): Promise<UnlockFunction>
+    lock(options: LockOptions & { fencing: true }): Promise<FencedUnlockFunction>
+    /** Waits until the lock is held exclusively, with a token and a fence only where `fencing` is true. */
+    lock(options?: LockOptions): Promise<UnlockFunction>
     /**
      * Releases the latest exclusive hold taken through this mutex object that is not released yet; one of `withLock`
      * only where there is no other. Does nothing where there is none.
@@ -105,20 +124,24 @@ declare namespace advisoryLock {
      */
     tryLock(): Promise<UnlockFunction | undefined>
     /** Holds the lock exclusively while a function runs. */
-    withLock: WithLock
+    withLock: WithFencedLock & WithLock
     /** As {@link Mutex.lock}, shared: many may hold it so at once, none exclusively meanwhile. */
-    lockShared(options?: AcquireOptions): Promise<UnlockFunction>
+    lockShared(options: LockOptions & { fencing: true }): Promise<FencedUnlockFunction>
+    /** The same, with a token and a fence only where `fencing` is true. */
+    lockShared(options?: LockOptions): Promise<UnlockFunction>
     /** As {@link Mutex.unlock}, for shared holds. */
     unlockShared(): Promise<void>
     /** As {@link Mutex.tryLock}, shared. */
     tryLockShared(): Promise<UnlockFunction | undefined>
     /** As {@link Mutex.withLock}, shared. */
-    withLockShared: WithLock
+    withLockShared: WithFencedLock & WithLock
     /** Holds the lock exclusively while a function runs, if it can be had without waiting. */
     tryWithLock: TryWithLock
     /** As {@link Mutex.tryWithLock}, shared. */
     tryWithLockShared: TryWithLock
     /** Stands for election, as {@link contract1.Mutex.elect}. */
+    elect(lead: (term: FencedTerm) => unknown, options: ElectionOptions & { fencing: true }): Election
+    /** The same, with tokens and fences only where `fencing` is true. */
     elect(lead: (term: Term) => unknown, options?: ElectionOptions): Election
     /** Who holds the lock or waits for it on the server, as {@link contract1.Mutex.holders}. */
     holders(): Promise<LockHolder[]>

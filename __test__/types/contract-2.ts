@@ -51,6 +51,11 @@ export async function results(): Promise<void> {
   const election: Election = mutex.elect(({ every }: Term) => every(1000, () => {}), { settle: 1 } satisfies ElectionOptions)
   election.on('elected', (term) => same<typeof term, Term>(true))
   await election.stop()
+  const fenced = await mutex.lock({ fencing: true })
+  same<typeof fenced.token, bigint>(true)
+  same<Awaited<ReturnType<typeof fenced>>, void>(true)
+  await mutex.withLock((_, { token, fence }) => fence + token, { fencing: true })
+  await mutex.elect((term) => term.fence.length, { fencing: true }).stop()
   await createMutex.close()
   try {
     await lock()

@@ -9,6 +9,7 @@ import type {
   CreateMutex,
   Election,
   ElectionOptions,
+  FencedUnlockFunction,
   Key,
   Mutex,
   Term,
@@ -113,6 +114,27 @@ export async function elections(): Promise<void> {
 
 // @ts-expect-error there is nothing to be done
 mutex.tryWithLock()
+export async function fencing(isFenced: boolean): Promise<void> {
+  const unlock = await mutex.lock({ fencing: true, timeout: 5 })
+  same<typeof unlock, FencedUnlockFunction>(true)
+  same<typeof unlock.token, bigint>(true)
+  same<typeof unlock.fence, string>(true)
+  const perhaps = await mutex.lockShared({ fencing: isFenced })
+  same<typeof perhaps, UnlockFunction>(true)
+  same<typeof perhaps.token, bigint | undefined>(true)
+  const token = await mutex.withLock((signal, held) => (signal.aborted ? held.fence : held.token), { fencing: true })
+  same<typeof token, string | bigint>(true)
+  const election: Election = mutex.elect(({ token, fence }) => `${token + 1n}${fence.length}`, { fencing: true, settle: 1 })
+  await election.stop()
+  await mutex.elect((term) => term.token?.toString()).stop()
+}
+
+// @ts-expect-error a permit has no fence
+createMutex.semaphore('name', 1).lock({ fencing: true })
+// @ts-expect-error yes or no
+mutex.lock({ fencing: 1 })
+// @ts-expect-error nothing is granted without the option
+mutex.withLock((signal, held) => held, { timeout: 1 })
 // @ts-expect-error an election is for somebody who leads
 mutex.elect()
 // @ts-expect-error an unknown option
