@@ -698,6 +698,7 @@ declare namespace advisoryLock {
    * - `25006`: the server cannot be written to, and one that can is asked for, as several hosts do;
    * - `ERR_NO_BINARY`, `ERR_BINARY_NOT_LOADED`: thrown by loading this package; the message says why, and what to do about it;
    * - `ERR_INTERNAL`: a fault of this package, which it has survived;
+   * - `ERR_FENCING_UNAVAILABLE`: `fencing` was asked for with `transactionPooling`;
    * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody, see `transactionPooling`;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
    * - `40P01`: a deadlock, as PostgreSQL calls it;
@@ -757,6 +758,7 @@ declare namespace advisoryLock {
     | 'ERR_LOCK_TIMEOUT'
     | 'ERR_CLIENT_CLOSED'
     | 'ERR_SEMAPHORE_MISMATCH'
+    | 'ERR_FENCING_UNAVAILABLE'
     | 'ERR_TRANSACTION_POOLING'
     | 'ERR_UNSUPPORTED_SERVER'
     | 'ERR_INVALID_URL'

@@ -392,6 +392,14 @@ test('by pg, postgres.js and psql, directly and through PgBouncer in transaction
   await bouncer.stop()
 })
 
+test('a hold that is itself a transaction through a pooler has no fence, and says so', async () => {
+  const bouncer = await startPgBouncer(database.connectionString, 'transaction')
+  const mutex = open(advisoryLock, bouncer.connectionString, { transactionPooling: true })('pooled')
+  await assert.rejects(mutex.lock({ fencing: true, timeout: 10_000 }), { code: 'ERR_FENCING_UNAVAILABLE' })
+  await (await mutex.lock({ timeout: 10_000 }))()
+  await bouncer.stop()
+})
+
 test('the statement means what it says whatever is in the schemas and settings of its sender', async () => {
   const unlock = await open()('hostile').lock({ fencing: true })
   const client = await database.client()
