@@ -5,12 +5,12 @@ use crate::error::Error;
 use crate::notice;
 use crate::pg::backend::new_mark;
 use crate::pg::connect::config::{ConnectConfig, Server};
-use crate::pg::connect::setup::check_version;
+use crate::pg::connect::setup::{check_version, explain};
 use crate::pg::connect::timing::Timing;
 use crate::pg::fault::Fault;
 use crate::pg::open::{open_first, warn_of_standby, Attempt, Open, Started};
 use crate::pg::session::call::{Answer, Statement};
-use crate::pg::session::pooled::{without_server, PooledSession};
+use crate::pg::session::pooled::{pin_statements, without_server, PooledSession};
 use crate::pg::session::row::Row;
 use crate::pg::session::wire::Wire;
 use crate::pg::sql::pooled;
@@ -40,7 +40,11 @@ impl Open for PooledSession {
         let Attempt { config, host, target, timing, .. } = *attempt;
         let Started { wire, driver, route, encryption, .. } = started;
         wire.keep_no_statements();
-        let row = check(&wire, timing.patience().answer).await.map_err(Fault::into_error)?;
+        let row = match check(&wire, timing.patience().answer).await {
+            Ok(row) => row,
+            Err(Fault::Statement(error)) => return Err(explain(&wire, timing, error).await),
+            Err(Fault::Lost(error)) => return Err(error),
+        };
         check_version(&row.get::<String>(0)?)?;
         let server = Server { is_standby: row.get(1)?, is_read_only: row.get(2)? };
         notice::trace(|| format!("connected to the pooler {} as {}, {encryption}", route.peer(), config.user));
@@ -54,7 +58,7 @@ impl Open for PooledSession {
             driver,
             patience: timing.patience(),
             target,
-            preparation: pooled::prepare(&settings),
+            pins: pin_statements(&settings),
             database: u32::try_from(row.get::<i64>(4)?).map_err(|_| Error::protocol("a database without a number"))?,
             may_be_deferred: row.get::<String>(3)? == "serializable",
             mark: None,
@@ -73,7 +77,13 @@ async fn check(wire: &Wire, limit: Duration) -> Result<Row, Fault> {
     let begun = say(pooled::BEGIN);
     let checked = wire.ask(Statement::once(pooled::CHECK), &[(&mark, Type::TEXT)], limit);
     begun.await.map_err(|fault| refused_transaction(fault, served_at.elapsed()))?;
-    let row = first(checked).await?;
+    let row = match first(checked).await {
+        Ok(row) => row,
+        Err(fault) => {
+            let _ = say(pooled::COMMIT).await;
+            return Err(fault);
+        }
+    };
     // Of a transaction that is idle, only this tells to whom it is left.
     let (shown, ended) = (say(pooled::SHOW_MARK), say(pooled::COMMIT));
     let shown = shown.await;

@@ -12,6 +12,8 @@ mod deed;
 mod report;
 mod slot;
 pub(super) mod task;
+#[cfg(test)]
+mod tests;
 mod waits;
 
 use super::mailbox::Answer;
@@ -436,6 +438,8 @@ impl Pooled {
             Deed::Unpin { key } => self.report(Event::Released { key, held: false }, Some(cause)),
             Deed::Look => {
                 self.is_looking = false;
+                // Where it has not begun it would have been for those that are due.
+                self.waits.take_due(Instant::now());
                 for key in self.waits.looked_for() {
                     self.acquire_failed(key, cause, failure == Failure::Passing);
                 }

@@ -56,12 +56,7 @@ pub(in crate::pg) async fn set_up(
     };
     let row = match answer {
         Ok(row) => row,
-        // Another server may not even understand it: what it calls itself says more than that.
-        Err(error) => {
-            let version = wire.ask(Statement::once(sql::VERSION), &[], timing.patience().answer).await;
-            let version = version.ok().and_then(|rows| rows.first()?.get::<String>(0).ok());
-            return Err(version.filter(|version| is_unsupported(version)).map_or(error, |_| unsupported()));
-        }
+        Err(error) => return Err(explain(wire, timing, error).await),
     };
     check_version(&row.get::<String>(1)?)?;
     let is_set_up = row.try_get(3)?.unwrap_or(false);
@@ -149,6 +144,13 @@ fn settings(options: &str, timing: Timing) -> Vec<(&'static str, String)> {
 pub(in crate::pg) fn setting_names() -> Vec<&'static str> {
     let some = Timing::new(std::time::Duration::ZERO, std::time::Duration::ZERO);
     settings("", some).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Why a server has failed to set a session up. Another server may not even understand it: what it calls itself says more than that.
+pub(in crate::pg) async fn explain(wire: &Wire, timing: Timing, error: Error) -> Error {
+    let version = wire.ask(Statement::once(sql::VERSION), &[], timing.patience().answer).await;
+    let version = version.ok().and_then(|rows| rows.first()?.get::<String>(0).ok());
+    version.filter(|version| is_unsupported(version)).map_or(error, |_| unsupported())
 }
 
 /// Whether the server calls itself one whose advisory locks are none.

@@ -31,8 +31,8 @@ pub struct PooledSession {
     pub(in crate::pg) patience: Patience,
     /// Which servers will do.
     pub(in crate::pg) target: Target,
-    /// The statement that prepares a transaction.
-    pub(in crate::pg) preparation: String,
+    /// The statements that begin to hold a key, of either key space in either mode ([`pin_statements`]).
+    pub(in crate::pg) pins: [String; 4],
     /// The number of the database.
     pub(in crate::pg) database: u32,
     /// Whether a statement by itself may have to wait for others' transactions.
@@ -70,37 +70,40 @@ impl PooledSession {
         let mark = new_mark().map_err(Fault::Lost)?;
         let asked_at = clock::now();
         let begun = self.say(pooled::BEGIN);
-        let prepared = self.ask(&self.preparation, &[(&mark, Type::TEXT)]);
-        let (taken, shown) = (self.take(key, mode, &mark), self.say(pooled::SHOW_MARK));
-        let (begun, prepared, taken, shown) = (begun.await, prepared.await, taken.await, shown.await);
+        let (high, low) = key.halves();
+        let statement = &self.pins[place_of(key.space(), mode)];
+        let taken = self.ask(statement, &[(&mark, Type::TEXT), (&high, Type::INT4), (&low, Type::INT4)]);
+        let shown = self.say(pooled::SHOW_MARK);
+        let (begun, taken, shown) = (begun.await, taken.await, shown.await);
         begun.map_err(|fault| without_server(fault).into_loss())?;
-        let row = match first(prepared) {
+        let row = match first(taken) {
             Err(fault @ Fault::Statement(_)) => {
+                // Whatever comes of it is seen by the next one.
                 drop(self.say(pooled::COMMIT));
                 return Err(fault);
             }
-            prepared => prepared?,
+            taken => taken?,
         };
         let server = Server { is_standby: decode(row.get(1))?, is_read_only: decode(row.get(2))? };
         self.target.accept(server).map_err(Fault::Lost)?;
         self.pid = decode(row.get(0))?;
-        let is_taken = match first(taken) {
-            Ok(row) => decode(row.try_get::<bool>(0))?.ok_or_else(|| Fault::Lost(Error::statement_pooling())),
-            Err(fault) => Err(fault),
-        };
-        self.trace(|| format!("try {key} in a transaction: {}", describe(&is_taken)));
-        if let Ok(true) = is_taken {
-            self.mark = Some(mark);
-            self.check_mark(shown)?;
-            // An answer that was long in coming may be older than the end of its transaction.
-            if clock::now().saturating_sub(asked_at) > self.patience.answer {
-                self.heartbeat().await?;
-            }
-        } else {
-            // Whatever comes of it is seen by the next one.
+        let is_taken: bool = decode(row.get(3))?;
+        self.trace(|| {
+            format!("try {key} in a transaction: {}", if is_taken { "it is held now" } else { "it is taken" })
+        });
+        if !is_taken {
             drop(self.say(pooled::COMMIT));
+            return Ok(false);
         }
-        is_taken
+        self.mark = Some(mark);
+        if let Err(Fault::Lost(cause)) = self.check_mark(shown) {
+            return Err(Fault::Lost(if is_over(&cause) { Error::statement_pooling() } else { cause }));
+        }
+        // An answer that was long in coming may be older than the end of its transaction.
+        if clock::now().saturating_sub(asked_at) > self.patience.answer {
+            self.heartbeat().await?;
+        }
+        Ok(true)
     }
 
     /// Takes another lock in the transaction that is open, if it is free.
@@ -224,8 +227,11 @@ impl PooledSession {
 
     /// Whether it is the transaction that holds the lock which has answered.
     fn check_mark(&self, shown: Answer) -> Result<(), Fault> {
-        // An error ends the transaction, too.
-        let row = first(shown).map_err(Fault::into_loss)?;
+        let row = match first(shown) {
+            Err(Fault::Statement(error)) if error.code() == NO_SUCH_SETTING => return Err(transaction_over()),
+            // An error ends the transaction, too.
+            shown => shown.map_err(Fault::into_loss)?,
+        };
         if self.mark.is_some() && decode(row.try_get::<String>(0))? == self.mark {
             Ok(())
         } else {
@@ -270,18 +276,34 @@ const fn unsigned(half: i32) -> u32 {
     half.cast_unsigned()
 }
 
-fn describe(is_taken: &Result<bool, Fault>) -> &'static str {
-    match is_taken {
-        Ok(true) => "it is held now",
-        Ok(false) => "it is taken",
-        Err(_) => "it fails",
+/// The statements of [`PooledSession::pins`], which set this for their transactions.
+pub(in crate::pg) fn pin_statements(settings: &[(&str, String)]) -> [String; 4] {
+    let mut statements = [const { String::new() }; 4];
+    for space in [1, 2] {
+        for mode in [Mode::Exclusive, Mode::Shared] {
+            statements[place_of(space, mode)] = pooled::pin(space, mode, settings);
+        }
     }
+    statements
 }
+
+fn place_of(space: i16, mode: Mode) -> usize {
+    2 * usize::from(space == 1) + usize::from(mode == Mode::Shared)
+}
+
+/// A backend that has never seen a mark calls it so.
+const NO_SUCH_SETTING: &str = "42704";
+/// As PostgreSQL calls it where there is no transaction.
+const NO_TRANSACTION: &str = "25P01";
 
 /// The transaction that held the lock is over, and another one answers.
 fn transaction_over() -> Fault {
-    // As PostgreSQL calls it where there is none.
-    Fault::Lost(Error::new("25P01", "the transaction that held it is over"))
+    Fault::Lost(Error::new(NO_TRANSACTION, "the transaction that held it is over"))
+}
+
+/// Whether that is the reason.
+fn is_over(cause: &Error) -> bool {
+    cause.code() == NO_TRANSACTION
 }
 
 /// What it means that a connection fails which has no server session yet: it waits for one in vain, or is told so. PgBouncer calls

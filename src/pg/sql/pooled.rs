@@ -10,14 +10,26 @@ pub(in crate::pg) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, REA
 /// Ends it, and gives its locks up.
 pub(in crate::pg) const COMMIT: &str = "COMMIT";
 
-/// For this transaction only: the mark `$1`, by which its session is known, and the settings that could end it, of which the
-/// server takes those that it knows. Tells whether it is a standby, and whether nothing can be written.
-pub(in crate::pg) fn prepare(settings: &[(&str, String)]) -> String {
+/// Takes a lock of this transaction if it is free, after it was prepared: with the mark `$1`, by which it is known, and without what
+/// could end it, of which the server takes what it knows. `$2` and `$3` are the halves of the key. Tells the process, whether it is a
+/// standby, whether nothing can be written, and whether the lock is taken.
+///
+/// The lock goes with the mark: who sees the mark afterwards is in the transaction that has the lock.
+pub(in crate::pg) fn pin(space: i16, mode: Mode, settings: &[(&str, String)]) -> String {
     let mut text = String::from(
         "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), \
-         pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool, \
-         pg_catalog.set_config('advisory_lock_native.session', $1::pg_catalog.text, true)",
+         pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool, ",
     );
+    let shared = if mode == Mode::Shared { "_shared" } else { "" };
+    text.push_str(&if space == 1 {
+        format!(
+            "pg_catalog.pg_try_advisory_xact_lock{shared}(($2::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
+             OPERATOR(pg_catalog.|) ($3::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295))"
+        )
+    } else {
+        format!("pg_catalog.pg_try_advisory_xact_lock{shared}($2::pg_catalog.int4, $3::pg_catalog.int4)")
+    });
+    text.push_str(", pg_catalog.set_config('advisory_lock_native.session', $1::pg_catalog.text, true)");
     for (name, value) in settings {
         let setting = format!(
             ", CASE WHEN pg_catalog.current_setting('{name}', true) IS NOT NULL \
@@ -28,7 +40,7 @@ pub(in crate::pg) fn prepare(settings: &[(&str, String)]) -> String {
     text
 }
 
-/// Takes a lock of the transaction if it is free: `$1` and `$2` are the halves of the key, `$3` is the mark of the transaction that
+/// Takes one more lock of the transaction if it is free: `$1` and `$2` are the halves of the key, `$3` is the mark of the transaction that
 /// alone may take it. Null: this is another one, and nothing is done.
 pub(in crate::pg) const fn take(key: Key, mode: Mode) -> &'static str {
     match (key, mode) {

@@ -129,10 +129,19 @@ fn every_name_says_where_it_is() {
 }
 
 #[test]
-fn what_prepares_a_transaction_says_where_its_names_are() {
-    let text = super::pooled::prepare(&[("statement_timeout", "0".to_owned()), ("lock_timeout", "0".to_owned())]);
-    assert!(text.contains("'lock_timeout', '0', true) END"));
-    assert_eq!(faults(&text), Vec::<String>::new(), "in {text}");
+fn what_pins_says_where_its_names_are() {
+    use crate::core::Mode;
+    for space in [1, 2] {
+        for mode in [Mode::Exclusive, Mode::Shared] {
+            let text = super::pooled::pin(
+                space,
+                mode,
+                &[("lock_timeout", "0".to_owned()), ("exit_on_error", "off".to_owned())],
+            );
+            assert!(text.contains("'exit_on_error', 'off', true) END"));
+            assert_eq!(faults(&text), Vec::<String>::new(), "in {text}");
+        }
+    }
 }
 
 #[test]
