@@ -93,6 +93,22 @@ test('a pooler that is killed: holders are told, and the next call goes by the n
   await nothingIsLeft()
 })
 
+test('a wait whose pooler is gone is told', async () => {
+  const bouncer = await pooler({ default_pool_size: 3 })
+  const [holder, waiter] = [owner(database.connectionString), owner(bouncer.connectionString)]
+  const unlock = await holder('gone').lock()
+  const looked = async () => (await database.value(`SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE '%pg_lock_status%' AND pid <> pg_backend_pid()`)) > 0
+  const told = assert.rejects(waiter('gone').lock(), { code: 'ECONNREFUSED' })
+  await until(looked, 'it has been looked for')
+  await bouncer.kill()
+  await told
+  await bouncer.start()
+  assert.equal(await unlock(), true)
+  assert.equal(await waiter('gone').withLock(() => 'works'), 'works')
+  await Promise.all([holder.close(), waiter.close()])
+  await nothingIsLeft()
+})
+
 test('a server session that is ended, or a statement in it that is cancelled while it holds: told, or no harm', async () => {
   const { connectionString } = await pooler({ default_pool_size: 2 })
   const createMutex = owner(connectionString, { heartbeat: 200 })

@@ -138,6 +138,30 @@ export const peers = {
       return { caller: () => (name) => mutexOf(name).acquire(), close: async () => {} }
     },
   },
+  pgPooled: {
+    package: 'pg',
+    title: 'pg, by hand: a transaction for each lock',
+    async open(connectionString, applicationName) {
+      const { default: pg } = await import('pg')
+      const clients = []
+      return {
+        keyOf,
+        caller() {
+          const client = new pg.Client({ connectionString, application_name: applicationName })
+          clients.push(client)
+          const connected = client.connect()
+          return async (name) => {
+            await connected
+            await client.query('BEGIN READ ONLY')
+            const { rows } = await client.query({ text: 'SELECT pg_try_advisory_xact_lock($1::int4, $2::int4)', values: keyOf(name), rowMode: 'array' })
+            wasHeld(rows[0][0])
+            return () => client.query('COMMIT')
+          }
+        },
+        close: () => Promise.all(clients.map((client) => client.end())),
+      }
+    },
+  },
   ...semaphores,
 }
 

@@ -18,7 +18,7 @@ const TAKE_OVERS = 15
 const TICKS = 100
 
 /** Seconds of processor time that a server has used so far, all its processes together, those that have ended included. */
-function serverTime(postmaster) {
+export function serverTime(postmaster) {
   const stat = (pid) => readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /, '').split(' ')
   let ticks = 0
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
@@ -79,7 +79,7 @@ async function measureOne(name, count, { server, postmaster, pgbench, observer, 
   }
 }
 
-const summary = (value) => ({ median: value, quartiles: [value, value], values: [value] })
+export const summary = (value) => ({ median: value, quartiles: [value, value], values: [value] })
 
 export const standby = {
   id: 'standby',

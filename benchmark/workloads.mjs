@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { contest } from './contest.mjs'
 import { goal, now, ratio, withWorkers } from './measures.mjs'
 import { permits } from './permits.mjs'
+import { pooled } from './pooled.mjs'
 import { startWorker } from './processes.mjs'
 import { standby } from './standby.mjs'
 import { holds, start, waiters } from './scale.mjs'
@@ -189,5 +190,6 @@ export const workloads = [
   waiters(1000, ['ours'], () => []),
   permits,
   standby,
+  ...pooled,
   start,
 ]

@@ -65,6 +65,7 @@ export async function startPgBouncer(connectionString, mode, settings = {}) {
   console.pathname = '/pgbouncer'
   return {
     connectionString: url.href,
+    pid: () => pooler.pid,
     /** Gives it a command, as an operator does (`PAUSE`, `RESUME`, `RELOAD`, `SHOW POOLS`); its rows. */
     async command(text) {
       const client = new pg.Client({ connectionString: console.href })
