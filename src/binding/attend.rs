@@ -8,6 +8,7 @@
 //! alone, from its first call until the cleanup hook of its environment has closed them; `env` and `event_loop` are valid until
 //! then. A poll is freed by the callback of its closing, and keeps the socket open that it watches.
 
+use super::panics::caught;
 use crate::core::SessionId;
 use crate::manager::{ClientId, Manager};
 use crate::pg::Wire;
@@ -223,11 +224,12 @@ unsafe extern "C" fn on_ready(poll: *mut Poll, status: c_int, _events: c_int) {
     let Poll { attendant, manager, session, .. } = &*poll;
     // JavaScript may end all that this poll has.
     let (attendant, session) = (Rc::clone(attendant), *session);
-    let reply = manager.attend(session, attendant.client);
-    if status < 0 || !reply.answer {
+    // Of a bug the sessions' holders are told by the I/O thread.
+    let reply = caught(manager, || manager.attend(session, attendant.client)).ok();
+    if status < 0 || !reply.as_ref().is_some_and(|reply| reply.answer) {
         attendant.stop(session);
     }
-    if reply.mail {
+    if reply.is_some_and(|reply| reply.mail) {
         attendant.deliver();
     }
 }

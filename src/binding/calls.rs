@@ -2,6 +2,7 @@
 //! spend more time on finding the object than they do: the owner is known by a number, on its thread.
 
 use super::numbers::{exact, number};
+use super::panics::caught;
 use super::unsent::{Unsent, MAIL};
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId};
@@ -83,7 +84,7 @@ pub(super) fn forget(number: u32) {
 }
 
 /// Asks for a lock; `id` names the request and its hold. Replies granted, denied or pending.
-#[napi]
+#[napi(catch_unwind)]
 #[must_use]
 pub fn acquire(owner: u32, high: i32, low: i32, flags: u32, id: f64) -> u32 {
     CALLERS.with_borrow(|callers| match callers.by_number.get(&owner) {
@@ -94,7 +95,7 @@ pub fn acquire(owner: u32, high: i32, low: i32, flags: u32, id: f64) -> u32 {
 
 /// Finds out whether holds of the owner's process are still its own, where the last sign of life of a session is so old that it
 /// does not promise that any more. Replies whether there is mail.
-#[napi]
+#[napi(catch_unwind)]
 #[must_use]
 pub fn look(owner: u32) -> u32 {
     CALLERS.with_borrow(|callers| callers.by_number.get(&owner).map_or(0, Caller::look))
@@ -102,7 +103,7 @@ pub fn look(owner: u32) -> u32 {
 
 /// Gives up the hold with this number. Replies done, not held or pending; and, times [`GRANT_FACTOR`], the number of the
 /// request that was granted by it, where that is all the mail there is: handing on within a thread is then one call.
-#[napi]
+#[napi(catch_unwind)]
 #[must_use]
 pub fn release(owner: u32, hold: f64, ticket: f64) -> f64 {
     CALLERS.with_borrow(|callers| match callers.by_number.get(&owner) {
@@ -130,7 +131,10 @@ impl Caller {
             patient: flags & PATIENT != 0,
             scoped: flags & SCOPED != 0,
         };
-        let reply = manager.acquire(request);
+        let reply = match caught(manager, || manager.acquire(request)) {
+            Ok(reply) => reply,
+            Err(error) => return failed(error),
+        };
         let news = self.unsent.flags(manager, &reply);
         match reply.answer {
             Ok(Admission::Granted) => YES | news,
@@ -141,12 +145,21 @@ impl Caller {
     }
 
     fn look(&self) -> u32 {
-        self.opened.as_ref().map_or(0, |(manager, _)| self.unsent.flags(manager, &manager.look(self.mailbox.client)))
+        let Ok((manager, _)) = &self.opened else { return 0 };
+        // Of a bug the holders are told as of a loss.
+        caught(manager, || manager.look(self.mailbox.client)).map_or(0, |reply| self.unsent.flags(manager, &reply))
     }
 
     fn release(&self, hold: f64, ticket: f64) -> f64 {
         let Ok((manager, _)) = &self.opened else { return f64::from(NO) };
-        let reply = manager.release(self.request(hold), self.request(ticket));
+        let (hold, ticket) = (self.request(hold), self.request(ticket));
+        let reply = match caught(manager, || manager.release(hold, ticket)) {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.mailbox.put_own(ticket, Answer::ReleaseFailed(hold, error));
+                return f64::from(PENDING | MAIL);
+            }
+        };
         let answer = match reply.answer {
             Release::Done(_) => YES,
             Release::NotHeld => NO,

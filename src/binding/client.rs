@@ -77,7 +77,7 @@ impl Client {
     /// with code and text of a warning or, if `traces` are wanted, with an empty code and what happens; `on_session` with what
     /// becomes of a session. None of them keeps the process alive. With `attends` the thread reads answers by itself, where it can:
     /// its event loop must be that of Node.js.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new(
         env: Env,
         on_mail: Function<(), ()>,
@@ -115,7 +115,7 @@ impl Client {
 
     /// Moves completions into `buffer`, three numbers each (request, kind, hold or time), and returns how many. Fewer than there
     /// is room for: the mailbox is empty.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn drain(&mut self, mut buffer: Float64Array) -> u32 {
         if self.taken.is_empty() {
             let taken = self.mailbox.take();
@@ -158,7 +158,7 @@ impl Client {
     /// Keeps the event loop running, or does so no longer.
     // Deprecated in favour of clones, which keep the function and not the event loop.
     #[allow(deprecated)]
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn keep_alive(&mut self, env: Env, wanted: bool) -> napi::Result<()> {
         if wanted {
             self.event_loop.refer(&env)
@@ -168,25 +168,25 @@ impl Client {
     }
 
     /// Sends what the calls of this turn have left to be sent.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn send(&self) {
         self.unsent.send();
     }
 
     /// The error of the next completion that has one, in their order: itself and its causes.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn take_failure(&mut self) -> Vec<Failure> {
         self.failures.pop_front().map_or(Vec::new(), |error| failures(&error))
     }
 
     /// The holders of the next completion that has some.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn take_holders(&mut self) -> Vec<HolderData> {
         self.holders.pop_front().unwrap_or_default().into_iter().map(HolderData::from).collect()
     }
 
     /// What the hold of the next completion that has something of the kind has got for its fence.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn take_fenced(&mut self) -> Option<FencedData> {
         self.fenced.pop_front().map(|(fenced, is_covered)| FencedData::of(fenced, is_covered))
     }

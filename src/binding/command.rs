@@ -41,7 +41,7 @@ pub struct Variable {
 
 /// Starts a command in a process group of its own, which becomes the foreground group of `terminal` where that is given. Keeps
 /// this process alive until nobody of that group is left.
-#[napi]
+#[napi(catch_unwind)]
 pub fn start_command(
     file: String,
     parameters: Vec<String>,
@@ -80,20 +80,20 @@ pub struct Terminal {
 #[napi]
 impl Terminal {
     /// The process group whose turn it is there; 0 where the terminal is gone.
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn foreground(&self) -> i32 {
         self.terminal.foreground().unwrap_or(0)
     }
 
     /// Makes a process group the foreground group; whether that was possible.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn give(&self, group: i32) -> bool {
         self.terminal.give(group).is_ok()
     }
 }
 
 /// The terminal that controls this process, if there is one.
-#[napi]
+#[napi(catch_unwind)]
 pub fn open_terminal() -> Option<Terminal> {
     command::Terminal::open().map(|terminal| Terminal { terminal: Arc::new(terminal) })
 }
@@ -110,7 +110,7 @@ pub struct OwnPlace {
 }
 
 /// Where this process stands among those of its terminal.
-#[napi]
+#[napi(catch_unwind)]
 pub fn own_place() -> OwnPlace {
     OwnPlace {
         group: command::own_group(),

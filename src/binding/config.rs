@@ -61,7 +61,7 @@ pub struct Config {
 #[napi]
 impl Config {
     /// Reads the description, and by `variable` what it leaves out. `passwords`: where its function is asked.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new(
         connection: Connection,
         options: Options,
@@ -100,7 +100,7 @@ impl Config {
     }
 
     /// Most locks that are held at a time through a transaction pooler, where one is worked through.
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn max_pinned_connections(&self) -> Option<u32> {
         let (_, settings) = self.read.as_ref().ok()?;
         settings.max_pinned_connections.and_then(|most| u32::try_from(most).ok())

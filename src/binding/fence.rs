@@ -20,7 +20,7 @@ pub struct FencePartData {
 }
 
 /// The halves of the key that transactions under fences of such holds keep from later holders.
-#[napi]
+#[napi(catch_unwind)]
 #[must_use]
 pub fn gate_of(high: i32, low: i32, flags: u32) -> Vec<i32> {
     let (high, low) = gate_key(key(high, low, flags), mode(flags)).halves();
@@ -28,7 +28,7 @@ pub fn gate_of(high: i32, low: i32, flags: u32) -> Vec<i32> {
 }
 
 /// The statement that makes sure of a hold of all these keys, in a transaction of anybody's.
-#[napi]
+#[napi(catch_unwind)]
 pub fn fence_statement(parts: Vec<FencePartData>, name: String) -> Result<String> {
     let part = |part: &FencePartData| {
         let own_number =

@@ -23,6 +23,7 @@ mod name;
 mod news;
 mod numbers;
 mod owner;
+mod panics;
 mod passwords;
 #[cfg_attr(test, allow(dead_code))]
 mod stats;

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::config::Config;
 use super::data::{failures, Failure};
 use super::numbers::number;
+use super::panics::caught;
 use super::unsent::{Unsent, MAIL};
 use crate::core::lock_table::Release;
 use crate::core::{OwnerId, RequestId};
@@ -27,7 +28,7 @@ pub struct Owner {
 #[napi]
 impl Owner {
     /// Connects nowhere yet.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new(client: &Client, config: &Config) -> Owner {
         if let Some(desk) = &config.desk {
             desk.attach(&client.mailbox);
@@ -43,16 +44,22 @@ impl Owner {
     }
 
     /// By which the functions of [`calls`] know it, on this thread.
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn number(&self) -> u32 {
         self.number
     }
 
     /// Gives up every hold and ends every wait. `Closed` is reported to `ticket`.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn close(&self, ticket: f64) -> u32 {
         match &self.opened {
-            Ok((manager, id)) => self.unsent.flags(manager, &manager.close_owner(*id, self.request(ticket))),
+            Ok((manager, id)) => {
+                let closed = caught(manager, || manager.close_owner(*id, self.request(ticket)));
+                closed.map_or_else(
+                    |error| self.fail(self.request(ticket), error),
+                    |reply| self.unsent.flags(manager, &reply),
+                )
+            }
             Err(_) => {
                 self.mailbox.put_own(self.request(ticket), Answer::Closed);
                 MAIL
@@ -61,13 +68,18 @@ impl Owner {
     }
 
     /// Gives up the owner's latest hold. The answer is always reported to `ticket`.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn release_latest(&self, high: i32, low: i32, flags: u32, ticket: f64) -> u32 {
         let request = self.request(ticket);
         let (answer, news) = match &self.opened {
             Err(error) => (Answer::Failed(error.clone()), 0),
             Ok((manager, owner)) => {
-                let reply = manager.release_latest(*owner, key(high, low, flags), mode(flags), request);
+                let released =
+                    caught(manager, || manager.release_latest(*owner, key(high, low, flags), mode(flags), request));
+                let reply = match released {
+                    Ok(reply) => reply,
+                    Err(error) => return self.fail(request, error),
+                };
                 let news = self.unsent.flags(manager, &reply);
                 let answer = match reply.answer {
                     Ok(Release::Pending) => return news,
@@ -84,48 +96,50 @@ impl Owner {
 
     /// Why nobody can say whether a key is taken, for which a request has waited for so many milliseconds: an error and its causes.
     /// None where the key is known to be taken or the server has answered meanwhile.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn why_unanswered(&self, high: i32, low: i32, flags: u32, id: f64, milliseconds: f64) -> Vec<Failure> {
         let Ok((manager, owner)) = &self.opened else { return Vec::new() };
         let owner = owner_of_call(*owner, self.request(id), flags);
         let waited = Duration::try_from_secs_f64(milliseconds / 1000.0).unwrap_or(Duration::MAX);
-        let error = manager.why_unanswered(owner, key(high, low, flags), mode(flags), waited);
-        error.map_or(Vec::new(), |error| failures(&error))
+        let why = || manager.why_unanswered(owner, key(high, low, flags), mode(flags), waited);
+        caught(manager, why).unwrap_or_else(Some).map_or(Vec::new(), |error| failures(&error))
     }
 
     /// Takes a request back, waiting or granted; nothing more is reported of it.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn cancel(&self, id: f64) -> u32 {
-        self.opened.as_ref().map_or(0, |(manager, _)| self.unsent.flags(manager, &manager.cancel(self.request(id))))
+        let Ok((manager, _)) = &self.opened else { return 0 };
+        // What a bug leaves behind of it is given up with its session.
+        caught(manager, || manager.cancel(self.request(id))).map_or(0, |reply| self.unsent.flags(manager, &reply))
     }
 
     /// Asks who holds a key or waits for it on the server. The answer is reported to `ticket`.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn holders(&self, high: i32, low: i32, flags: u32, ticket: f64) -> u32 {
         let request = self.request(ticket);
         self.ask(request, |manager, owner| manager.holders(owner, key(high, low, flags), request))
     }
 
     /// Asks the session of the hold with this number for a sign of life. The answer is reported to `ticket`.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn verify(&self, hold: f64, ticket: f64) -> u32 {
         let request = self.request(ticket);
         self.ask(request, |manager, _| manager.verify(self.request(hold), request))
     }
 
     /// Takes a key and a token for the hold with this number. `Fenced` is reported to `ticket`.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn fence(&self, hold: f64, ticket: f64) -> u32 {
         let request = self.request(ticket);
         self.ask(request, |manager, _| manager.fence(self.request(hold), request))
     }
 
     /// All that relied on fences of holds before this one has been waited for.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn complete_fence(&self, hold: f64) -> u32 {
-        self.opened
-            .as_ref()
-            .map_or(0, |(manager, _)| self.unsent.flags(manager, &manager.complete_fence(self.request(hold))))
+        let Ok((manager, _)) = &self.opened else { return 0 };
+        let completed = caught(manager, || manager.complete_fence(self.request(hold)));
+        completed.map_or(0, |reply| self.unsent.flags(manager, &reply))
     }
 
     /// Asks the server something, if that is possible. The answer is reported to `ticket`.
@@ -133,15 +147,20 @@ impl Owner {
         let asked = match &self.opened {
             Err(error) => Err(error.clone()),
             Ok((manager, owner)) => {
-                let reply = ask(manager, *owner);
-                let news = self.unsent.flags(manager, &reply);
-                reply.answer.map(|()| news)
+                let reply = caught(manager, || ask(manager, *owner));
+                reply.and_then(|reply| {
+                    let news = self.unsent.flags(manager, &reply);
+                    reply.answer.map(|()| news)
+                })
             }
         };
-        asked.unwrap_or_else(|error| {
-            self.mailbox.put_own(ticket, Answer::Failed(error));
-            MAIL
-        })
+        asked.unwrap_or_else(|error| self.fail(ticket, error))
+    }
+
+    /// Reports a failure to the ticket.
+    fn fail(&self, ticket: RequestId, error: Error) -> u32 {
+        self.mailbox.put_own(ticket, Answer::Failed(error));
+        MAIL
     }
 
     pub(super) fn request(&self, id: f64) -> RequestId {

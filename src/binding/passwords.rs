@@ -37,26 +37,26 @@ struct Asked {
 #[napi]
 impl Passwords {
     /// Nobody is asked yet.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new() -> Passwords {
         Passwords::default()
     }
 
     /// A number for a function, which no other function of the process has.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn new_number(&self) -> f64 {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         exact(COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Answers a question by a password, or by none.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn supply(&self, question: f64, password: Option<String>) {
         self.0.answer(number(question), Ok(password.map(Into::into)));
     }
 
     /// Answers that the function has failed, by an error that JavaScript keeps by this number.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn fail(&self, question: f64, error: f64) {
         let desk = Arc::clone(&self.0);
         let failed = Error::foreign(number(error), move |error| desk.forgotten().push(error));
@@ -64,7 +64,7 @@ impl Passwords {
     }
 
     /// The numbers of errors that need not be kept any more.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn take_forgotten(&self) -> Vec<f64> {
         std::mem::take(&mut *self.0.forgotten()).into_iter().map(exact).collect()
     }

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 use super::attend;
+use super::panics::caught;
 use crate::manager::{ClientId, Manager, Reply};
 use napi_derive::napi;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,10 +38,13 @@ impl Unsent {
         u32::from(reply.mail) * MAIL + u32::from(reply.unsent) * UNSENT
     }
 
+    /// Sends what is left. Where that fails by a bug, whoever waits for an answer is told by the end of the session.
     pub fn send(&self) {
         let managers = std::mem::take(&mut *self.managers.lock().unwrap_or_else(PoisonError::into_inner));
         for manager in managers {
-            self.attend(&manager, &manager.send(self.client));
+            if let Ok(reply) = caught(&manager, || manager.send(self.client)) {
+                self.attend(&manager, &reply);
+            }
         }
     }
 

@@ -212,6 +212,12 @@ impl Manager {
         })
     }
 
+    /// Ends all sessions, for this reason: their holders are told that their locks are lost.
+    pub fn give_up(&self, reason: &Error) {
+        let wires: Vec<_> = self.lock().slots.values().filter_map(|slot| slot.wire.clone()).collect();
+        wires.iter().for_each(|wire| wire.give_up(reason));
+    }
+
     fn answer(&self, request: RequestId, answer: Answer) {
         self.change(None, |state| state.post(request, answer));
     }

@@ -5,16 +5,10 @@
 
 use super::arena::Place;
 use super::effects::Operation;
+use super::fence::Fence;
 use super::requests::Stage;
 use super::LockTable;
 use crate::core::{Key, Mode, RequestId};
-
-#[derive(Debug)]
-pub(super) struct Fence {
-    own_key: Key,
-    /// Whoever could have had the key before the hold is waited for.
-    is_complete: bool,
-}
 
 impl LockTable {
     /// The key of what `hold` became; `None` where it is no hold or none any more.

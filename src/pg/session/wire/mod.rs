@@ -277,7 +277,7 @@ impl Wire {
     }
 
     /// Ends the connection.
-    pub(in crate::pg) fn give_up(&self, reason: &Error) {
+    pub fn give_up(&self, reason: &Error) {
         self.end(&mut self.lock(), reason);
     }
 
