@@ -130,8 +130,7 @@ for (const [contract, lib] of Object.entries(contracts)) {
       granted = true
       return unlock
     })
-    const without = first()
-    await without
+    await first()
     await waitingAtGate()
     assert.equal(granted, false)
     await client.query('COMMIT')
@@ -456,8 +455,8 @@ test('whoever waits for an open transaction holds nothing back: no snapshot, no 
 
 test('a silent link: the old holder learns of the loss, and its fence is refused when the next is granted', async () => {
   const proxy = await startProxy(database.connectionString)
-  const slow = { heartbeat: 100, answerTimeout: 200 }
-  const unlock = await open(advisoryLock, proxy.connectionString, slow)('silent').lock({ fencing: true })
+  const impatient = { heartbeat: 300, answerTimeout: 1000 }
+  const unlock = await open(advisoryLock, proxy.connectionString, impatient)('silent').lock({ fencing: true })
   const transaction = await begin(unlock.fence)
   proxy.silence()
   const following = open()('silent').lock({ fencing: true })

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import advisoryLock from '../index.js'
 import { ServerClock } from '../lib/server-clock.js'
+import { multiplesOf, runAt } from '../lib/ticks.js'
 import { startServer } from '../scripts/embedded-postgres.mjs'
 import { openDatabase, until } from './support/database.mjs'
 import { next, watch } from './support/election.mjs'
@@ -22,6 +23,9 @@ after(() => createMutex.close())
 const QUICK = { backoff: { min: 20, max: 100 } }
 const serverTime = async (sql = database.sql) =>
   Number((await sql.query('SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now')).rows[0].now)
+
+/** Does nothing for so many milliseconds, and lets nobody else. */
+const block = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 
 /** An election whose leader is this one, under observation. */
 function stand(name, lead, from = createMutex) {
@@ -129,13 +133,52 @@ test('a busy process runs the latest of what has passed, once', async () => {
     term.every(50, (tick) => {
       runs.push(tick.getTime())
       // The turn ends first, so that it is not fn that runs.
-      if (runs.length === 2) setTimeout(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400), 5)
+      if (runs.length === 2) setTimeout(() => block(400), 5)
     }),
   )
   await until(() => runs.length >= 5, 'five runs')
   await election.stop()
   assert.ok(runs[2] - runs[1] >= 350, `the latest: ${runs[2] - runs[1]}`)
   assert.deepEqual(runs, [...new Set(runs)])
+})
+
+test('what is due since the election is run even if the leader comes to it late in its first turn', async () => {
+  const runs = []
+  let called
+  const { election } = stand('first turn', ({ every }) => {
+    block(120)
+    called = Date.now()
+    return every(50, (tick) => {
+      runs.push(tick.getTime())
+    })
+  })
+  await until(() => runs.length >= 2, 'two runs')
+  await election.stop()
+  assert.ok(runs[0] <= called, `${runs[0]} is after ${called}`)
+})
+
+test('ticks that pass between the answer of the server and the begin of fn are not lost', async () => {
+  // The process stands still while the first answer is on its way, and after that time goes as it should.
+  const answers = [10_051, 10_180, 10_201]
+  const clocks = [10_180, 10_181, 10_202]
+  let now = 10_049
+  const over = new AbortController()
+  const runs = []
+  const term = {
+    clock: { now: () => now },
+    signal: over.signal,
+    isOver: false,
+    async verify() {
+      now = clocks.shift()
+      return answers.shift()
+    },
+  }
+  const fn = (tick) => {
+    runs.push(tick.getTime())
+    if (runs.length === 3) over.abort()
+  }
+  await runAt(term, multiplesOf(50), 10_050, fn, (error) => assert.fail(error))
+  assert.deepEqual(runs, [10_050, 10_150, 10_200])
 })
 
 test('a tick at which the lock was lost is nobody\'s: the busy process that was its leader does not run it', async () => {
@@ -149,7 +192,7 @@ test('a tick at which the lock was lost is nobody\'s: the busy process that was 
   const path = fileURLToPath(new URL('children/terminate.cjs', import.meta.url))
   // Until after the next tick this thread does nothing.
   execFileSync(process.execPath, [path, database.connectionString, 'lost', '0'])
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, runs[0] + 1100 - Date.now())
+  block(runs[0] + 1100 - Date.now())
   await until(() => runs.length === 2, 'the next tick that it runs')
   await election.stop()
   assert.equal(seen.count('lost'), 1)

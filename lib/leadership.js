@@ -20,6 +20,8 @@ class Leadership {
   #controller = toLossController(() => this.#hold.look())
   /** When the term began, by the server's clock. */
   #begin
+  /** The leader's function has not given way yet for the first time: nothing can have been due for it before. */
+  #isBeginning = false
   /** Of what the leader has begun, how much has not ended. */
   #running = 0
   #onEnd
@@ -74,14 +76,17 @@ class Leadership {
   run(lead) {
     return new Promise((resolve) => {
       this.#onEnd = resolve
-      void this.#include(lead())
+      this.#isBeginning = true
+      const leading = lead()
+      this.#isBeginning = false
+      void this.#include(leading)
     })
   }
 
   /** Runs `fn` at these times. Resolves when the term is over and `fn` has ended. */
   runAt(times, fn) {
-    // The server's clock may have been set back since.
-    const due = times.next(Math.max(this.#begin, this.clock.now()))
+    // What has become due on the way of the news of the grant is run as well. The server's clock may have been set back since.
+    const due = times.next(this.#isBeginning ? this.#begin : Math.max(this.#begin, this.clock.now()))
     return this.#include(runAt(this, times, due, fn, (error) => this.#tell(error)))
   }
 

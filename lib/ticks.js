@@ -49,7 +49,7 @@ function givenBy(next) {
  * Runs `fn` at each of these times, as long as the term lasts.
  *
  * A time that passes while `fn` still runs is skipped; of several that pass while the process is stopped or busy the latest is
- * run, late.
+ * run, late. They may pass between the answer of the server and the begin of `fn` as well.
  *
  * @param {import('./term.js').Term} term
  * @param {Times} times
@@ -59,19 +59,31 @@ function givenBy(next) {
  */
 async function runAt(term, times, due, fn, onError) {
   const { clock, signal } = term
+  /** When `fn` has ended last. */
+  let ended = -Infinity
   while (!signal.aborted) {
     await pause(Math.min(due - clock.now(), LOOK_INTERVAL), signal)
     const time = await verify(term, onError)
     if (time === undefined || signal.aborted) return
     if (time < due) continue
-    const tick = times.latest(time, due)
+    const tick = latestOf(times, due, ended, time)
+    const begun = clock.now()
     try {
       await fn(new Date(tick))
     } catch (error) {
       onError(error)
     }
-    due = times.next(Math.max(tick, clock.now()))
+    ended = clock.now()
+    const missed = times.latest(begun, tick)
+    due = missed > tick ? missed : times.next(Math.max(tick, ended))
   }
+}
+
+/** The latest until `time`, not before `due`, that has not passed while `fn` ran. */
+function latestOf(times, due, ended, time) {
+  if (due > ended) return times.latest(time, due)
+  const following = times.next(ended)
+  return following > time ? due : times.latest(time, following)
 }
 
 /** The server's time, at which the lock was held; `undefined`: the term is over. */

@@ -2,14 +2,15 @@
 // One process of several that run ticks of one schedule, with a clock that is wrong by so many milliseconds. Writes what happens to a
 // file of its own, a line each, so that nothing of it is lost when the process is killed:
 //
-//   elected <time>     by the database's clock, a moment later
-//   over               lost or resigned
-//   tick <time>        it is run
-//   busy <from> <to>   by the machine's clock, the process has done nothing
+//   elected <time>                    by the database's clock: what is due later is to be run
+//   over <time>                       lost or resigned
+//   tick <time>                       it is run
+//   held <asked> <answered> <time>    between two times of the machine's clock, by the database's clock
 //
 // By the machine's clock is by Unix time of the test, which the process learns as the offset of its own monotonic clock.
 
 const { appendFileSync } = require('node:fs')
+const { setTimeout: sleep } = require('node:timers/promises')
 
 const [connectionString, interval, skew, file, offset] = process.argv.slice(2)
 const write = (...what) => appendFileSync(file, `${what.join(' ')}\n`)
@@ -28,17 +29,24 @@ globalThis.Date = class extends RealDate {
 
 const advisoryLock = require('../../index.js')
 
-let last = machineTime()
-setInterval(() => {
-  const now = machineTime()
-  if (now - last > 35) write('busy', last, now)
-  last = now
-}, 5)
+/** Asks as long as the lock is held, behind whatever the ticks have asked by then. */
+async function ask(term) {
+  while (!term.signal.aborted) {
+    const asked = machineTime()
+    const heldAt = await term.verify().catch(() => undefined)
+    if (!heldAt) return
+    write('held', asked, machineTime(), heldAt.getTime())
+    await sleep(10)
+  }
+}
 
 const election = advisoryLock(connectionString, { applicationName: 'ticker' })('ticks').elect(
   async (term) => {
+    const ticking = term.every(Number(interval), (tick) => write('tick', tick.getTime()))
+    // Not before that: what is due between the two would be missed.
     write('elected', (await term.verify()).getTime() + 1)
-    await term.every(Number(interval), (tick) => write('tick', tick.getTime()))
+    void ask(term)
+    await ticking
   },
   { backoff: { min: 20, max: 200 } },
 )
