@@ -116,12 +116,12 @@ class Election extends EventEmitter {
       // The loss may have come with the answer. From here to the election nothing else runs.
       leadership.throwIfOver()
     } catch (failure) {
-      await giveUp(hold)
+      await releaseQuietly(hold)
       return { delay: this.#backoff.next(), failure }
     }
     const since = performance.now()
     await this.#leadUnder(leadership)
-    await giveUp(hold)
+    await releaseQuietly(hold)
     this.#isElected = false
     const isLost = hold.error !== undefined
     if (!isLost) this.#tell('resigned')
@@ -187,6 +187,6 @@ class Election extends EventEmitter {
 }
 
 /** What is lost in that moment is told of by the hold. */
-const giveUp = (hold) => hold.release().catch(() => {})
+const releaseQuietly = (hold) => hold.release().catch(() => {})
 
 module.exports = { Election }

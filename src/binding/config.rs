@@ -1,6 +1,6 @@
 //! Where and how an owner connects, as JavaScript says it.
 
-use super::passwords::{Desk, Passwords};
+use super::passwords::{Passwords, Questions};
 use crate::error::Error;
 use crate::manager::Settings;
 use crate::pg::{ConnectConfig, Description, Timing, TlsFields};
@@ -55,7 +55,7 @@ pub struct Config {
     /// A description that cannot be used is reported by each call of an owner.
     pub(super) read: Result<(ConnectConfig, Settings), Error>,
     /// Where a function that gives the password is asked.
-    pub(super) desk: Option<Arc<Desk>>,
+    pub(super) questions: Option<Arc<Questions>>,
 }
 
 #[napi]
@@ -77,12 +77,15 @@ impl Config {
         };
         let variable = |name: &str| variable.call(name.to_owned()).ok().flatten();
         let Connection { connection_string, fields, ca, cert, key, servername, password_function } = connection;
-        let desk = passwords.map(|passwords| Arc::clone(&passwords.0));
+        let questions = passwords.map(|passwords| Arc::clone(&passwords.0));
         let description = Description {
             text: connection_string,
             fields,
             tls: TlsFields { ca, cert, key, servername },
-            password_source: desk.as_ref().zip(password_function).map(|(desk, function)| desk.source(function)),
+            password_source: questions
+                .as_ref()
+                .zip(password_function)
+                .map(|(questions, function)| questions.source(function)),
         };
         let read = ConnectConfig::parse(description, variable).map(|mut config| {
             if let Some(limit) = options.connect_timeout {
@@ -96,7 +99,7 @@ impl Config {
             }
             (config, settings)
         });
-        Config { read, desk }
+        Config { read, questions }
     }
 
     /// Most locks that are held at a time through a transaction pooler, where one is worked through.

@@ -30,8 +30,8 @@ impl Owner {
     /// Connects nowhere yet.
     #[napi(constructor, catch_unwind)]
     pub fn new(client: &Client, config: &Config) -> Owner {
-        if let Some(desk) = &config.desk {
-            desk.attach(&client.mailbox);
+        if let Some(questions) = &config.questions {
+            questions.attach(&client.mailbox);
         }
         let opened = config.read.clone().map(|(config, settings)| {
             let manager = manager_for(config, settings);

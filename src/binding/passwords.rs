@@ -17,10 +17,10 @@ pub const PASSWORD_WANTED: u32 = 11;
 /// The questions of the core to one JavaScript thread.
 #[napi]
 #[derive(Default)]
-pub struct Passwords(pub(super) Arc<Desk>);
+pub struct Passwords(pub(super) Arc<Questions>);
 
 #[derive(Default)]
-pub(super) struct Desk {
+pub(super) struct Questions {
     /// Known when the thread makes its first call.
     mailbox: OnceLock<Arc<Mailbox>>,
     asked: Mutex<Asked>,
@@ -58,8 +58,8 @@ impl Passwords {
     /// Answers that the function has failed, by an error that JavaScript keeps by this number.
     #[napi(catch_unwind)]
     pub fn fail(&self, question: f64, error: f64) {
-        let desk = Arc::clone(&self.0);
-        let failed = Error::foreign(number(error), move |error| desk.forgotten().push(error));
+        let questions = Arc::clone(&self.0);
+        let failed = Error::foreign(number(error), move |error| questions.forgotten().push(error));
         self.0.answer(number(question), Err(failed));
     }
 
@@ -70,12 +70,12 @@ impl Passwords {
     }
 }
 
-impl Desk {
+impl Questions {
     /// Who asks this function.
-    pub fn source(self: &Arc<Desk>, function: f64) -> PasswordSource {
-        let desk = Arc::clone(self);
+    pub fn source(self: &Arc<Questions>, function: f64) -> PasswordSource {
+        let questions = Arc::clone(self);
         let function = number(function);
-        PasswordSource::new(function, move |question| desk.ask(function, question))
+        PasswordSource::new(function, move |question| questions.ask(function, question))
     }
 
     /// Questions go into this mailbox from now on.

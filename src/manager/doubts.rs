@@ -25,7 +25,7 @@ impl State {
         self.doubts_settled = now;
         if let Some(pooled) = &mut self.pooled {
             pooled.settle_doubts();
-            return self.settle();
+            return self.dispatch_operations();
         }
         let is_doubtful = |wire: &&Arc<Wire>| wire.is_doubtful();
         let doubtful: Vec<(SessionId, Arc<Wire>)> = self

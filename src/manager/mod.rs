@@ -120,7 +120,7 @@ impl Manager {
                 return Err(Error::client_closed());
             }
             let patient = request.patient;
-            match state.event(None, |table, now| table.acquire(&request, now)) {
+            match state.update_table(None, |table, now| table.acquire(&request, now)) {
                 Admission::Deadlock => Err(Error::deadlock()),
                 Admission::Pending if patient => {
                     state.watch_for_deadlocks();
@@ -139,7 +139,7 @@ impl Manager {
     /// Gives up a hold. [`Release::Pending`] is followed by [`Answer::Released`] or [`Answer::ReleaseFailed`].
     pub fn release(&self, hold: RequestId, ticket: RequestId) -> Reply<Release> {
         self.change(Some(ClientId::of(ticket)), |state| {
-            state.event(None, |table, now| table.release(hold, ticket, now))
+            state.update_table(None, |table, now| table.release(hold, ticket, now))
         })
     }
 
@@ -158,7 +158,7 @@ impl Manager {
             if !state.owner_is_open(owner) {
                 return Err(Error::client_closed());
             }
-            Ok(state.event(None, |table, now| table.release_latest(owner, key, mode, ticket, now)))
+            Ok(state.update_table(None, |table, now| table.release_latest(owner, key, mode, ticket, now)))
         })
     }
 
@@ -179,7 +179,7 @@ impl Manager {
     /// Takes a request back, whether it still waits or is granted already. Nothing more is answered to it.
     pub fn cancel(&self, request: RequestId) -> Reply<()> {
         self.change(Some(ClientId::of(request)), |state| {
-            state.event(None, |table, now| table.cancel(request, now));
+            state.update_table(None, |table, now| table.cancel(request, now));
         })
     }
 
@@ -246,7 +246,7 @@ impl Manager {
         let mut state = self.lock();
         state.settle_doubts();
         let answer = change(&mut state);
-        state.settle();
+        state.dispatch_operations();
         let unsent = if has_more {
             state.send(caller, Slot::send_early);
             !state.unsent.is_empty()

@@ -60,8 +60,8 @@ impl State {
     /// Looks for deadlocks; whether to do so again.
     pub fn watch_round(&mut self) -> bool {
         loop {
-            match self.event(None, |table, now| table.search_deadlock(AGE, now, usize::MAX)) {
-                Search::Ring(youngest) => self.event(None, |table, now| table.refuse(youngest, now)),
+            match self.update_table(None, |table, now| table.search_deadlock(AGE, now, usize::MAX)) {
+                Search::Ring(youngest) => self.update_table(None, |table, now| table.refuse(youngest, now)),
                 Search::Unfinished => {}
                 Search::Done => break,
             }
@@ -121,7 +121,7 @@ impl State {
         let victim =
             findings.confirmed.iter().filter_map(|link| links.get(link)).max_by_key(|&&(wait, since)| (since, wait));
         if let Some(&(victim, _)) = victim {
-            self.event(None, |table, now| table.refuse(victim, now));
+            self.update_table(None, |table, now| table.refuse(victim, now));
         }
     }
 }

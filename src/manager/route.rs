@@ -52,7 +52,7 @@ impl State {
                 if patient && self.slots.get(&home).is_some_and(|slot| slot.role == Role::Wait) {
                     // Behind whoever waits on the server, in the server's own queue.
                     self.push_or_fail(home, Job::SilentRelease { key, held });
-                    self.event(None, |table, now| table.denied(key, now));
+                    self.update_table(None, |table, now| table.denied(key, now));
                 } else {
                     self.push_or_fail(home, Job::Step(step));
                 }
@@ -62,7 +62,7 @@ impl State {
 
     fn route_try(&mut self, key: Key, mode: Mode, patient: bool) {
         if patient && self.was_contended(key) && self.can_wait() {
-            self.event(None, |table, now| table.denied(key, now));
+            self.update_table(None, |table, now| table.denied(key, now));
             return;
         }
         let main = self.main_session();
@@ -87,7 +87,7 @@ impl State {
                 retry.cancelled = true;
             } else {
                 self.retries.remove(key);
-                self.event(None, |table, now| table.wait_ended(key, now));
+                self.update_table(None, |table, now| table.wait_ended(key, now));
             }
             return;
         }
@@ -106,7 +106,7 @@ impl State {
     pub(super) fn end_cancelled_wait(&mut self, session: SessionId) {
         let wait = self.slots.get_mut(&session).and_then(|slot| slot.wait.take());
         if let Some(Wait { key, .. }) = wait {
-            self.event(None, |table, now| table.wait_ended(key, now));
+            self.update_table(None, |table, now| table.wait_ended(key, now));
         }
         self.find_wait_for(session);
     }
@@ -208,22 +208,22 @@ impl State {
                     self.acquired(key, session);
                 } else {
                     self.note_contended(key);
-                    self.event(None, |table, now| table.denied(key, now));
+                    self.update_table(None, |table, now| table.denied(key, now));
                 }
             }
             Job::Step(Step::Release { key, .. }) => {
                 let cause = Error::new("ERR_LOCK_LOST", "the server knows of no such lock of this session");
-                self.event(Some(&cause), |table, now| table.released(key, result, now));
+                self.update_table(Some(&cause), |table, now| table.released(key, result, now));
             }
             Job::Step(Step::Downgrade { key, .. }) => {
-                self.event(None, |table, now| table.downgraded(key, true, now));
+                self.update_table(None, |table, now| table.downgraded(key, true, now));
             }
             Job::Retry { key, .. } | Job::BriefWait { key, .. } => self.retried(key, session, result),
             // What is answered with more than a yes or no is answered by the session's task.
             Job::SilentRelease { .. } | Job::Holders { .. } | Job::Verify { .. } | Job::Fence { .. } | Job::Inquire => {
             }
             Job::EndFence { key, .. } => self.fence_ended(key),
-            Job::Probe { key } => self.event(None, |table, now| table.probed(key, result, now)),
+            Job::Probe { key } => self.update_table(None, |table, now| table.probed(key, result, now)),
         }
     }
 
@@ -265,10 +265,10 @@ impl State {
         match job {
             Job::Step(Step::Try { key, .. } | Step::Requeue { key, .. }) => self.acquire_failed(key, cause),
             Job::Step(Step::Release { key, .. }) => {
-                self.event(Some(cause), |table, now| table.released(key, false, now));
+                self.update_table(Some(cause), |table, now| table.released(key, false, now));
             }
             Job::Step(Step::Downgrade { key, .. }) => {
-                self.event(None, |table, now| table.downgraded(key, false, now));
+                self.update_table(None, |table, now| table.downgraded(key, false, now));
             }
             Job::Retry { key, mode } | Job::BriefWait { key, mode } => {
                 let cancelled = self.retries.remove(key).is_some_and(|retry| retry.cancelled);
@@ -277,7 +277,7 @@ impl State {
             Job::SilentRelease { .. } => {}
             Job::EndFence { key, .. } => self.fence_ended(key),
             Job::Inquire => self.rings.inquiry_failed(),
-            Job::Probe { key } => self.event(None, |table, now| table.probed(key, false, now)),
+            Job::Probe { key } => self.update_table(None, |table, now| table.probed(key, false, now)),
             Job::Holders { ticket, .. } | Job::Verify { ticket } | Job::Fence { ticket, .. } => {
                 self.post(ticket, Answer::Failed(cause.clone()));
             }

@@ -64,7 +64,7 @@ impl Manager {
             match slot.wait {
                 Some(wait) if wait.cancelled => {
                     state.end_cancelled_wait(id);
-                    state.settle();
+                    state.dispatch_operations();
                     continue;
                 }
                 // Not before all that was sent is answered: what cancels the wait must not cancel a release, and what is

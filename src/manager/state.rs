@@ -56,7 +56,7 @@ pub(super) struct State {
     /// Closing owners: the ticket, and how many releases are still unconfirmed.
     closing: HashMap<RequestId, usize>,
     /// Closed owners who wait for the last session to be gone.
-    awaiting_silence: Vec<RequestId>,
+    closers_waiting: Vec<RequestId>,
     /// Sessions that are taking leave of the server.
     leaving: usize,
     epoch: Instant,
@@ -86,7 +86,7 @@ impl State {
             to_wake: Vec::new(),
             owners: HashMap::default(),
             closing: HashMap::default(),
-            awaiting_silence: Vec::new(),
+            closers_waiting: Vec::new(),
             leaving: 0,
             epoch: Instant::now(),
         }
@@ -97,7 +97,7 @@ impl State {
     }
 
     /// Tells the lock table of an event and puts its outcomes into the mailboxes. `cause`: why, where the event is a failure.
-    pub fn event<T>(&mut self, cause: Option<&Error>, event: impl FnOnce(&mut LockTable, Ticks) -> T) -> T {
+    pub fn update_table<T>(&mut self, cause: Option<&Error>, event: impl FnOnce(&mut LockTable, Ticks) -> T) -> T {
         let now = self.now();
         let result = event(&mut self.table, now);
         self.post_outcomes(cause);
@@ -105,7 +105,7 @@ impl State {
     }
 
     pub fn acquire_failed(&mut self, key: Key, cause: &Error) {
-        self.event(Some(cause), |table, now| table.acquire_failed(key, now));
+        self.update_table(Some(cause), |table, now| table.acquire_failed(key, now));
     }
 
     /// The key is now held on this session.
@@ -115,11 +115,11 @@ impl State {
                 slot.held += 1;
             }
         }
-        self.event(None, |table, now| table.acquired(key, session, now));
+        self.update_table(None, |table, now| table.acquired(key, session, now));
     }
 
     /// Gives every operation of the lock table to a session.
-    pub fn settle(&mut self) {
+    pub fn dispatch_operations(&mut self) {
         loop {
             self.note_reports();
             let operations = std::mem::take(&mut self.table.effects().operations);
@@ -136,7 +136,7 @@ impl State {
         if let Some(pooled) = &mut self.pooled {
             self.to_open.extend(pooled.take_to_open());
             self.start_retrying |= pooled.take_tick();
-            self.tell_silence();
+            self.tell_closers();
         }
     }
 
@@ -144,7 +144,7 @@ impl State {
     fn note_reports(&mut self) {
         while let Some(report) = self.pooled.as_mut().and_then(|pooled| pooled.reports.pop_front()) {
             match report {
-                Report::Event(event, cause) => self.event(cause.as_ref(), |table, now| event.tell(table, now)),
+                Report::Event(event, cause) => self.update_table(cause.as_ref(), |table, now| event.tell(table, now)),
                 Report::Answer(ticket, answer) => self.post(ticket, answer),
             }
         }
@@ -194,7 +194,7 @@ impl State {
     pub fn open_owner(&mut self, owner: OwnerId, mailbox: &Arc<Mailbox>) {
         self.mailboxes.entry(mailbox.client).or_insert_with(|| Arc::clone(mailbox));
         self.owners.insert(owner, mailbox.client);
-        for ticket in std::mem::take(&mut self.awaiting_silence) {
+        for ticket in std::mem::take(&mut self.closers_waiting) {
             self.post(ticket, Answer::Closed);
         }
     }
@@ -212,7 +212,7 @@ impl State {
         // Some confirmations may come before their number is known: begin with more than there can be.
         const UNKNOWN: usize = usize::MAX / 2;
         *self.closing.entry(ticket).or_insert(0) += UNKNOWN;
-        let confirmations = self.event(None, |table, now| table.close_owner(owner, ticket, now));
+        let confirmations = self.update_table(None, |table, now| table.close_owner(owner, ticket, now));
         self.owners.remove(&owner);
         if let Some(left) = self.closing.get_mut(&ticket) {
             *left = *left - UNKNOWN + confirmations + 1;
@@ -241,12 +241,12 @@ impl State {
             self.post(ticket, Answer::Closed);
             return;
         }
-        self.awaiting_silence.push(ticket);
+        self.closers_waiting.push(ticket);
         for slot in self.slots.values() {
             slot.changed.notify_one();
         }
         self.pooled.iter().for_each(Pooled::notify_all);
-        self.tell_silence();
+        self.tell_closers();
     }
 
     /// Makes room for a new session.
@@ -274,12 +274,12 @@ impl State {
 
     pub fn left(&mut self) {
         self.leaving -= 1;
-        self.tell_silence();
+        self.tell_closers();
     }
 
-    pub fn tell_silence(&mut self) {
+    pub fn tell_closers(&mut self) {
         if self.slots.is_empty() && self.leaving == 0 && self.pooled.as_ref().is_none_or(Pooled::are_gone) {
-            for ticket in std::mem::take(&mut self.awaiting_silence) {
+            for ticket in std::mem::take(&mut self.closers_waiting) {
                 self.post(ticket, Answer::Closed);
             }
         }
@@ -288,7 +288,7 @@ impl State {
     /// The session is gone with all its locks; `unfinished` is what it was doing.
     pub fn lost(&mut self, id: SessionId, unfinished: Vec<Job>, cause: &Error) {
         let Some(slot) = self.drop_session(id) else { return };
-        self.event(Some(cause), |table, now| table.session_lost(id, now));
+        self.update_table(Some(cause), |table, now| table.session_lost(id, now));
         let wait = slot.wait;
         for job in unfinished.into_iter().chain(slot.into_jobs()) {
             self.job_failed(job, cause);
@@ -296,7 +296,7 @@ impl State {
         if let Some(wait) = wait {
             self.wait_failed(wait, cause);
         }
-        self.tell_silence();
+        self.tell_closers();
     }
 
     /// The session could not be opened.
@@ -335,12 +335,12 @@ impl State {
                 }
             }
         }
-        self.tell_silence();
+        self.tell_closers();
     }
 
     pub fn wait_failed(&mut self, wait: Wait, cause: &Error) {
         if wait.cancelled {
-            self.event(None, |table, now| table.wait_ended(wait.key, now));
+            self.update_table(None, |table, now| table.wait_ended(wait.key, now));
         } else {
             self.acquire_failed(wait.key, cause);
         }

@@ -149,7 +149,7 @@ impl Pooler {
             for _ in 0..SEARCHES {
                 let is_done = self.occupy(&mut others, text, parameters).await?;
                 for other in &others {
-                    self.say(&other.wire, sql::COMMIT).await?;
+                    self.execute(&other.wire, sql::COMMIT).await?;
                 }
                 if is_done {
                     break;
@@ -173,7 +173,7 @@ impl Pooler {
             }
             let wire = &others[place].wire;
             let ask = async {
-                self.say(wire, sql::BEFORE_SETUP[0]).await?;
+                self.execute(wire, sql::BEFORE_SETUP[0]).await?;
                 self.is_done(wire, text, parameters).await
             };
             match timeout(MOST_WAIT, ask).await {
@@ -210,7 +210,7 @@ impl Pooler {
         self.ask(wire, text, parameters).await.ok()?.get(0).ok()
     }
 
-    async fn say(&self, wire: &Wire, text: &'static str) -> Option<()> {
+    async fn execute(&self, wire: &Wire, text: &'static str) -> Option<()> {
         wire.ask(Statement::once(text), &[], self.patience.answer).await.ok().map(drop)
     }
 }

@@ -61,14 +61,14 @@ impl Session {
             .map(|(&link, &since)| (link, since))
             .collect();
         published.retain(|link, _| !withdrawn.contains_key(link));
-        self.mark(&withdrawn, false).await?;
+        self.publish_links(&withdrawn, false).await?;
         let fresh = inquiry.links.iter().filter(|(link, _)| is_worth_it(link) && !published.contains_key(link));
         let since = |age: Duration| (now - i64::try_from(age.as_millis()).unwrap_or(0)) & 0xffff_ffff;
         let fresh: Published = fresh.map(|(&link, &age)| (link, since(age))).collect();
-        if let Err(fault) = self.mark(&fresh, true).await {
+        if let Err(fault) = self.publish_links(&fresh, true).await {
             // No room for all of them: none, then. Where even that fails the session must go, or others would see what is not.
             if let Fault::Statement(_) = fault {
-                self.mark(&fresh, false).await.map_err(Fault::into_loss)?;
+                self.publish_links(&fresh, false).await.map_err(Fault::into_loss)?;
             }
             return Err(fault);
         }
@@ -88,7 +88,7 @@ impl Session {
         Ok((decode(row.get(1))?, at_places(&held, &places.unwrap_or_default()).collect()))
     }
 
-    async fn mark(&self, links: &Published, publish: bool) -> Result<(), Fault> {
+    async fn publish_links(&self, links: &Published, publish: bool) -> Result<(), Fault> {
         if links.is_empty() {
             return Ok(());
         }

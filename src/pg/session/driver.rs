@@ -3,7 +3,9 @@
 use crate::error::{Error, Peer};
 use crate::pg::connect::socket::Socket;
 use crate::pg::session::readiness::Readiness;
-use crate::pg::session::wire::{closed, Patience, Silence, Turn, Wire, LOOK};
+use crate::pg::session::wire::silence::Silence;
+use crate::pg::session::wire::turn::{Turn, LOOK};
+use crate::pg::session::wire::{closed, Patience, Wire};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;

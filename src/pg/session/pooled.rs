@@ -69,17 +69,17 @@ impl PooledSession {
     pub async fn pin(&mut self, key: Key, mode: Mode) -> Result<bool, Fault> {
         let mark = new_mark().map_err(Fault::Lost)?;
         let asked_at = clock::now();
-        let begun = self.say(pooled::BEGIN);
+        let begun = self.execute(pooled::BEGIN);
         let (high, low) = key.halves();
         let statement = &self.pins[place_of(key.space(), mode)];
         let taken = self.ask(statement, &[(&mark, Type::TEXT), (&high, Type::INT4), (&low, Type::INT4)]);
-        let shown = self.say(pooled::SHOW_MARK);
+        let shown = self.execute(pooled::SHOW_MARK);
         let (begun, taken, shown) = (begun.await, taken.await, shown.await);
         begun.map_err(|fault| without_server(fault).into_loss())?;
         let row = match first(taken) {
             Err(fault @ Fault::Statement(_)) => {
                 // Whatever comes of it is seen by the next one.
-                drop(self.say(pooled::COMMIT));
+                drop(self.execute(pooled::COMMIT));
                 return Err(fault);
             }
             taken => taken?,
@@ -92,7 +92,7 @@ impl PooledSession {
             format!("try {key} in a transaction: {}", if is_taken { "it is held now" } else { "it is taken" })
         });
         if !is_taken {
-            drop(self.say(pooled::COMMIT));
+            drop(self.execute(pooled::COMMIT));
             return Ok(false);
         }
         self.mark = Some(mark);
@@ -113,7 +113,7 @@ impl PooledSession {
     pub async fn take_also(&self, key: Key, mode: Mode) -> Result<bool, Fault> {
         self.trace(|| format!("try {key} in the same transaction"));
         let mark = self.mark.clone().unwrap_or_default();
-        let (taken, shown) = (self.take(key, mode, &mark), self.say(pooled::SHOW_MARK));
+        let (taken, shown) = (self.take(key, mode, &mark), self.execute(pooled::SHOW_MARK));
         let (taken, shown) = (taken.await, shown.await);
         self.check_mark(shown)?;
         let row = first(taken).map_err(Fault::into_loss)?;
@@ -126,7 +126,7 @@ impl PooledSession {
     /// [`Fault::Lost`]: nobody knows.
     pub async fn unpin(&mut self) -> Result<bool, Fault> {
         self.trace(|| "end the transaction".to_owned());
-        let (held, ended) = (self.say(pooled::SHOW_MARK), self.say(pooled::COMMIT));
+        let (held, ended) = (self.execute(pooled::SHOW_MARK), self.execute(pooled::COMMIT));
         let (held, ended) = (held.await, ended.await);
         let mark = self.mark.take();
         ended.map_err(Fault::into_loss)?;
@@ -153,7 +153,7 @@ impl PooledSession {
     /// [`Fault::Lost`]: it is over.
     pub async fn verify(&self) -> Result<f64, Fault> {
         self.trace(|| "verify".to_owned());
-        let (told, shown) = (self.say(sql::VERIFY), self.say(pooled::SHOW_MARK));
+        let (told, shown) = (self.execute(sql::VERIFY), self.execute(pooled::SHOW_MARK));
         let (told, shown) = (told.await, shown.await);
         let row = first(told).map_err(Fault::into_loss)?;
         self.check_mark(shown)?;
@@ -250,16 +250,16 @@ impl PooledSession {
         if !self.may_be_deferred {
             return self.ask(statement, parameters).await.map_err(without_server);
         }
-        let begun = self.say(pooled::BEGIN);
+        let begun = self.execute(pooled::BEGIN);
         let answer = self.ask(statement, parameters);
-        let ended = self.say(pooled::COMMIT);
+        let ended = self.execute(pooled::COMMIT);
         let (begun, answer, ended) = (begun.await, answer.await, ended.await);
         begun.map_err(|fault| without_server(fault).into_loss())?;
         ended.map_err(Fault::into_loss)?;
         answer
     }
 
-    fn say(&self, text: &str) -> impl Future<Output = Answer> + Send + use<> {
+    fn execute(&self, text: &str) -> impl Future<Output = Answer> + Send + use<> {
         self.ask(text, &[])
     }
 

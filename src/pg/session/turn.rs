@@ -88,7 +88,7 @@ impl Session {
         let waited = self.wire.ask(Statement::once(&text), &[], self.patience.answer + turn);
         // Behind it at once: whoever is granted the lock is not to wait for one more round trip.
         let outcome = self.wire.ask(OUTCOME, &[], self.patience.answer);
-        match self.unless_interrupted(waited, interrupted).await {
+        match self.answer_or_cancel(waited, interrupted).await {
             Ok(_) => {
                 let outcome = match outcome.await {
                     // What was to end the turn has hit this.
@@ -136,13 +136,13 @@ impl Session {
             (&self.backend.mark, Type::TEXT),
         ];
         let waited = self.wire.ask(WAIT[usize::from(key.space() == 1)], &parameters, self.patience.answer + turn);
-        match self.unless_interrupted(waited, interrupted).await {
+        match self.answer_or_cancel(waited, interrupted).await {
             Ok(rows) => self.verify_backend(rows.first()).map(|()| true),
             Err(fault) => self.find_out(key, mode, fault).await,
         }
     }
 
-    async fn unless_interrupted(
+    async fn answer_or_cancel(
         &self,
         waited: impl Future<Output = Answer>,
         interrupted: impl Future<Output = ()>,
@@ -150,7 +150,7 @@ impl Session {
         tokio::pin!(waited);
         tokio::select! {
             answer = &mut waited => answer,
-            () = interrupted => self.cut_short(waited).await,
+            () = interrupted => self.cancel_statement(waited).await,
         }
     }
 
@@ -169,7 +169,7 @@ impl Session {
     /// Has the server end a statement under way, and awaits its answer. Nothing is sent on the session before the request is
     /// delivered or given up, so that it does not hit what comes next; a request that cannot be delivered is given up, as
     /// turns end by themselves.
-    async fn cut_short(&self, mut asked: impl Future<Output = Answer> + Unpin) -> Answer {
+    async fn cancel_statement(&self, mut asked: impl Future<Output = Answer> + Unpin) -> Answer {
         self.trace(|| "cancel what it is doing".to_owned());
         let sent = async {
             let socket = self.cancel.connect().await.ok()?;

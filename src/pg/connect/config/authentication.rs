@@ -1,7 +1,7 @@
 //! How a server may have the client prove who it is: the parameters `require_auth` and `channel_binding` (manual, section
 //! 32.1.2).
 
-use super::said::Said;
+use super::parameters::Parameters;
 use crate::error::Error;
 
 /// Whether the proof of the password is tied to the TLS connection, so that nobody in between can pass it on.
@@ -71,8 +71,8 @@ impl RequireAuth {
 }
 
 /// Reads `require_auth`: a list of ways that will do, or of ways that will not, each behind an exclamation mark.
-pub(super) fn read_require_auth(said: &Said) -> Result<RequireAuth, Error> {
-    let Some(list) = said.get("require_auth")? else { return Ok(RequireAuth::ANY) };
+pub(super) fn read_require_auth(parameters: &Parameters) -> Result<RequireAuth, Error> {
+    let Some(list) = parameters.get("require_auth")? else { return Ok(RequireAuth::ANY) };
     let (mut listed, mut denials) = (0, 0);
     let entries: Vec<&str> = list.text.split(',').map(str::trim).collect();
     for entry in &entries {
@@ -95,8 +95,8 @@ pub(super) fn read_require_auth(said: &Said) -> Result<RequireAuth, Error> {
 }
 
 /// Reads `channel_binding`, which asks for TLS where it is required.
-pub(super) fn read_channel_binding(said: &Said, has_tls: bool) -> Result<ChannelBinding, Error> {
-    let Some(value) = said.get("channel_binding")? else { return Ok(ChannelBinding::Prefer) };
+pub(super) fn read_channel_binding(parameters: &Parameters, has_tls: bool) -> Result<ChannelBinding, Error> {
+    let Some(value) = parameters.get("channel_binding")? else { return Ok(ChannelBinding::Prefer) };
     match value.text.as_str() {
         "prefer" => Ok(ChannelBinding::Prefer),
         "disable" => Ok(ChannelBinding::Disable),
@@ -110,7 +110,7 @@ pub(super) fn read_channel_binding(said: &Said, has_tls: bool) -> Result<Channel
 const DEFAULT_SCRAM_MAX_ITERATIONS: u32 = 100_000;
 
 /// Reads `scramMaxIterations`, which is `pg`'s.
-pub(super) fn read_scram_max_iterations(said: &Said) -> Result<u32, Error> {
-    let Some(value) = said.get("scramMaxIterations")? else { return Ok(DEFAULT_SCRAM_MAX_ITERATIONS) };
+pub(super) fn read_scram_max_iterations(parameters: &Parameters) -> Result<u32, Error> {
+    let Some(value) = parameters.get("scramMaxIterations")? else { return Ok(DEFAULT_SCRAM_MAX_ITERATIONS) };
     value.text.parse().map_err(|_| value.invalid("a whole number, 0 for no limit"))
 }

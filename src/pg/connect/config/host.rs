@@ -1,7 +1,7 @@
 //! The servers to try: a host and a port each, in lists as libpq has them.
 
+use super::parameters::{Parameters, Value};
 use super::refusal::invalid;
-use super::said::{Said, Value};
 use crate::error::{Error, Peer};
 use std::fmt;
 use std::net::IpAddr;
@@ -43,10 +43,10 @@ impl fmt::Display for Host {
 }
 
 /// Reads the lists; a missing or empty entry has a default.
-pub(super) fn read(said: &Said) -> Result<Vec<Host>, Error> {
-    let names = said.get("host")?.as_ref().map(entries);
-    let addresses = said.get("hostaddr")?.as_ref().map(read_addresses).transpose()?;
-    let ports = said.get("port")?;
+pub(super) fn read(parameters: &Parameters) -> Result<Vec<Host>, Error> {
+    let names = parameters.get("host")?.as_ref().map(entries);
+    let addresses = parameters.get("hostaddr")?.as_ref().map(read_addresses).transpose()?;
+    let ports = parameters.get("port")?;
     let count = names.as_ref().map(Vec::len).or(addresses.as_ref().map(Vec::len)).unwrap_or(1);
     if addresses.as_ref().is_some_and(|addresses| addresses.len() != count) {
         return Err(invalid("host", "as many entries as hostaddr has"));

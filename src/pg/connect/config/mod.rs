@@ -12,12 +12,12 @@ mod environment;
 mod escape;
 mod host;
 mod key_value;
+mod parameters;
 mod parts;
 mod password;
 mod pem;
 mod refusal;
 mod safeguards;
-mod said;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -37,7 +37,7 @@ pub(in crate::pg) use trust::Trust;
 
 use crate::error::Error;
 use environment::Environment;
-use said::Said;
+use parameters::Parameters;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,39 +87,41 @@ impl ConnectConfig {
         description: impl Into<Description>,
         variables: impl Fn(&str) -> Option<String>,
     ) -> Result<ConnectConfig, Error> {
-        let said = Said::new(description.into().merge()?, Environment::new(&variables));
-        safeguards::refuse_unsupported(&said)?;
-        let user = match said.text("user")?.or_else(|| said.environment.user()) {
+        let parameters = Parameters::new(description.into().merge()?, Environment::new(&variables));
+        safeguards::refuse_unsupported(&parameters)?;
+        let user = match parameters.text("user")?.or_else(|| parameters.environment.user()) {
             Some(user) => user,
             None => return Err(refusal::invalid("user", "one, as the system tells none")),
         };
-        let hosts = host::read(&said)?;
-        let tls = tls_policy::read(&said, &hosts)?;
-        let password_source = said.password_source.clone();
-        let password = if password_source.is_none() { said.text("password")?.map(Password) } else { None };
+        let hosts = host::read(&parameters)?;
+        let tls = tls_policy::read(&parameters, &hosts)?;
+        let password_source = parameters.password_source.clone();
+        let password = if password_source.is_none() { parameters.text("password")?.map(Password) } else { None };
         Ok(ConnectConfig {
-            target: target::read(&said, hosts.len())?,
-            required_peer: safeguards::read_required_peer(&said, &hosts)?,
+            target: target::read(&parameters, hosts.len())?,
+            required_peer: safeguards::read_required_peer(&parameters, &hosts)?,
             hosts,
             password_file: match (&password, &password_source) {
-                (None, None) => read_password_file(&said)?,
+                (None, None) => read_password_file(&parameters)?,
                 _ => None,
             },
             password_source,
             password,
-            database: said.text("database")?.unwrap_or_else(|| user.clone()),
+            database: parameters.text("database")?.unwrap_or_else(|| user.clone()),
             user,
-            application_name: match said.get("application_name")? {
+            application_name: match parameters.get("application_name")? {
                 Some(name) => name.text,
-                None => said.text("fallback_application_name")?.unwrap_or_else(|| DEFAULT_APPLICATION_NAME.to_owned()),
+                None => {
+                    parameters.text("fallback_application_name")?.unwrap_or_else(|| DEFAULT_APPLICATION_NAME.to_owned())
+                }
             },
-            options: read_options(&said)?,
-            channel_binding: authentication::read_channel_binding(&said, tls.is_some())?,
-            require_auth: authentication::read_require_auth(&said)?,
-            scram_max_iterations: authentication::read_scram_max_iterations(&said)?,
+            options: read_options(&parameters)?,
+            channel_binding: authentication::read_channel_binding(&parameters, tls.is_some())?,
+            require_auth: authentication::read_require_auth(&parameters)?,
+            scram_max_iterations: authentication::read_scram_max_iterations(&parameters)?,
             tls,
-            is_pooled: read_pgbouncer(&said)?,
-            connect_timeout: read_connect_timeout(&said)?,
+            is_pooled: read_pgbouncer(&parameters)?,
+            connect_timeout: read_connect_timeout(&parameters)?,
         })
     }
 
@@ -155,23 +157,23 @@ impl ConnectConfig {
 /// The file that may hold the password: the one that was said, else the user's own.
 ///
 /// `PGPASSWORD`, even an empty one, keeps `pg` from looking into the file.
-fn read_password_file(said: &Said) -> Result<Option<PathBuf>, Error> {
-    if said.environment.has("PGPASSWORD") {
+fn read_password_file(parameters: &Parameters) -> Result<Option<PathBuf>, Error> {
+    if parameters.environment.has("PGPASSWORD") {
         return Ok(None);
     }
-    if let Some(path) = said.text("passfile")? {
+    if let Some(path) = parameters.text("passfile")? {
         return Ok(Some(PathBuf::from(path)));
     }
     let (variable, file) = if cfg!(windows) { ("APPDATA", "postgresql/pgpass.conf") } else { ("HOME", ".pgpass") };
-    Ok(said.environment.get(variable).map(|folder| PathBuf::from(folder).join(file)))
+    Ok(parameters.environment.get(variable).map(|folder| PathBuf::from(folder).join(file)))
 }
 
 /// The settings that the server is started with: those of `options`, and the time limits that have parameters of their own,
 /// which win as in `pg`.
-fn read_options(said: &Said) -> Result<Option<String>, Error> {
-    let mut all: Vec<String> = said.text("options")?.into_iter().collect();
+fn read_options(parameters: &Parameters) -> Result<Option<String>, Error> {
+    let mut all: Vec<String> = parameters.text("options")?.into_iter().collect();
     for name in SERVER_TIMEOUTS {
-        let Some(value) = said.get(name)? else { continue };
+        let Some(value) = parameters.get(name)? else { continue };
         match value.text.parse::<u32>() {
             Ok(milliseconds) if i32::try_from(milliseconds).is_ok() => all.push(format!("-c {name}={milliseconds}")),
             _ => return Err(value.invalid("a whole number of milliseconds")),
@@ -181,8 +183,8 @@ fn read_options(said: &Said) -> Result<Option<String>, Error> {
 }
 
 /// Prisma's word for a transaction pooler, which many strings have.
-fn read_pgbouncer(said: &Said) -> Result<bool, Error> {
-    let Some(value) = said.get("pgbouncer")? else { return Ok(false) };
+fn read_pgbouncer(parameters: &Parameters) -> Result<bool, Error> {
+    let Some(value) = parameters.get("pgbouncer")? else { return Ok(false) };
     match value.text.as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
@@ -190,8 +192,8 @@ fn read_pgbouncer(said: &Said) -> Result<bool, Error> {
     }
 }
 
-fn read_connect_timeout(said: &Said) -> Result<Duration, Error> {
-    let Some(value) = said.get("connect_timeout")? else { return Ok(DEFAULT_CONNECT_TIMEOUT) };
+fn read_connect_timeout(parameters: &Parameters) -> Result<Duration, Error> {
+    let Some(value) = parameters.get("connect_timeout")? else { return Ok(DEFAULT_CONNECT_TIMEOUT) };
     match value.text.parse::<u32>() {
         // As in libpq, 0 is no limit; a call has its own.
         Ok(0) => Ok(Duration::from_secs(u64::from(u32::MAX))),

@@ -1,6 +1,6 @@
 //! Where certificates and keys are written, in the form of PEM.
 
-use super::said::Value;
+use super::parameters::Value;
 use std::fmt;
 use std::path::PathBuf;
 

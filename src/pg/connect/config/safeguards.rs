@@ -2,27 +2,27 @@
 //! is passed over, as an unknown one is.
 
 use super::host::Host;
-use super::said::Said;
+use super::parameters::Parameters;
 use crate::error::Error;
 
 /// Refuses what is not done here.
-pub(super) fn refuse_unsupported(said: &Said) -> Result<(), Error> {
+pub(super) fn refuse_unsupported(parameters: &Parameters) -> Result<(), Error> {
     for name in ["sslcrl", "sslcrldir"] {
-        if let Some(value) = said.get(name)? {
+        if let Some(value) = parameters.get(name)? {
             return Err(value.unmet("lists of revoked certificates are not read"));
         }
     }
-    if let Some(value) = said.get("service")? {
+    if let Some(value) = parameters.get("service")? {
         return Err(value.unmet("service files are not read"));
     }
-    if let Some(value) = said.get("gssencmode")? {
+    if let Some(value) = parameters.get("gssencmode")? {
         match value.text.as_str() {
             "disable" | "prefer" => {}
             "require" => return Err(value.unmet("connections are encrypted by TLS, not by GSSAPI")),
             _ => return Err(value.invalid("disable or prefer")),
         }
     }
-    if let Some(value) = said.get("min_protocol_version")? {
+    if let Some(value) = parameters.get("min_protocol_version")? {
         match value.text.as_str() {
             "3.0" => {}
             "3.2" | "latest" => return Err(value.unmet("version 3.0 of the protocol is spoken")),
@@ -33,8 +33,8 @@ pub(super) fn refuse_unsupported(said: &Said) -> Result<(), Error> {
 }
 
 /// The operating system's user who has to run the server. Only the socket of a unix domain tells who does.
-pub(super) fn read_required_peer(said: &Said, hosts: &[Host]) -> Result<Option<String>, Error> {
-    let Some(value) = said.get("requirepeer")? else { return Ok(None) };
+pub(super) fn read_required_peer(parameters: &Parameters, hosts: &[Host]) -> Result<Option<String>, Error> {
+    let Some(value) = parameters.get("requirepeer")? else { return Ok(None) };
     if cfg!(unix) && hosts.iter().all(|host| host.socket().is_some()) {
         return Ok(Some(value.text));
     }

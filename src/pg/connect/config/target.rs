@@ -1,6 +1,6 @@
 //! What kind of server will do (manual, section 32.1.2, "target_session_attrs").
 
-use super::said::Said;
+use super::parameters::Parameters;
 use crate::error::Error;
 
 /// What a session finds out about its server.
@@ -63,8 +63,8 @@ impl Target {
 }
 
 /// Reads the parameter. Several hosts without it are one primary and its standbys, on which a lock would exclude nobody.
-pub(super) fn read(said: &Said, hosts: usize) -> Result<Target, Error> {
-    let Some(value) = said.get("target_session_attrs")? else {
+pub(super) fn read(parameters: &Parameters, hosts: usize) -> Result<Target, Error> {
+    let Some(value) = parameters.get("target_session_attrs")? else {
         return Ok(if hosts > 1 { Target::ReadWrite } else { Target::Any });
     };
     match value.text.as_str() {

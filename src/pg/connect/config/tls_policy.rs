@@ -1,9 +1,9 @@
 //! How TLS is used: the parameters `ssl…` and `PGSSL…`, as `pg` reads them, and libpq's besides.
 
 use super::host::Host;
+use super::parameters::Parameters;
 use super::pem::Pem;
 use super::refusal::unmet;
-use super::said::Said;
 use super::trust::{self, Decision, Trust};
 use crate::error::Error;
 use std::path::PathBuf;
@@ -51,53 +51,53 @@ pub(in crate::pg) struct Versions {
 }
 
 /// Reads the policy; `None`: no TLS.
-pub(super) fn read(said: &Said, hosts: &[Host]) -> Result<Option<TlsPolicy>, Error> {
-    let versions = read_versions(said)?;
-    let certificate_mode = read_certificate_mode(said)?;
-    let sends_name = read_sends_name(said)?;
-    let direct = read_direct(said)?;
+pub(super) fn read(parameters: &Parameters, hosts: &[Host]) -> Result<Option<TlsPolicy>, Error> {
+    let versions = read_versions(parameters)?;
+    let certificate_mode = read_certificate_mode(parameters)?;
+    let sends_name = read_sends_name(parameters)?;
+    let direct = read_direct(parameters)?;
     let must_ask_identity = certificate_mode == CertificateMode::Require;
-    let decision = trust::read(said)?;
+    let decision = trust::read(parameters)?;
     // By a unix socket TLS is not used, whatever was said.
     let is_local = |host: &Host| host.socket().is_some();
     if must_ask_identity && hosts.iter().any(is_local) {
-        return Err(unused(said, "sslcertmode"));
+        return Err(unused(parameters, "sslcertmode"));
     }
     let Decision::Use(trust) = decision else {
         let asks_for_version = matches!(decision, Decision::NotAsked) && !hosts.iter().all(is_local);
-        return match (direct, must_ask_identity, asks_for_version && said.get(LEAST_VERSION)?.is_some()) {
-            (true, _, _) => Err(unused(said, "sslnegotiation")),
-            (_, true, _) => Err(unused(said, "sslcertmode")),
-            (_, _, true) => Err(unused(said, LEAST_VERSION)),
+        return match (direct, must_ask_identity, asks_for_version && parameters.get(LEAST_VERSION)?.is_some()) {
+            (true, _, _) => Err(unused(parameters, "sslnegotiation")),
+            (_, true, _) => Err(unused(parameters, "sslcertmode")),
+            (_, _, true) => Err(unused(parameters, LEAST_VERSION)),
             (false, false, false) => Ok(None),
         };
     };
-    let identity = read_identity(said)?.filter(|_| certificate_mode != CertificateMode::Disable);
+    let identity = read_identity(parameters)?.filter(|_| certificate_mode != CertificateMode::Disable);
     if must_ask_identity && identity.is_none() {
         return Err(unmet("sslcertmode", "sslcert and sslkey, what is to be shown, are missing"));
     }
     Ok(Some(TlsPolicy {
         identity,
-        roots: read_roots(said, trust)?,
+        roots: read_roots(parameters, trust)?,
         trust,
         must_ask_identity,
         direct,
-        name_of_address: said.tls.servername.clone(),
+        name_of_address: parameters.tls.servername.clone(),
         sends_name,
         versions,
     }))
 }
 
 /// The error of a parameter that asks for TLS where it is not used.
-fn unused(said: &Said, name: &'static str) -> Error {
-    match said.get(name) {
+fn unused(parameters: &Parameters, name: &'static str) -> Error {
+    match parameters.get(name) {
         Ok(Some(value)) => value.unmet("it asks for TLS, which is not used; see sslmode"),
         _ => unmet(name, "it asks for TLS, which is not used"),
     }
 }
 
-fn read_direct(said: &Said) -> Result<bool, Error> {
-    let Some(value) = said.get("sslnegotiation")? else { return Ok(false) };
+fn read_direct(parameters: &Parameters) -> Result<bool, Error> {
+    let Some(value) = parameters.get("sslnegotiation")? else { return Ok(false) };
     match value.text.as_str() {
         "postgres" => Ok(false),
         "direct" => Ok(true),
@@ -113,8 +113,8 @@ enum CertificateMode {
     Require,
 }
 
-fn read_certificate_mode(said: &Said) -> Result<CertificateMode, Error> {
-    let Some(value) = said.get("sslcertmode")? else { return Ok(CertificateMode::Allow) };
+fn read_certificate_mode(parameters: &Parameters) -> Result<CertificateMode, Error> {
+    let Some(value) = parameters.get("sslcertmode")? else { return Ok(CertificateMode::Allow) };
     match value.text.as_str() {
         "disable" => Ok(CertificateMode::Disable),
         "allow" => Ok(CertificateMode::Allow),
@@ -123,8 +123,8 @@ fn read_certificate_mode(said: &Said) -> Result<CertificateMode, Error> {
     }
 }
 
-fn read_sends_name(said: &Said) -> Result<bool, Error> {
-    let Some(value) = said.get("sslsni")? else { return Ok(true) };
+fn read_sends_name(parameters: &Parameters) -> Result<bool, Error> {
+    let Some(value) = parameters.get("sslsni")? else { return Ok(true) };
     match value.text.as_str() {
         "0" => Ok(false),
         "1" => Ok(true),
@@ -132,10 +132,10 @@ fn read_sends_name(said: &Said) -> Result<bool, Error> {
     }
 }
 
-fn read_versions(said: &Said) -> Result<Versions, Error> {
+fn read_versions(parameters: &Parameters) -> Result<Versions, Error> {
     const NAMES: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
     let number = |name: &'static str| -> Result<_, Error> {
-        let Some(value) = said.get(name)? else { return Ok(None) };
+        let Some(value) = parameters.get(name)? else { return Ok(None) };
         match NAMES.iter().position(|known| known.eq_ignore_ascii_case(&value.text)) {
             Some(number) => Ok(Some((number, value))),
             None => Err(value.invalid(&NAMES.join(", "))),
@@ -156,14 +156,14 @@ fn read_versions(said: &Said) -> Result<Versions, Error> {
     }
 }
 
-fn read_identity(said: &Said) -> Result<Option<Identity>, Error> {
-    if let (Some(certificate), Some(key)) = (&said.tls.cert, &said.tls.key) {
+fn read_identity(parameters: &Parameters) -> Result<Option<Identity>, Error> {
+    if let (Some(certificate), Some(key)) = (&parameters.tls.cert, &parameters.tls.key) {
         return Ok(Some(Identity {
             certificate: Pem::Text { field: "ssl.cert", text: certificate.clone() },
             key: Pem::Text { field: "ssl.key", text: key.clone() },
         }));
     }
-    match (said.get("sslcert")?, said.get("sslkey")?) {
+    match (parameters.get("sslcert")?, parameters.get("sslkey")?) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => {
             Ok(Some(Identity { certificate: Pem::in_file(certificate), key: Pem::in_file(key) }))
@@ -173,17 +173,17 @@ fn read_identity(said: &Said) -> Result<Option<Identity>, Error> {
     }
 }
 
-fn read_roots(said: &Said, trust: Trust) -> Result<Roots, Error> {
-    if let Some(text) = &said.tls.ca {
+fn read_roots(parameters: &Parameters, trust: Trust) -> Result<Roots, Error> {
+    if let Some(text) = &parameters.tls.ca {
         return Ok(Roots::Named(Pem::Text { field: "ssl.ca", text: text.clone() }));
     }
     let path = match trust {
         // Read all the same, as `pg` does, to miss a file that is named.
-        Trust::Nothing => said.by_caller("sslrootcert")?,
-        Trust::Name | Trust::Issuer => said.get("sslrootcert")?,
+        Trust::Nothing => parameters.by_caller("sslrootcert")?,
+        Trust::Name | Trust::Issuer => parameters.get("sslrootcert")?,
     };
     Ok(match path.filter(|path| path.text != trust::PLATFORM) {
         Some(path) => Roots::Named(Pem::in_file(path)),
-        None => Roots::Platform { extra: said.environment.get("NODE_EXTRA_CA_CERTS").map(PathBuf::from) },
+        None => Roots::Platform { extra: parameters.environment.get("NODE_EXTRA_CA_CERTS").map(PathBuf::from) },
     })
 }

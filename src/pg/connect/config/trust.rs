@@ -2,7 +2,7 @@
 //!
 //! Two things of `pg` are not taken over: that `ssl=false` turns TLS on, and that an unknown mode is one.
 
-use super::said::{Said, Value};
+use super::parameters::{Parameters, Value};
 use crate::error::Error;
 
 const MODES: &str = "disable, allow, prefer, require, verify-ca, verify-full or no-verify";
@@ -29,12 +29,14 @@ pub(super) enum Decision {
     NotAsked,
 }
 
-pub(super) fn read(said: &Said) -> Result<Decision, Error> {
-    let decision = match said.by_caller("sslmode")? {
-        Some(mode) => read_mode(said, &mode)?,
-        None => read_without_mode(said)?,
+pub(super) fn read(parameters: &Parameters) -> Result<Decision, Error> {
+    let decision = match parameters.by_caller("sslmode")? {
+        Some(mode) => read_mode(parameters, &mode)?,
+        None => read_without_mode(parameters)?,
     };
-    let Some(roots) = said.get("sslrootcert")?.filter(|roots| roots.text == PLATFORM) else { return Ok(decision) };
+    let Some(roots) = parameters.get("sslrootcert")?.filter(|roots| roots.text == PLATFORM) else {
+        return Ok(decision);
+    };
     match decision {
         Decision::Use(Trust::Name) | Decision::NotAsked => Ok(Decision::Use(Trust::Name)),
         // As in libpq: without the name anybody would be trusted who has a certificate of one of the platform's authorities.
@@ -43,9 +45,9 @@ pub(super) fn read(said: &Said) -> Result<Decision, Error> {
 }
 
 /// The mode of the string. In libpq's sense some modes are weaker; `pg` takes them so where it is told to.
-fn read_mode(said: &Said, mode: &Value) -> Result<Decision, Error> {
-    let is_like_libpq = said.by_caller("uselibpqcompat")?.is_some_and(|value| value.text == "true");
-    let has_roots = said.by_caller("sslrootcert")?.is_some();
+fn read_mode(parameters: &Parameters, mode: &Value) -> Result<Decision, Error> {
+    let is_like_libpq = parameters.by_caller("uselibpqcompat")?.is_some_and(|value| value.text == "true");
+    let has_roots = parameters.by_caller("sslrootcert")?.is_some();
     Ok(Decision::Use(match mode.text.as_str() {
         "disable" => return Ok(Decision::Refused),
         "prefer" if is_like_libpq => Trust::Nothing,
@@ -60,18 +62,18 @@ fn read_mode(said: &Said, mode: &Value) -> Result<Decision, Error> {
     }))
 }
 
-fn read_without_mode(said: &Said) -> Result<Decision, Error> {
-    if said.by_caller("requiressl")?.is_some_and(|value| value.text.starts_with('1')) {
+fn read_without_mode(parameters: &Parameters) -> Result<Decision, Error> {
+    if parameters.by_caller("requiressl")?.is_some_and(|value| value.text.starts_with('1')) {
         return Ok(Decision::Use(Trust::Name));
     }
     // Files turn TLS on, whatever `ssl` says.
     for name in ["sslrootcert", "sslcert", "sslkey"] {
-        if said.by_caller(name)?.is_some() {
+        if parameters.by_caller(name)?.is_some() {
             return Ok(Decision::Use(Trust::Name));
         }
     }
-    if said.has_by_caller("ssl") {
-        let Some(value) = said.by_caller("ssl")? else { return Ok(Decision::Refused) };
+    if parameters.has_by_caller("ssl") {
+        let Some(value) = parameters.by_caller("ssl")? else { return Ok(Decision::Refused) };
         return Ok(match value.text.as_str() {
             "0" | "false" => Decision::Refused,
             "1" | "true" => Decision::Use(Trust::Name),
@@ -79,11 +81,11 @@ fn read_without_mode(said: &Said) -> Result<Decision, Error> {
             _ => return Err(value.invalid("true, false or no-verify")),
         });
     }
-    if said.by_caller("sslnegotiation")?.is_some_and(|value| value.text == "direct") {
+    if parameters.by_caller("sslnegotiation")?.is_some_and(|value| value.text == "direct") {
         return Ok(Decision::Use(Trust::Name));
     }
-    let Some(mode) = said.by_variable("sslmode")? else {
-        let is_required = said.by_variable("requiressl")?.is_some_and(|value| value.text.starts_with('1'));
+    let Some(mode) = parameters.by_variable("sslmode")? else {
+        let is_required = parameters.by_variable("requiressl")?.is_some_and(|value| value.text.starts_with('1'));
         return Ok(if is_required { Decision::Use(Trust::Name) } else { Decision::NotAsked });
     };
     match mode.text.as_str() {

@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 /// Shows the client's certificate, and remembers that.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct RecordedIdentity {
     identity: Arc<dyn ResolvesClientCert>,
     was_shown: AtomicBool,
 }
 
-impl Watched {
+impl RecordedIdentity {
     /// Stands between the handshake and the identity of the config, for one connection.
-    pub fn take_place_in(config: &mut Arc<ClientConfig>) -> Arc<Watched> {
+    pub fn take_place_in(config: &mut Arc<ClientConfig>) -> Arc<RecordedIdentity> {
         let identity = Arc::clone(&config.client_auth_cert_resolver);
-        let watched = Arc::new(Watched { identity, was_shown: AtomicBool::new(false) });
-        Arc::make_mut(config).client_auth_cert_resolver = Arc::clone(&watched) as Arc<dyn ResolvesClientCert>;
-        watched
+        let recorded = Arc::new(RecordedIdentity { identity, was_shown: AtomicBool::new(false) });
+        Arc::make_mut(config).client_auth_cert_resolver = Arc::clone(&recorded) as Arc<dyn ResolvesClientCert>;
+        recorded
     }
 
     /// Whether the server has asked and was shown one.
@@ -28,7 +28,7 @@ impl Watched {
     }
 }
 
-impl ResolvesClientCert for Watched {
+impl ResolvesClientCert for RecordedIdentity {
     fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let shown = self.identity.resolve(hints, schemes)?;
         self.was_shown.store(true, Ordering::Relaxed);

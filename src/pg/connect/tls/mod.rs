@@ -17,7 +17,7 @@ pub(in crate::pg) use stream::{Encrypted, Encryption};
 use super::blocking::off_thread;
 use super::config::{TlsPolicy, Trust, Versions};
 use crate::error::Error;
-use identity::Watched;
+use identity::RecordedIdentity;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion};
@@ -129,11 +129,11 @@ impl Secure {
             ask(&mut plain).await?;
         }
         let mut config = Arc::clone(&self.tls.config);
-        let watched = self.tls.must_ask_identity.then(|| Watched::take_place_in(&mut config));
+        let recorded = self.tls.must_ask_identity.then(|| RecordedIdentity::take_place_in(&mut config));
         let connector = TlsConnector::from(config);
         let stream =
             connector.connect(self.name.clone(), plain).await.map_err(|error| failure::of_handshake(&error))?;
-        if watched.is_some_and(|watched| !watched.was_shown()) {
+        if recorded.is_some_and(|recorded| !recorded.was_shown()) {
             return Err(failure::identity_not_asked());
         }
         let (plain, session) = stream.into_inner();

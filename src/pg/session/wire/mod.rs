@@ -10,13 +10,16 @@
 //! that stood still may have been given to the next meanwhile.
 
 mod attendance;
+mod attending;
 mod pipeline;
-mod silence;
+mod proof;
+pub(in crate::pg::session) mod silence;
 mod state;
 #[cfg(test)]
 mod tests;
+pub(in crate::pg::session) mod turn;
 
-use crate::core::{Step, ThreadId};
+use crate::core::Step;
 use crate::error::{Error, Peer};
 use crate::notice;
 use crate::pg::backend::Backend;
@@ -30,8 +33,6 @@ use crate::pg::{fault::Fault, sql};
 use attendance::Attendance;
 use pipeline::{Asked, Recipient};
 pub(in crate::pg) use silence::Patience;
-pub(in crate::pg::session) use silence::Silence;
-use silence::GRACE;
 use socket2::Socket;
 use state::State;
 use std::future::Future;
@@ -42,10 +43,6 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch, Notify};
 use tokio::time::Instant;
 
-/// How long after the last request the I/O thread looks again without being told of a new one.
-const LINGER: Duration = Duration::from_secs(1);
-/// How often the I/O thread looks whether a thread that attends has left something unread.
-pub(in crate::pg::session) const LOOK: Duration = Duration::from_millis(10);
 /// So much is read at a time, before others get their turn.
 const MOST_READ: usize = 1 << 17;
 const ROOM: usize = 1 << 13;
@@ -69,20 +66,6 @@ pub struct Wire {
     /// Something is to be written, or to be awaited, of which the I/O thread does not know.
     changed: Notify,
     ended: watch::Sender<Option<Error>>,
-}
-
-/// What the I/O thread has done, and has to do next.
-pub(in crate::pg::session) struct Turn {
-    /// There is more to be read.
-    pub more: bool,
-    /// There is more to be written.
-    pub is_full: bool,
-    /// A thread reads what arrives.
-    pub is_attended: bool,
-    /// When to look again.
-    pub due: Option<Instant>,
-    pub answered: Vec<Answered>,
-    pub is_over: bool,
 }
 
 /// What has been read.
@@ -199,61 +182,6 @@ impl Wire {
         }
     }
 
-    /// How long ago that was asked for which the server has last shown that it is there.
-    #[must_use]
-    pub fn age_of_proof(&self) -> Duration {
-        self.lock().age_of_proof()
-    }
-
-    /// Whether the session may be gone and another may have its locks, for all that the server has shown.
-    #[must_use]
-    pub fn is_doubtful(&self) -> bool {
-        self.lacks_proof(&self.lock())
-    }
-
-    /// How long the server may take for a sign of life now: no longer than the last one promises that the session is there, but
-    /// as long as an answer needs that is on its way.
-    pub(in crate::pg) fn time_for_proof(&self) -> Duration {
-        let left = self.patience.promise.saturating_sub(self.age_of_proof());
-        left.min(self.patience.answer).max(GRACE)
-    }
-
-    /// Asks for a sign of life, for [`Wire::prove`].
-    pub fn begin_proof(&self) {
-        self.ask_for_proof(&mut self.lock());
-    }
-
-    /// Finds out by the deadline whether the session is still there; for whoever cannot go on without knowing, on any thread.
-    /// What has become of batches is returned.
-    ///
-    /// # Errors
-    /// `ETIMEDOUT` or why else the connection is over, as it is from then on.
-    pub fn prove(&self, deadline: std::time::Instant) -> (Vec<Answered>, Result<(), Error>) {
-        let mut answered = Vec::new();
-        loop {
-            let mut state = self.lock();
-            if state.is_over {
-                return (answered, Err(self.reason()));
-            }
-            self.read(&mut state, false);
-            self.hand_out(&mut state, &mut answered);
-            if state.is_over {
-                return (answered, Err(self.reason()));
-            }
-            if !self.lacks_proof(&state) {
-                return (answered, Ok(()));
-            }
-            self.ask_for_proof(&mut state);
-            if std::time::Instant::now() >= deadline {
-                let reason = self.silent(state.age_of_proof());
-                self.end(&mut state, &reason);
-                return (answered, Err(reason));
-            }
-            drop(state);
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
     /// Says goodbye.
     pub(in crate::pg) fn terminate(&self) {
         let mut state = self.lock();
@@ -348,141 +276,6 @@ impl Wire {
         } else {
             state.pipeline.hand_out(answered);
         }
-    }
-
-    /// Whether the session may be gone and another may have its locks, for all that the server has shown.
-    fn lacks_proof(&self, state: &State) -> bool {
-        state.age_of_proof() > self.patience.promise
-    }
-
-    /// Asks for a sign of life, unless something is under way that will be one.
-    fn ask_for_proof(&self, state: &mut State) {
-        if state.is_over {
-            return;
-        }
-        let now = clock::now();
-        if state.pipeline.latest().is_none_or(|asked| now.saturating_sub(asked) > self.patience.promise) {
-            self.ask_as(state, HEARTBEAT, &[], self.patience.answer, Recipient::Nobody);
-        }
-    }
-}
-
-/// For a thread that attends: see [`Attendance`].
-impl Wire {
-    /// The thread asks something; whether it is to attend, if it can be told when there is something to be read.
-    #[must_use]
-    pub fn wants_attendance(&self, asking: ThreadId) -> bool {
-        let mut state = self.lock();
-        let wants = self.change_attendance(&mut state, |attendance| attendance.wants(asking));
-        wants && !state.is_over
-    }
-
-    /// From now on the thread is told when there is something to be read, and calls [`Wire::attend`] then.
-    pub fn begin_attendance(&self, by: ThreadId) {
-        self.change_attendance(&mut self.lock(), |attendance| attendance.begin(by));
-    }
-
-    /// The thread is not told any more.
-    pub fn end_attendance(&self, by: ThreadId) {
-        self.change_attendance(&mut self.lock(), |attendance| attendance.end(by));
-    }
-
-    /// Reads what has arrived: what has become of batches, and whether the thread goes on attending.
-    #[must_use]
-    pub fn attend(&self, by: ThreadId) -> (Vec<Answered>, bool) {
-        let mut answered = Vec::new();
-        let mut state = self.lock();
-        if !state.attendance.is_by(by) {
-            return (answered, false);
-        }
-        let read = self.read(&mut state, true);
-        state.write(&self.socket);
-        self.hand_out(&mut state, &mut answered);
-        if read.more || state.has_to_write() || state.unwritable.is_some() {
-            self.changed.notify_one();
-        }
-        (answered, !state.is_over)
-    }
-
-    /// Where nobody attends any more the I/O thread has to know at once.
-    fn change_attendance<T>(&self, state: &mut State, change: impl FnOnce(&mut Attendance) -> T) -> T {
-        let was_reliable = state.attendance.is_reliable();
-        let result = change(&mut state.attendance);
-        if was_reliable && !state.attendance.is_reliable() {
-            self.changed.notify_one();
-        }
-        result
-    }
-
-    /// The connection's descriptor, for whoever is to be told when there is something to be read.
-    #[cfg(unix)]
-    #[must_use]
-    pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
-        use std::os::fd::AsFd;
-        self.socket.as_fd()
-    }
-}
-
-/// For the I/O thread.
-impl Wire {
-    /// Reads and writes what can be, and judges silence then; `is_told`: the I/O thread is woken by what arrives.
-    pub(in crate::pg::session) fn turn(&self, is_told: bool, silence: &mut Silence) -> Turn {
-        let mut answered = Vec::new();
-        let mut state = self.lock();
-        let read = self.read(&mut state, false);
-        if read.any && !is_told {
-            state.attendance.is_late();
-        }
-        state.write(&self.socket);
-        if let (false, Some(reason)) = (read.more, state.unwritable.clone()) {
-            self.end(&mut state, &reason);
-        }
-        self.hand_out(&mut state, &mut answered);
-        let due = if read.more { None } else { self.next_look(&mut state, silence) };
-        Turn {
-            more: read.more && !state.is_over,
-            is_full: state.has_to_write(),
-            is_attended: state.attendance.is_reliable(),
-            due,
-            answered,
-            is_over: state.is_over,
-        }
-    }
-
-    /// When to look again, after all has been read that is there; ends the connection where the server is silent for too long.
-    fn next_look(&self, state: &mut State, silence: &mut Silence) -> Option<Instant> {
-        let now = Instant::now();
-        let Some((asked, limit)) = state.pipeline.front() else {
-            let due = Some(state.progress + LINGER).filter(|due| *due > now);
-            state.is_watched = due.is_some();
-            if due.is_none() {
-                state.attendance = Attendance::Free;
-            }
-            return due;
-        };
-        let Some(due) = silence.end(asked.max(state.progress), limit, now) else {
-            let reason = self.silent(limit);
-            self.end(state, &reason);
-            return None;
-        };
-        Some(if state.attendance.is_reliable() { due.min(now + LOOK) } else { due })
-    }
-
-    /// Tells what has become of batches.
-    pub(in crate::pg::session) fn report(&self, answered: Vec<Answered>) {
-        if let Some(report) = self.report.get().filter(|_| !answered.is_empty()) {
-            report(answered);
-        }
-    }
-
-    /// Until there is something to do of which the socket does not tell.
-    pub(in crate::pg::session) async fn changed(&self) {
-        self.changed.notified().await;
-    }
-
-    /// The socket, to be waited for.
-    pub(in crate::pg::session) fn socket(&self) -> &Socket {
-        &self.socket
     }
 }
 

@@ -242,7 +242,7 @@ fn what_asks_for_more_safety_is_honoured_or_refused_by_name() {
         ("channel_binding", "PGCHANNELBINDING", "require"),
         ("requirepeer", "PGREQUIREPEER", "postgres"),
     ] {
-        // Said where there is no TLS and no unix socket.
+        // Parameters where there is no TLS and no unix socket.
         if name != "sslnegotiation" {
             refused(&format!("postgres://h/d?{name}={value}"), name);
         }
@@ -278,7 +278,7 @@ fn what_asks_for_more_safety_is_honoured_or_refused_by_name() {
     assert!(tls("sslcert=/a&sslkey=/b&sslcertmode=disable").identity.is_none());
     assert!(tls("channel_binding=require&gssencmode=prefer&min_protocol_version=3.0").trust == Trust::Name);
 
-    // Said to be plain, or by a unix socket, there is nothing that it could be said of.
+    // Parameters to be plain, or by a unix socket, there is nothing that it could be said of.
     for text in ["postgres://h/d?sslmode=disable", "postgres://h/d?ssl=0", "host=/run/pg"] {
         assert_eq!(read(text, &[("PGSSLMINPROTOCOLVERSION", "TLSv1.3")]).tls, None, "{text}");
     }

@@ -32,17 +32,17 @@ impl Value {
 }
 
 /// What was said, by the caller or by variables.
-pub(super) struct Said<'a> {
+pub(super) struct Parameters<'a> {
     parts: Parts,
     pub tls: TlsFields,
     pub password_source: Option<PasswordSource>,
     pub environment: Environment<'a>,
 }
 
-impl<'a> Said<'a> {
-    pub fn new(merged: Merged, environment: Environment<'a>) -> Said<'a> {
+impl<'a> Parameters<'a> {
+    pub fn new(merged: Merged, environment: Environment<'a>) -> Parameters<'a> {
         let Merged { parts, tls, password_source } = merged;
-        Said { parts, tls, password_source, environment }
+        Parameters { parts, tls, password_source, environment }
     }
 
     /// What the caller says, else the variable; what is empty says nothing.
@@ -59,7 +59,7 @@ impl<'a> Said<'a> {
     /// The same as a text.
     ///
     /// # Errors
-    /// As [`Said::get`].
+    /// As [`Parameters::get`].
     pub fn text(&self, name: &'static str) -> Result<Option<String>, Error> {
         Ok(self.get(name)?.map(|value| value.text))
     }
@@ -67,7 +67,7 @@ impl<'a> Said<'a> {
     /// What the caller says.
     ///
     /// # Errors
-    /// As [`Said::get`].
+    /// As [`Parameters::get`].
     pub fn by_caller(&self, name: &'static str) -> Result<Option<Value>, Error> {
         checked(name, name, self.parts.get(name).map(str::to_owned))
     }
@@ -75,7 +75,7 @@ impl<'a> Said<'a> {
     /// What the variable says, whatever the caller does.
     ///
     /// # Errors
-    /// As [`Said::get`].
+    /// As [`Parameters::get`].
     pub fn by_variable(&self, name: &'static str) -> Result<Option<Value>, Error> {
         let Some(variable) = parts::variable(name) else { return Ok(None) };
         checked(name, variable, self.environment.get(variable))
