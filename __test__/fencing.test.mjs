@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import postgres from 'postgres'
 import advisoryLock from '../index.js'
 import advisoryLock2 from '../v2.js'
@@ -322,6 +324,53 @@ test('a hold that is lost before its fence is complete is told by the call alone
   assert.equal(await mutex.unlock(), false, 'nobody was told of a hold')
   await transaction.query('COMMIT')
   await (await mutex.lock({ fencing: true }))()
+})
+
+test('owners of one process in turn: whoever writes late is refused, whatever is on its way to the server', async () => {
+  await database.sql.query('CREATE TABLE turns (token int8)')
+  const pool = new pg.Pool({ connectionString: database.connectionString, max: 20, application_name: 'plain client' })
+  const late = []
+  let refusals = 0
+  const write = async ({ token, fence }) => {
+    const client = await pool.connect()
+    await sleep(Math.random() * 4)
+    await client.query('BEGIN')
+    try {
+      await client.query(fence)
+      await client.query('INSERT INTO turns VALUES ($1)', [token])
+      await sleep(Math.random() * 4)
+      await client.query('COMMIT')
+    } catch (error) {
+      assert.equal(error.code, '55000')
+      refusals++
+      await client.query('ROLLBACK')
+    } finally {
+      client.release()
+    }
+  }
+  const seen = []
+  const writers = []
+  const take = async (mutex) => {
+    for (let turn = 0; turn < 25; turn++) {
+      const unlock = await mutex.lock({ fencing: true })
+      const { rows } = await pool.query('SELECT count(*)::int FROM turns WHERE token < $1', [unlock.token])
+      seen.push({ token: unlock.token, count: rows[0].count })
+      writers.push(write(unlock), write(unlock))
+      await sleep(Math.random() * 4)
+      await unlock()
+    }
+  }
+  const mutexes = [open(), open(), open(advisoryLock2), open(advisoryLock2)].map((createMutex) => createMutex('turns'))
+  await Promise.all(mutexes.map(take))
+  await Promise.all(writers)
+  for (const { token, count } of seen) {
+    const found = await database.value('SELECT count(*)::int FROM turns WHERE token < $1', [token])
+    if (found !== count) late.push({ token, count, found })
+  }
+  assert.deepEqual(late, [])
+  assert.deepEqual(seen.map(({ token }) => token), seen.map(({ token }) => token).toSorted((a, b) => (a < b ? -1 : 1)))
+  assert.ok(refusals > 0 && refusals < writers.length, `${refusals} of ${writers.length}`)
+  await pool.end()
 })
 
 test('a fence is no protection outside of a transaction, and says so', async () => {

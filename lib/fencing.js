@@ -67,7 +67,8 @@ const gatesOf = (hold) => (hold.locks.flags & SHARED ? [0] : [0, SHARED]).map((m
  * @param {AbortSignal} ended ends the wait as well
  */
 async function passGates(gates, left, isPatient, ended) {
-  const { holds, denied } = await collect(gates.map((gate) => tryPart(gate, left.limits(ended))))
+  const limits = left.limits(ended)
+  const { holds, denied } = await collect(gates.map((gate) => tryPart(gate, limits)))
   if (denied.length > 0) {
     giveBack(holds.splice(0))
     if (!isPatient) throw lockTimeout(0)
