@@ -191,6 +191,12 @@ declare namespace advisoryLock {
      * where they wait at all. Default 8. Without `transactionPooling` it has no meaning.
      */
     maxPinnedConnections?: number | undefined
+    /**
+     * Whether a session that holds locks says their names in the database: in a comment before the statement by which it shows a sign of
+     * life, half a second after it was last used and with each `heartbeat`. Whoever may see that session's statements in
+     * `pg_stat_activity` can read them, and `pglocks` shows them. Default `true`.
+     */
+    publishNames?: boolean | undefined
   }
 
   /** Limits of one acquire. */

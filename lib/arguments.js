@@ -7,17 +7,22 @@ const { isTracing } = require('./notices.js')
 const MAX_INT32 = 2 ** 31 - 1
 
 function strToKey(name) {
+  return toHalves(name, false)
+}
+
+/** @param {boolean} isPublished whether the name may be told in the database while the key is held */
+function toHalves(name, isPublished) {
   if (typeof name !== 'string') throw invalidType('name', 'a string', name)
-  return native.keyOfName(name)
+  return native.keyOfName(name, isPublished)
 }
 
 /** The key that a mutex's name stands for: two halves, and a flag for the key space of single keys. */
-function toKey(name) {
+function toKey(name, isPublished = false) {
   if (typeof name === 'bigint') {
     if (BigInt.asIntN(64, name) !== name) throw outOfRange('name', 'a bigint from -2n ** 63n to 2n ** 63n - 1n')
     return { high: Number(name >> 32n), low: Number(BigInt.asIntN(32, name)), flags: native.SINGLE }
   }
-  const [high, low] = typeof name === 'string' ? strToKey(name) : toPair(name)
+  const [high, low] = typeof name === 'string' ? toHalves(name, isPublished) : toPair(name)
   return { high, low, flags: 0 }
 }
 
@@ -29,11 +34,11 @@ function toPair(name) {
 const MOST_NAMES = 1000
 
 /** The keys of a list of names in their order, each of them once. */
-function toKeys(names) {
+function toKeys(names, isPublished) {
   if (!Array.isArray(names)) throw invalidType('names', 'an array of names', names)
   if (names.length === 0 || names.length > MOST_NAMES) throw outOfRange('names', `a list of 1 to ${MOST_NAMES} names`)
   const keys = new Map()
-  for (const key of Array.from(names, toKey)) keys.set(`${key.flags} ${key.high} ${key.low}`, key)
+  for (const key of Array.from(names, (name) => toKey(name, isPublished))) keys.set(`${key.flags} ${key.high} ${key.low}`, key)
   return [...keys.values()].sort((a, b) => a.flags - b.flags || a.high - b.high || a.low - b.low)
 }
 
@@ -67,13 +72,13 @@ const MAX_ANSWER_TIMEOUT = 600_000
 
 const LOCKS_OPTIONS = [
   ...['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'applicationName', 'heartbeat', 'answerTimeout'],
-  ...['transactionPooling', 'maxPinnedConnections'],
+  ...['transactionPooling', 'maxPinnedConnections', 'publishNames'],
 ]
 
 /** The options of `advisoryLock`, complete; `defaults` where a contract has its own. */
 function toLocksOptions(options = {}, defaults = {}) {
   known('options', options, LOCKS_OPTIONS)
-  const { applicationName, transactionPooling } = options
+  const { applicationName, transactionPooling, publishNames = true } = options
   if (applicationName !== undefined && typeof applicationName !== 'string') {
     throw invalidType('options.applicationName', 'a string', applicationName)
   }
@@ -86,6 +91,7 @@ function toLocksOptions(options = {}, defaults = {}) {
   if (transactionPooling === false && options.maxPinnedConnections !== undefined) {
     throw invalidValue('options.maxPinnedConnections goes with transactionPooling only')
   }
+  if (typeof publishNames !== 'boolean') throw invalidType('options.publishNames', 'a boolean', publishNames)
   const number = (name, least, most, fallback) =>
     options[name] === undefined ? fallback : integer(`options.${name}`, options[name], least, most)
   return {
@@ -97,6 +103,7 @@ function toLocksOptions(options = {}, defaults = {}) {
     applicationName,
     heartbeat: number('heartbeat', 100, MAX_INT32, 3000),
     answerTimeout: number('answerTimeout', 100, MAX_ANSWER_TIMEOUT, 5000),
+    publishNames,
   }
 }
 

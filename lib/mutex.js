@@ -20,7 +20,7 @@ const { asyncDispose } = require('./unlock-function.js')
  * @param {() => Promise<void>} close
  */
 function toCreateMutex(owner, toLocks, close) {
-  const createMutex = (name) => new Mutex(toLocks({ ...toKey(name), name: toText(name) }), name)
+  const createMutex = (name) => new Mutex(toLocks({ ...toKey(name, owner.publishesNames), name: toText(name) }), name)
   createMutex.stats = () => statsOf(owner)
   createMutex.close = close
   createMutex[asyncDispose] = close

@@ -24,6 +24,12 @@ const variable = (name) => {
   return value === undefined || value === null ? undefined : String(value)
 }
 
+/** What the core reads of a connection as {@link toConnection} makes it, and of complete options. */
+function toConfig({ description, desk, connectTimeout }, options) {
+  const limit = options.connectTimeout ?? connectTimeout
+  return new native.Config(description, { ...options, connectTimeout: limit }, variable, desk)
+}
+
 /**
  * What one `advisoryLock(…)` call stands for. It is kept by its mutexes, its holds and its pending calls; when nothing
  * keeps it any more, the core closes it.
@@ -40,21 +46,21 @@ class Owner {
   /** What it has of locks of several keys, which the core knows by their parts alone. */
   several = { holds: new Set(), waits: new Set() }
 
-  constructor(config, passwordFunction) {
+  /** @param {boolean} publishesNames whether its sessions say in the database what they hold */
+  constructor(config, passwordFunction, publishesNames) {
     this.#config = config
     this.passwordFunction = passwordFunction
+    this.publishesNames = publishesNames
   }
 
   /** @param {object} connection as {@link toConnection} makes it @param {object} options complete */
-  static of({ description, password, desk, connectTimeout }, options) {
-    const limit = options.connectTimeout ?? connectTimeout
-    const config = new native.Config(description, { ...options, connectTimeout: limit }, variable, desk)
-    return new Owner(config, password)
+  static of(connection, options) {
+    return new Owner(toConfig(connection, options), connection.password, options.publishNames)
   }
 
   /** Another owner with the same settings, which is closed by itself. */
   another() {
-    return new Owner(this.#config, this.passwordFunction)
+    return new Owner(this.#config, this.passwordFunction, this.publishesNames)
   }
 
   /** Until it has ended, an election is stopped with its owner. */
@@ -135,4 +141,4 @@ function toHolder({ pid, applicationName, clientAddress, shared, granted, waitin
   }
 }
 
-module.exports = { Owner }
+module.exports = { Owner, toConfig }

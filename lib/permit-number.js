@@ -4,6 +4,7 @@
 // for each binary digit; and who begins to use it looks for digits that are spelled otherwise by somebody.
 
 const { semaphoreMismatch } = require('./errors.js')
+const { partOfDigit } = require('./semaphore-parts.js')
 const { collect, giveBack, takePart, tryPart } = require('./several.js')
 
 const DIGITS = 10
@@ -24,7 +25,7 @@ class PermitNumber {
    */
   constructor(permits, toLocks) {
     const digits = Array.from({ length: DIGITS }, (_, digit) => (permits >> digit) & 1)
-    const spell = (value, digit) => toLocks(`digit ${digit} is ${value}`)
+    const spell = (value, digit) => toLocks(partOfDigit(digit, value))
     this.#permits = permits
     this.#own = digits.map((value, digit) => spell(value, digit).inSharedMode())
     this.#others = digits.map((value, digit) => spell(1 - value, digit))

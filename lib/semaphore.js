@@ -11,6 +11,7 @@ const { invalidValue, lockTimeout, notHeld } = require('./errors.js')
 const { LocksOfSeveral, HoldOfSeveral, TimeLeft, collect, giveBack, takePart, tryPart } = require('./several.js')
 const { Limit } = require('./limit.js')
 const { PermitNumber } = require('./permit-number.js')
+const { GATE, partOfSlot } = require('./semaphore-parts.js')
 
 /** So many slots are tried at once, then more, until one is free: the first mostly is where permits come and go. */
 const TRIED_AT_ONCE = [1, 15, 240, Infinity]
@@ -48,7 +49,7 @@ class LocksOfSemaphore extends LocksOfSeveral {
     this.#permits = permits
     this.#next = Math.floor(Math.random() * permits)
     this.#toLocks = toLocks
-    this.#gate = toLocks('gate')
+    this.#gate = toLocks(GATE)
     this.#number = new PermitNumber(permits, toLocks)
   }
 
@@ -157,7 +158,7 @@ class LocksOfSemaphore extends LocksOfSeveral {
   }
 
   #slot(number) {
-    return (this.#slots[number] ??= this.#toLocks(`slot ${number}`))
+    return (this.#slots[number] ??= this.#toLocks(partOfSlot(number)))
   }
 
   /** Takes a slot that is free, if there is one. */

@@ -6,9 +6,10 @@ const { LocksOfAll } = require('./all.js')
 const { strToKey, toKey, toKeys, toPermits } = require('./arguments.js')
 const { invalidValue, outOfRange } = require('./errors.js')
 const { Locks, Methods, Mutex, shown, toText } = require('./mutex.js')
-const { ALONE, SHARED } = require('./native.js')
+const { ALONE, SHARED, keyOfPart } = require('./native.js')
 const { tryWithLock } = require('./run-holding.js')
 const { LocksOfSemaphore } = require('./semaphore.js')
+const { isTold, nameOfPart } = require('./semaphore-parts.js')
 
 /** The locks of one key among several. What becomes of it is told by the hold that it is a part of. */
 class PartLocks extends Locks {
@@ -34,7 +35,7 @@ class Semaphore extends Methods {
  */
 function withSeveral(createMutex, owner, contract) {
   createMutex.all = (names) => {
-    const keys = toKeys(names)
+    const keys = toKeys(names, owner.publishesNames)
     if (keys.length > owner.mostPinned) {
       throw outOfRange('names', `at most ${owner.mostPinned} names through a transaction pooler (maxPinnedConnections)`)
     }
@@ -47,12 +48,11 @@ function withSeveral(createMutex, owner, contract) {
       throw invalidValue('a semaphore does not go with transactionPooling: each of its users holds more locks than one')
     }
     const key = toKey(name)
-    const { high, low, flags } = key
-    // Not the name itself, which may be anybody's and need not be a string.
-    const prefix = `advisory-lock-native semaphore ${flags} ${high} ${low}`
+    const isPublished = owner.publishesNames && typeof name === 'string'
     const toLocks = (part) => {
-      const [partHigh, partLow] = strToKey(`${prefix} ${part}`)
-      return new PartLocks(owner, { high: partHigh, low: partLow, flags: 0 }, contract.flags | ALONE)
+      const long = nameOfPart(key, part)
+      const [high, low] = isPublished && isTold(part) ? keyOfPart(long, name, part) : strToKey(long)
+      return new PartLocks(owner, { high, low, flags: 0 }, contract.flags | ALONE)
     }
     const given = { name: toText(name), key: shown(key) }
     return new Semaphore(new LocksOfSemaphore(owner, contract, toLocks, toPermits(permits), given))

@@ -128,8 +128,8 @@ function tell(native, request, kind, detail) {
 
 /** The same function from names to keys, which remembers names for the reader of the traces. */
 function remembering(toKey) {
-  return (name) => {
-    const key = toKey(name)
+  return (name, isPublished) => {
+    const key = toKey(name, isPublished)
     if (typeof name === 'string') rememberName(`[${key.high}, ${key.low}]`, JSON.stringify(name))
     return key
   }

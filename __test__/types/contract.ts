@@ -168,6 +168,7 @@ export async function maybe(
   const certain = await withLock(async () => 'x')
   same<typeof certain, string>(true)
   advisoryLock(undefined, { applicationName: undefined, heartbeat: undefined })
+  advisoryLock(undefined, { publishNames: false })
 }
 
 // @ts-expect-error the limits may be undefined, and then there is no signal
@@ -192,6 +193,8 @@ advisoryLock(process.env['DATABASE_URL'])
 advisoryLock(5)
 // @ts-expect-error an unknown option
 advisoryLock('', { maxWaitConections: 1 })
+// @ts-expect-error neither true nor false
+advisoryLock('', { publishNames: 'no' })
 // @ts-expect-error an option of another type
 advisoryLock('', { heartbeat: '1s' })
 // @ts-expect-error no number

@@ -22,6 +22,7 @@ class UsageError extends Error {
  * @typedef {object} Job
  * @property {string} name of the lock
  * @property {string} label what the lock is called in messages
+ * @property {boolean} publishNames whether the name may be told in the database
  * @property {string[]} command
  * @property {string} connectionString
  * @property {boolean} shared
@@ -85,8 +86,8 @@ function readPgmutex(parameters, environment) {
   const settings = read(values)
   const command = parameters.slice(parameters[begin] === '--' ? begin + 1 : begin)
   if (command.length === 0) throw new UsageError('no command is given')
-  // A command line may hold a password, so it is no label.
-  const name = values.name === undefined ? { name: command.join(' '), label: 'the lock' } : named(values.name)
+  // A command line may hold a password, so it is no label, and nothing for others to read.
+  const name = values.name === undefined ? { name: command.join(' '), label: 'the lock', publishNames: false } : named(values.name)
   return { ...settings, ...name, command, ignored: [], connectionString: connection(values, environment) }
 }
 
@@ -95,7 +96,7 @@ const parse = (parameters, options) =>
 
 function named(name, what = 'the lock') {
   if (name === '') throw new UsageError('the lock name is empty')
-  return { name, label: `${what} ${JSON.stringify(name)}` }
+  return { name, label: `${what} ${JSON.stringify(name)}`, publishNames: true }
 }
 
 function readPermits({ permits, shared }) {
@@ -152,4 +153,4 @@ function connection(values, environment) {
   throw new UsageError(`no --db is given, and none of PG_CONNECTION_STRING, DATABASE_URL, ${names.join(', ')} is set`, 1)
 }
 
-module.exports = { UsageError, readPgmutex, readWithlock }
+module.exports = { UsageError, connection, parse, readPgmutex, readWithlock, refuseNearMiss, shown }

@@ -35,7 +35,7 @@ const USAGE = 2
  */
 async function supervise(program, job, signals, report) {
   const applicationName = sessionName(program, job, process.env)
-  const createMutex = advisoryLock(job.connectionString, { applicationName })
+  const createMutex = advisoryLock(job.connectionString, { applicationName, publishNames: job.publishNames })
   const { name, shared, permits } = job
   const held = { key: advisoryLock.strToKey(name), shared, permits, pid: process.pid, session: applicationName }
   const control = JobControl.open(signals)

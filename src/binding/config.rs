@@ -28,6 +28,8 @@ pub struct Options {
     pub heartbeat: u32,
     /// Within which the server has to answer.
     pub answer_timeout: u32,
+    /// Whether sessions say in the database what they hold.
+    pub publish_names: bool,
 }
 
 /// Where to connect, as [`Description`] has it, checked by JavaScript.
@@ -74,6 +76,7 @@ impl Config {
             max_wait_connections: options.max_wait_connections as usize,
             idle_timeout: milliseconds(options.idle_timeout),
             timing: Timing::new(milliseconds(options.heartbeat), milliseconds(options.answer_timeout)),
+            publish_names: options.publish_names,
         };
         let variable = |name: &str| variable.call(name.to_owned()).ok().flatten();
         let Connection { connection_string, fields, ca, cert, key, servername, password_function } = connection;

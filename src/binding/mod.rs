@@ -22,6 +22,8 @@ mod fence;
 mod name;
 mod news;
 mod numbers;
+#[cfg_attr(test, allow(dead_code))]
+mod overview;
 mod owner;
 mod panics;
 mod passwords;

@@ -4,9 +4,11 @@ mod ids;
 mod key;
 pub mod lock_table;
 mod mode;
+mod names;
 mod step;
 
 pub use ids::{OwnerId, RequestId, SessionId, ThreadId};
 pub use key::Key;
 pub use mode::{Mode, Modes};
+pub use names::{Name, Names};
 pub use step::{salvage, Salvaged, Step};

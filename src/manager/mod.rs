@@ -8,7 +8,9 @@ mod doubts;
 mod fences;
 mod mailbox;
 mod news;
+mod overview;
 mod pooled;
+mod publication;
 mod registry;
 mod retries;
 mod rings;
@@ -21,6 +23,8 @@ mod stats;
 
 pub use mailbox::{Answer, ClientId, Mailbox};
 pub use news::{listen, stop_listening, SessionEvent, SessionNews};
+pub use overview::Overview;
+pub use publication::remember_name;
 pub use registry::{close_client, manager_for};
 
 use crate::core::lock_table::{Admission, Release, Request};
@@ -47,6 +51,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// For how long silence is borne.
     pub timing: Timing,
+    /// Whether sessions say in the database what they hold.
+    pub publish_names: bool,
 }
 
 /// The locks of this process at one server.

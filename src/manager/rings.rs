@@ -100,7 +100,7 @@ impl State {
         let old = |since: Instant| since.elapsed() >= DOUBT;
         let suspects = self.rings.suspects.iter().filter(|(_, since)| old(**since)).map(|(&link, _)| link).collect();
         let published = self.rings.published.clone();
-        self.rings.inquiry = Some(Inquiry { links, unconditional, published, suspects });
+        self.rings.inquiry = Some(Inquiry { links, unconditional, published, suspects, held: None });
         self.rings.under_way = true;
         let session = self.rings.session.unwrap_or_else(|| self.main_session());
         self.push_or_fail(session, Job::Inquire);

@@ -75,13 +75,24 @@ impl Manager {
                 }
                 _ => {}
             }
+            let publication_due = if self.settings.publish_names && slot.held > 0 {
+                slot.publication_due(self.settings.timing.heartbeat())
+            } else {
+                Duration::MAX
+            };
+            if publication_due.is_zero() {
+                if let held @ Some(_) = state.held_names(id) {
+                    return Work::Heartbeat(held);
+                }
+                continue;
+            }
             if slot.is_busy() || (has_owners && slot.was_busy()) {
                 return Work::Idle(WATCH);
             }
             if slot.held > 0 {
                 let due = self.settings.timing.heartbeat().saturating_sub(slot.age_of_proof());
-                let pause = slot.wait.map_or(due, |_| slot.pause());
-                return if due.is_zero() { Work::Heartbeat } else { Work::Idle(due.min(pause)) };
+                let pause = slot.wait.map_or(due, |_| slot.pause()).min(publication_due);
+                return if due.is_zero() { Work::Heartbeat(state.held_names(id)) } else { Work::Idle(due.min(pause)) };
             }
             if slot.wait.is_some() {
                 return Work::Idle(slot.pause());
@@ -165,8 +176,8 @@ impl Manager {
         self.change(None, State::left);
     }
 
-    pub(super) fn next_inquiry(&self) -> Inquiry {
-        self.change(None, |state| state.rings.take_inquiry()).answer
+    pub(super) fn next_inquiry(&self, id: SessionId) -> Inquiry {
+        self.change(None, |state| Inquiry { held: state.held_names(id), ..state.rings.take_inquiry() }).answer
     }
 
     pub(super) fn retry_round(&self) -> Option<Duration> {

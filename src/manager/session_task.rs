@@ -7,7 +7,7 @@ use super::state::State;
 use super::{Answer, Manager};
 use crate::core::SessionId;
 use crate::error::Error;
-use crate::pg::{Fault, Session, Turn};
+use crate::pg::{Fault, HeldNames, Session, Turn};
 use std::future::{pending, Future};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,8 @@ pub(super) enum Work {
     /// Find out what failed batches have done.
     Salvage(Vec<Failed>),
     Wait(Wait),
-    Heartbeat,
+    /// Ask for a sign of life, and say what is held.
+    Heartbeat(Option<HeldNames>),
     /// Nothing until something changes, or this has passed.
     Idle(Duration),
     /// The session cannot be trusted any more.
@@ -54,7 +55,7 @@ pub(super) async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notif
             Work::Query(job) => (vec![job], ask(&manager, id, &session, job).await),
             Work::Salvage(failed) => salvage(&manager, id, &session, failed).await,
             Work::Wait(wait) => (Vec::new(), wait_in_queue(&manager, id, &session, wait, &changed).await),
-            Work::Heartbeat => (Vec::new(), heartbeat(&session).await),
+            Work::Heartbeat(held) => (Vec::new(), heartbeat(&session, held).await),
             Work::Idle(limit) => (Vec::new(), idle(&session, &changed, limit).await),
             Work::Lose(Failed { jobs, cause }) => (jobs, Err(cause)),
             Work::Close => {
@@ -164,7 +165,7 @@ async fn salvage(
 }
 
 async fn inquire(manager: &Manager, id: SessionId, session: &Session) -> Result<bool, Fault> {
-    let inquiry = manager.next_inquiry();
+    let inquiry = manager.next_inquiry(id);
     let findings = session.inquire(&inquiry).await?;
     manager.change(None, |state| state.inquired(id, findings));
     Ok(true)
@@ -213,8 +214,8 @@ async fn idle(session: &Session, changed: &Notify, limit: Duration) -> Result<()
     }
 }
 
-async fn heartbeat(session: &Session) -> Result<(), Error> {
-    match session.heartbeat().await {
+async fn heartbeat(session: &Session, held: Option<HeldNames>) -> Result<(), Error> {
+    match session.heartbeat(held).await {
         // That somebody has cancelled it is said by the server.
         Ok(()) | Err(Fault::Statement(_)) => Ok(()),
         Err(Fault::Lost(cause)) => Err(cause),

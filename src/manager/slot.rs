@@ -119,6 +119,8 @@ pub(super) struct Slot {
     /// Tries that are queued or under way.
     tries: usize,
     pub idle_since: Instant,
+    /// When it last said what it holds, or had nothing to say; at first when it began.
+    pub published: Instant,
     /// Whether the session's task looks after it at short intervals, and whether there was something to look after.
     is_watched: bool,
     was_used: bool,
@@ -144,6 +146,7 @@ impl Slot {
             held: 0,
             tries: 0,
             idle_since: now,
+            published: now,
             is_watched: false,
             was_used: false,
             changed: Arc::new(Notify::new()),

@@ -205,6 +205,45 @@ SELECT l.pid, a.application_name, pg_catalog.host(a.client_addr), l.mode OPERATO
  AND l.objsubid OPERATOR(pg_catalog.=) $3 \
  ORDER BY l.granted DESC, waiting_since, l.pid";
 
+/// Every session that holds or awaits a key of this database, of each key holders first: process, halves of the key, key space,
+/// whether exclusive, whether granted, since when it waits, application, address, since when it is there; the comment with which it
+/// says what it holds, in the database's encoding and once for each session; whether the key is a link ([`MARK`]), whether this role
+/// may see what the session does, and the server's time.
+pub(super) const OVERVIEW: &str = "\
+WITH locks AS (\
+ SELECT l.pid, l.objsubid, l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AS exclusive, l.granted, \
+ l.classid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 AS high, \
+ l.objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 AS low, \
+ (pg_catalog.date_part('epoch', \
+ (pg_catalog.to_jsonb(l) OPERATOR(pg_catalog.->>) 'waitstart')::pg_catalog.timestamptz) \
+ OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 AS waiting_since \
+ FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
+ AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
+ WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())\
+), marks AS (\
+ SELECT pid, high, low, (high::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
+ OPERATOR(pg_catalog.|) (low::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295) AS key FROM locks \
+ WHERE granted AND NOT exclusive AND objsubid OPERATOR(pg_catalog.=) 1\
+), links AS (\
+ SELECT link.pid, both_marks.high, both_marks.low FROM marks link JOIN marks time ON time.pid OPERATOR(pg_catalog.=) link.pid \
+ AND time.high OPERATOR(pg_catalog.=) pg_catalog.hashint8(link.key) \
+ CROSS JOIN LATERAL (VALUES (link.high, link.low), (time.high, time.low)) AS both_marks(high, low)\
+), sessions AS (\
+ SELECT pid, application_name, pg_catalog.host(client_addr) AS address, \
+ (pg_catalog.date_part('epoch', backend_start) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 AS connected_since, \
+ CASE WHEN pg_catalog.left(query, 18) OPERATOR(pg_catalog.=) '/* advisory-lock: ' \
+ THEN pg_catalog.convert_to(pg_catalog.left(query, 1000), pg_catalog.getdatabaseencoding()) END AS comment, \
+ backend_start IS NOT NULL AS is_visible \
+ FROM pg_catalog.pg_stat_activity\
+) SELECT l.pid, l.high, l.low, l.objsubid, l.exclusive, l.granted, l.waiting_since, a.application_name, a.address, \
+ a.connected_since, CASE WHEN pg_catalog.row_number() OVER (PARTITION BY l.pid \
+ ORDER BY l.objsubid DESC, l.granted, l.exclusive DESC) OPERATOR(pg_catalog.=) 1 THEN a.comment END, \
+ l.objsubid OPERATOR(pg_catalog.=) 1 AND l.granted AND NOT l.exclusive AND EXISTS (SELECT FROM links \
+ WHERE links.pid OPERATOR(pg_catalog.=) l.pid AND links.high OPERATOR(pg_catalog.=) l.high AND links.low OPERATOR(pg_catalog.=) l.low), \
+ COALESCE(a.is_visible, true), (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 \
+ FROM locks l LEFT JOIN sessions a ON a.pid OPERATOR(pg_catalog.=) l.pid \
+ ORDER BY l.objsubid DESC, l.high, l.low, l.granted DESC, l.waiting_since, l.pid";
+
 /// Which of the locks `$1` of this process some session waits for, be it in the server's queue or by a published link; and the
 /// time in milliseconds, of which 32 bits count. A lock is spelled as the columns of `pg_locks` have it, `x` for exclusive
 /// or `s` for shared: `classid.objid.objsubid.x`.
@@ -303,6 +342,11 @@ WITH RECURSIVE locks AS (\
 
 /// The cheapest sign of life: the backend's mark.
 pub(super) const HEARTBEAT: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true)";
+
+/// The same behind a comment, which is for those who look at what the session does.
+pub(super) fn heartbeat_with(comment: &str) -> String {
+    format!("{comment}{HEARTBEAT}")
+}
 
 /// A sign of life of a moment that others can compare: the backend's mark, with the server's time, in seconds since 1970.
 pub(super) const VERIFY: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \

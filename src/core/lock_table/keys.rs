@@ -80,6 +80,11 @@ impl Keys {
         }
     }
 
+    /// The keys that the session has locked.
+    pub fn on(&self, session: SessionId) -> impl Iterator<Item = Place> + '_ {
+        self.homes.get(&session).into_iter().flat_map(|list| list.iter(&self.states))
+    }
+
     /// The keys that the session has locked, which it never will again.
     pub fn of_lost(&self, session: SessionId) -> Vec<Place> {
         self.homes.get(&session).map_or(Vec::new(), |list| list.iter(&self.states).collect())

@@ -106,6 +106,11 @@ impl LockTable {
         Some(server.home)
     }
 
+    /// The keys that the session has locked for this process.
+    pub fn keys_on(&self, session: SessionId) -> impl Iterator<Item = Key> + '_ {
+        self.keys.on(session).map(|place| self.keys[place].key)
+    }
+
     /// Since when `request` waits; `None` where it does not.
     #[must_use]
     pub fn waits_since(&self, request: RequestId) -> Option<Ticks> {

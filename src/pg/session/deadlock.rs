@@ -6,6 +6,7 @@ use crate::core::lock_table::Link;
 use crate::core::{Key, Mode};
 use crate::pg::fault::Fault;
 use crate::pg::session::call::{Parameter, Statement};
+use crate::pg::session::held_names::HeldNames;
 use crate::pg::session::row::Row;
 use crate::pg::session::{decode, Session};
 use crate::pg::sql;
@@ -28,6 +29,8 @@ pub struct Inquiry {
     pub published: Published,
     /// Links that have been found the youngest of a ring before: to be looked up once more by other hashes.
     pub suspects: BTreeSet<Link>,
+    /// What the session says of its locks meanwhile.
+    pub held: Option<HeldNames>,
 }
 
 /// The answer to an [`Inquiry`].
@@ -51,7 +54,8 @@ impl Session {
     /// None: links may stay published until the session ends.
     pub async fn inquire(&self, inquiry: &Inquiry) -> Result<Findings, Fault> {
         self.trace(|| format!("look for deadlocks among {} waits", inquiry.links.len()));
-        let (now, wanted) = self.wanted(&inquiry.links).await?;
+        let comment = inquiry.held.as_ref().map(HeldNames::comment).unwrap_or_default();
+        let (now, wanted) = self.wanted(&inquiry.links, &comment).await?;
         let is_worth_it =
             |link: &Link| inquiry.unconditional.contains(link) || link.held.is_some_and(|held| wanted.contains(&held));
         let mut published = inquiry.published.clone();
@@ -73,17 +77,21 @@ impl Session {
             return Err(fault);
         }
         published.extend(fresh);
-        let youngest = self.youngest_of_rings(published.keys(), "0").await?;
-        let confirmed = self.youngest_of_rings(youngest.intersection(&inquiry.suspects), "1").await?;
+        let youngest = self.youngest_of_rings(published.keys(), "0", &comment).await?;
+        let confirmed = self.youngest_of_rings(youngest.intersection(&inquiry.suspects), "1", &comment).await?;
         Ok(Findings { published, youngest, confirmed })
     }
 
     /// The server's time, and which of the locks that the links hold somebody waits for.
-    async fn wanted(&self, links: &BTreeMap<Link, Duration>) -> Result<(i64, BTreeSet<(Key, Mode)>), Fault> {
+    async fn wanted(
+        &self,
+        links: &BTreeMap<Link, Duration>,
+        comment: &str,
+    ) -> Result<(i64, BTreeSet<(Key, Mode)>), Fault> {
         let held: BTreeSet<(Key, Mode)> = links.keys().filter_map(|link| link.held).collect();
         let held: Vec<(Key, Mode)> = held.into_iter().collect();
         let spelled: Vec<String> = held.iter().copied().map(spell).collect();
-        let row = self.ask(sql::WANTED, &[(&spelled, Type::TEXT_ARRAY)]).await?;
+        let row = self.ask(comment, sql::WANTED, &[(&spelled, Type::TEXT_ARRAY)]).await?;
         let places: Option<Vec<i64>> = decode(row.try_get(2))?;
         Ok((decode(row.get(1))?, at_places(&held, &places.unwrap_or_default()).collect()))
     }
@@ -96,6 +104,7 @@ impl Session {
         let since: Vec<i64> = links.values().copied().collect();
         let text = Type::TEXT_ARRAY;
         self.ask(
+            "",
             sql::MARK,
             &[
                 (&held, text.clone()),
@@ -109,20 +118,27 @@ impl Session {
         Ok(())
     }
 
-    async fn youngest_of_rings(&self, links: impl Iterator<Item = &Link>, look: &str) -> Result<BTreeSet<Link>, Fault> {
+    async fn youngest_of_rings(
+        &self,
+        links: impl Iterator<Item = &Link>,
+        look: &str,
+        comment: &str,
+    ) -> Result<BTreeSet<Link>, Fault> {
         let links: Vec<Link> = links.filter(|link| link.held.is_some()).copied().collect();
         if links.is_empty() {
             return Ok(BTreeSet::new());
         }
         let (held, awaited) = spell_both(links.iter());
         let text = Type::TEXT_ARRAY;
-        let row = self.ask(sql::RINGS, &[(&held, text.clone()), (&awaited, text), (&look, Type::TEXT)]).await?;
+        let row =
+            self.ask(comment, sql::RINGS, &[(&held, text.clone()), (&awaited, text), (&look, Type::TEXT)]).await?;
         let places: Option<Vec<i64>> = decode(row.try_get(1))?;
         Ok(at_places(&links, &places.unwrap_or_default()).collect())
     }
 
-    async fn ask(&self, statement: &'static str, parameters: &[Parameter<'_>]) -> Result<Row, Fault> {
-        let rows = self.wire.ask(Statement::once(statement), parameters, self.patience.answer).await?;
+    async fn ask(&self, comment: &str, statement: &str, parameters: &[Parameter<'_>]) -> Result<Row, Fault> {
+        let text = format!("{comment}{statement}");
+        let rows = self.wire.ask(Statement::once(&text), parameters, self.patience.answer).await?;
         self.verify_backend(rows.first())?;
         rows.into_iter().next().ok_or_else(|| Fault::of_protocol("no row"))
     }

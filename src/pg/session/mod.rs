@@ -11,6 +11,8 @@ pub(in crate::pg) mod fence;
 pub(in crate::pg) mod holder;
 pub(in crate::pg) mod pooled;
 pub(in crate::pg) mod readiness;
+pub(in crate::pg) mod held_names;
+pub(in crate::pg) mod overview;
 pub(in crate::pg) mod row;
 pub(in crate::pg) mod steps;
 pub(in crate::pg) mod turn;
@@ -25,6 +27,7 @@ use crate::pg::connect::pooler::Pooler;
 use crate::pg::fault::Fault;
 use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::driver::Driver;
+use crate::pg::session::held_names::HeldNames;
 use crate::pg::session::holder::Holder;
 use crate::pg::session::row::Row;
 use crate::pg::session::wire::{Patience, Wire, HEARTBEAT};
@@ -102,13 +105,15 @@ impl Session {
         self.ask_about(sql::HOLDERS, key).await?.iter().map(|row| decode(Holder::read(row))).collect()
     }
 
-    /// A sign of life.
+    /// A sign of life, with which the session says what it holds.
     ///
     /// # Errors
     /// [`Fault::Statement`]: somebody has cancelled it, which is one too. [`Fault::Lost`]: there was none in time.
-    pub async fn heartbeat(&self) -> Result<(), Fault> {
+    pub async fn heartbeat(&self, held: Option<HeldNames>) -> Result<(), Fault> {
         self.trace(|| "heartbeat".to_owned());
-        let rows = self.wire.ask(HEARTBEAT, &[], self.wire.time_for_proof()).await?;
+        let text = held.map(|held| sql::heartbeat_with(&held.comment()));
+        let statement = text.as_deref().map_or(HEARTBEAT, Statement::once);
+        let rows = self.wire.ask(statement, &[], self.wire.time_for_proof()).await?;
         self.verify_backend(rows.first())
     }
 

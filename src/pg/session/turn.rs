@@ -46,6 +46,12 @@ fn places(key: Key) -> i64 {
     i64::from_le_bytes(std::array::from_fn(|at| digest[at])) & !sql::PLACES
 }
 
+/// The places in the queue of a key.
+pub(super) fn places_of(key: Key) -> impl Iterator<Item = Key> {
+    let first = places(key);
+    (0..=sql::PLACES).map(move |place| Key::Single(first | place))
+}
+
 impl Session {
     /// Whether a place in the queue of this key is free at this moment: a fifth of the price of a turn that finds none. Not in
     /// a moment when somebody cancels what the session does.

@@ -1,0 +1,20 @@
+'use strict'
+
+// A semaphore is made of parts, each of them a key of its own: its slots, its gate, and what tells the number of its permits.
+
+/**
+ * The name whose key is that of a part.
+ *
+ * @param {{ high: number, low: number, flags: number }} key of the semaphore's name, which may be anybody's and need not be a string
+ * @param {string} part
+ */
+const nameOfPart = ({ high, low, flags }, part) => `advisory-lock-native semaphore ${flags} ${high} ${low} ${part}`
+
+const GATE = 'gate'
+const partOfSlot = (number) => `slot ${number}`
+const partOfDigit = (place, value) => `digit ${place} is ${value}`
+
+/** Whether the part is worth telling those who look at the database: who has a permit, and who looks for one. */
+const isTold = (part) => !part.startsWith('digit')
+
+module.exports = { GATE, isTold, nameOfPart, partOfDigit, partOfSlot }
