@@ -12,6 +12,7 @@ export const node = process.execPath
 export const programs = {
   withlock: path('bin/withlock.js'),
   pgmutex: path('bin/pgmutex.js'),
+  pglocks: path('bin/pglocks.js'),
   'advisory-lock-native': path('bin/advisory-lock-native.js'),
   original: path('node_modules/advisory-lock/build/bin/withlock.js'),
 }

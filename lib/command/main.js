@@ -6,22 +6,28 @@ const { Signals } = require('./signals.js')
 const signals = new Signals()
 
 const { UsageError, readPgmutex, readWithlock } = require('./arguments.js')
+const { readPglocks } = require('./locks-arguments.js')
 const { HELP } = require('./options.js')
 const { Report, reasonOf } = require('./report.js')
 
-const readers = { withlock: readWithlock, pgmutex: readPgmutex }
+/** How each program reads its command line, and what does what that says. The native part is loaded for that alone. */
+const programs = {
+  withlock: { read: readWithlock, load: () => require('./supervise.js').supervise },
+  pgmutex: { read: readPgmutex, load: () => require('./supervise.js').supervise },
+  pglocks: { read: readPglocks, load: () => require('./locks.js').showLocks },
+}
 
 /**
  * Runs a program to its end: reads the command line, does what it says, exits with its status. Prints nothing on stdout
  * that was not asked for, as that belongs to the command under the lock.
  *
- * @param {'withlock' | 'pgmutex'} program
+ * @param {'withlock' | 'pgmutex' | 'pglocks'} program
  * @param {string[]} parameters
  */
 async function main(program, parameters) {
   let job
   try {
-    job = readers[program](parameters, process.env)
+    job = programs[program].read(parameters, process.env)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     return refuse(program, error.message, error.status)
@@ -29,12 +35,10 @@ async function main(program, parameters) {
   if (job.help) return console.log(HELP[program])
   if (job.version) return console.log(require('../../package.json').version)
   const report = new Report(program, job.verbose)
-  for (const option of job.ignored) report.say(`there is no option ${option}: it is ignored, as the original does`)
+  for (const option of job.ignored ?? []) report.say(`there is no option ${option}: it is ignored, as the original does`)
   let end
   try {
-    // It loads the native part, which help and version can do without.
-    const { supervise } = require('./supervise.js')
-    end = await supervise(program, job, signals, report)
+    end = await programs[program].load()(program, job, signals, report)
   } catch (error) {
     report.say(reasonOf(error))
     end = { status: 1 }
@@ -45,9 +49,9 @@ async function main(program, parameters) {
 /** Runs the program that the first parameter names. */
 function choose(parameters) {
   const [program, ...others] = parameters
-  if (Object.hasOwn(readers, program ?? '')) return main(program, others)
+  if (Object.hasOwn(programs, program ?? '')) return main(program, others)
   if (program === '--version') return console.log(require('../../package.json').version)
-  const usage = `Usage: advisory-lock-native <${Object.keys(readers).join(' | ')}> [--help] ...`
+  const usage = `Usage: advisory-lock-native <${Object.keys(programs).join(' | ')}> [--help] ...`
   if (program === '--help' || program === '-h') return console.log(usage)
   console.error(usage)
   process.exitCode = 2

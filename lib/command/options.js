@@ -17,6 +17,7 @@ const COMMON = {
 const OPTIONS = {
   withlock: { ...COMMON, permits: { type: 'string', short: 'n' } },
   pgmutex: { ...COMMON, name: { type: 'string' } },
+  pglocks: { db: COMMON.db, watch: { type: 'boolean' }, json: { type: 'boolean' }, help: COMMON.help, version: COMMON.version },
 }
 
 const COMMON_HELP = `
@@ -49,6 +50,22 @@ Runs the command while holding the lock of that name, so that it runs once at a 
 Runs the command while holding a lock, so that it runs once at a time.
 
   --name <name>              name of the lock (default: the command line)${COMMON_HELP}`,
+  pglocks: `Usage: pglocks [options] [name...]
+
+Shows who holds advisory locks of a database and who waits for them: sessions of this package, and of anybody else. With
+names, only the locks of these names.
+
+  --db <connection string>   where to connect (other users of this machine can see it in the list of processes);
+                             else PG_CONNECTION_STRING, else DATABASE_URL, else the PG* variables
+  --watch                    look again each second: on a terminal in place, elsewhere only what has changed
+  --json                     for programs: a list, with --watch a line for each change
+  --help, --version
+
+A lock is shown by its name where that is given, or where the session that holds it says it; else by its key. Since when a
+session holds a lock is not known to the server: <5m12s says that it is there for so long, and holds it no longer.
+Nothing is changed: the lines that would end a session are printed, never run.
+
+Exit status: 0; 1 if the server cannot be reached or refuses; 2 for a wrong option.`,
 }
 
 /**
