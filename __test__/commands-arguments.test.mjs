@@ -175,7 +175,7 @@ test('all programs are verbs of the one that has the name of the package', async
   assert.equal((await run(program, ['pgmutex', 'echo', 'in'])).stdout, 'in\n')
   assert.equal((await run(program, ['withlock', 'verb', '--', 'sh', '-c', 'exit 7'])).status, 7)
   assert.match((await run(program, ['withlock', '--help'])).stdout, /^Usage: withlock </)
-  assert.match((await run(program, ['--help'])).stdout, /^Usage: advisory-lock-native <withlock \| pgmutex>/)
+  assert.match((await run(program, ['--help'])).stdout, /^Usage: advisory-lock-native <withlock \| pgmutex \| pglocks>/)
   assert.equal((await run(program, ['--version'])).stdout, `${version}\n`)
   for (const parameters of [[], ['withlok', 'x', '--', 'true'], ['toString'], ['--try'], ['']]) {
     const { status, stdout, stderr } = await run(program, parameters)

@@ -282,7 +282,7 @@ test('more than there is room for on a terminal', async (t) => {
   terminal.type(keys.interrupt)
   assert.equal(await terminal.ended, 130)
   const first = terminal.shown.slice(0, terminal.shown.indexOf('\x1b[19A'))
-  const lines = first.split('\r\n').map((line) => line.replaceAll(/\x1b\[\d*[A-Z]|\r/g, ''))
+  const lines = first.split('\r\n').map((line) => line.replaceAll(/\P{L}\[\d*[A-Z]|\r/gu, ''))
   assert.deepEqual(lines.filter((line) => line.length > 60), [], 'as wide as the terminal')
   assert.equal(lines.length, 20)
 })
