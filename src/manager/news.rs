@@ -1,6 +1,6 @@
 //! What becomes of sessions, for whoever wants to know.
 
-use super::ClientId;
+use super::mailbox::ClientId;
 use crate::error::{Error, Peer};
 use crate::pg::Session;
 use std::sync::{Arc, Mutex, PoisonError};
