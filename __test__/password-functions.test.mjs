@@ -83,8 +83,9 @@ test('a token that expires while a process stands by, whose session is cut then'
   await until(() => failures.includes('28P01'), 'the server refuses the old token')
   issued = 1
   await database.waiter('seat')
+  const elected = once(election, 'elected')
   await sqlUnlock(database.sql, 'seat')
-  await once(election, 'elected')
+  await elected
   await election.stop()
 })
 

@@ -82,8 +82,9 @@ for (const [title, entry] of Object.entries({ 'contract 1': advisoryLock, 'contr
     const standby = rival('seat').elect(lead)
     await until(() => rival.stats().waiting === 1, 'it stands by')
     assert.equal(rival.stats().held, 0)
+    const elected = once(standby, 'elected')
     await leader.stop()
-    await once(standby, 'elected')
+    await elected
     assert.deepEqual([rival.stats().held, rival.stats().waiting, createMutex.stats().held], [1, 0, 0])
   })
 
