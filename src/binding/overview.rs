@@ -79,7 +79,7 @@ pub struct Overview {
 #[napi]
 impl Overview {
     /// `on_found` is told of each look, and keeps the process alive. Connects nowhere yet.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new(config: &Config, on_found: Function<'_, Found, ()>) -> napi::Result<Overview> {
         let on_found = on_found.build_threadsafe_function::<Looked>().build_callback(|context| {
             let (failed, found) = match context.value {
@@ -93,7 +93,7 @@ impl Overview {
     }
 
     /// Looks, and tells of it later.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn look(&self) {
         let on_found = Arc::clone(&self.on_found);
         let tell = move |looked: Looked| {

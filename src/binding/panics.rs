@@ -50,6 +50,7 @@ mod tests {
             max_pinned_connections: None,
             idle_timeout: Duration::ZERO,
             timing: Timing::new(Duration::from_secs(3), Duration::from_secs(5)),
+            publish_names: false,
         };
         let manager = manager_for(config, settings);
         let mailbox = Arc::new(Mailbox::new(ClientId::next(), || {}));

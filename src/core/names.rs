@@ -3,7 +3,7 @@
 //! Invariant: the texts take no more than [`MOST_BYTES`]. Where there is no room for another one, those go first that came first
 //! and that nobody has looked up since.
 
-use super::Key;
+use super::key::Key;
 use foldhash::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
