@@ -68,7 +68,7 @@ test('a client that is cut off is told first, and then the lock is free', async 
   assert.equal(await sqlTry(database.sql, 'cut off'), false, 'nobody else is in yet')
   await nothingIsLeft(15_000)
   const freeAfter = performance.now() - cutAt
-  assert.ok(toldAfter < 2000 && freeAfter < 12_000, `told after ${toldAfter} ms, free after ${freeAfter} ms`)
+  assert.ok(toldAfter < 5000 && freeAfter < 12_000, `told after ${toldAfter} ms, free after ${freeAfter} ms`)
   await assert.rejects(unlock(), lost())
   proxy.close()
   await createMutex.close()
@@ -111,9 +111,9 @@ test('a wait whose pooler is gone is told', async () => {
 
 test('a server session that is ended, or a statement in it that is cancelled while it holds: told, or no harm', async () => {
   const { connectionString } = await pooler({ default_pool_size: 2 })
-  const createMutex = owner(connectionString, { heartbeat: 200 })
+  const createMutex = owner(connectionString)
   const unlock = await createMutex('ended').lock()
-  await database.sql.query(`SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'`)
+  await database.sql.query(`SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()`)
   assert.ok((await unlock.verify()) instanceof Date, 'what is idle is not cancelled')
   assert.equal(await database.terminate('ended'), 1)
   lost('57P01')(await lossOf(unlock.signal))
@@ -123,11 +123,11 @@ test('a server session that is ended, or a statement in it that is cancelled whi
 })
 
 test('limits of the pooler: a transaction that is idle too long is lost and told, one with heartbeats is not; an old server session is kept', async () => {
-  const { connectionString } = await pooler({ default_pool_size: 4, idle_transaction_timeout: 1, server_lifetime: 1, server_idle_timeout: 1, query_wait_timeout: 2 })
+  const { connectionString } = await pooler({ default_pool_size: 4, idle_transaction_timeout: 2, server_lifetime: 1, server_idle_timeout: 1 })
   const [rare, often] = [owner(connectionString), owner(connectionString, { heartbeat: 300 })]
   const [short, long] = [await rare('rare').lock(), await often('often').lock()]
   lost()(await lossOf(short.signal))
-  await sleep(2000)
+  await sleep(3000)
   assert.ok((await long.verify()) instanceof Date)
   assert.equal(await long(), true)
   assert.equal(await rare('rare').withLock(() => 'works'), 'works')
@@ -139,7 +139,7 @@ test('settings of the database that are meant for queries do no harm', async () 
   const name = await database.value('SELECT current_database()')
   const settings = {
     default_transaction_isolation: 'serializable', default_transaction_read_only: 'on', default_transaction_deferrable: 'on',
-    idle_in_transaction_session_timeout: '200ms', transaction_timeout: '500ms', statement_timeout: '500ms', lock_timeout: '100ms', exit_on_error: 'on',
+    idle_in_transaction_session_timeout: '1s', transaction_timeout: '2s', statement_timeout: '2s', lock_timeout: '100ms', exit_on_error: 'on',
   }
   for (const [setting, value] of Object.entries(settings)) await database.sql.query(`ALTER DATABASE ${name} SET ${setting} = '${value}'`)
   const open = await database.client()
@@ -151,7 +151,7 @@ test('settings of the database that are meant for queries do no harm', async () 
     const [a, b] = [owner(connectionString), owner(connectionString, { applicationName: 'b' })]
     const unlock = await a('settings').lock()
     const waiting = b('settings').lock({ timeout: 20_000 })
-    await sleep(1500)
+    await sleep(2500)
     assert.equal((await b('settings').holders()).length, 1)
     assert.ok((await unlock.verify()) instanceof Date)
     assert.equal(await unlock(), true)
@@ -167,12 +167,12 @@ test('no server session to be had: who cannot wait is told what is missing, who 
   for (const settings of [{}, { query_wait_timeout: 1 }]) {
     const { connectionString } = await pooler({ default_pool_size: 1, ...settings })
     const holder = owner(connectionString)
-    const other = owner(connectionString, { applicationName: 'other', answerTimeout: settings.query_wait_timeout ? 5000 : 500 })
+    const other = owner(connectionString, { applicationName: 'other', answerTimeout: settings.query_wait_timeout ? 5000 : 1000 })
     const unlock = await holder('full').lock()
     await assert.rejects(other('another').tryLock(), { code: '53300', message: /pooler has no server session/ })
     await assert.rejects(other('another').lock({ timeout: 0 }), { code: '53300' })
     const [waiting, beside] = [other('another').lock(), other('full').lock()]
-    await assert.rejects(other('a third').lock({ timeout: 1500 }), (error) => {
+    await assert.rejects(other('a third').lock({ timeout: 3000 }), (error) => {
       assert.equal(error.code, 'ERR_LOCK_TIMEOUT')
       assert.equal(error.cause?.code, '53300', 'nobody has said that it is taken')
       return true
@@ -215,7 +215,7 @@ test('more holds than sessions may be pinned: they queue in the process, and who
 
 test('PAUSE waits for holds, waits go on through it, and RELOAD changes nothing', async () => {
   const bouncer = await pooler({ default_pool_size: 3, server_login_retry: 1 })
-  const [holder, waiter] = [owner(bouncer.connectionString), owner(bouncer.connectionString, { applicationName: 'waiter', answerTimeout: 500 })]
+  const [holder, waiter] = [owner(bouncer.connectionString), owner(bouncer.connectionString, { applicationName: 'waiter', answerTimeout: 2000 })]
   const unlock = await holder('paused').lock()
   const waiting = waiter('paused').lock()
   let isPaused = false

@@ -30,7 +30,7 @@ test('each method does what it does anywhere', async () => {
     pid: 0, applicationName: 'advisory-lock-native', clientAddress: 0, mode: 'exclusive', granted: true, waitingSince: null, connectedSince: 0,
   })
   assert.deepEqual(others, [])
-  await assert.rejects(b('methods').lock({ timeout: 50 }), (error) => {
+  await assert.rejects(b('methods').lock({ timeout: 1000 }), (error) => {
     assert.equal(error.code, 'ERR_LOCK_TIMEOUT')
     assert.equal(error.cause, undefined, 'the server has said that the lock is taken')
     return true
