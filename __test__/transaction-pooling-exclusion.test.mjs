@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import advisoryLock from '../index.js'
 import { openDatabase, until } from './support/database.mjs'
 import { startPgBouncer } from './support/pgbouncer.mjs'
 import { startPooler } from './support/pooler.mjs'
@@ -45,3 +47,23 @@ for (const [name, start, processes] of [
     await until(async () => (await database.lockCount()) === 0, 'nothing is locked', 5000)
   })
 }
+
+test('who hands a lock on among its own callers for ever does not keep others out', async () => {
+  const { connectionString } = await bouncer({ default_pool_size: 5 })()
+  const owner = (applicationName) => advisoryLock(connectionString, { transactionPooling: true, applicationName })
+  const busy = Array.from({ length: 4 }, () => owner('busy'))
+  const other = owner('other')
+  let isOver = false
+  let served = 0
+  const serving = busy.map(async (createMutex) => {
+    while (!isOver) {
+      await createMutex('busy').withLock(() => sleep(1))
+      served++
+    }
+  })
+  await until(() => served > 50, 'the lock is handed on')
+  for (let turn = 0; turn < 5; turn++) await other('busy').withLock(() => {}, { timeout: 20_000 })
+  isOver = true
+  await Promise.all(serving)
+  await Promise.all([...busy, other].map((createMutex) => createMutex.close()))
+})

@@ -2,6 +2,8 @@
 //!
 //! Calls come in on the callers' threads, take the state's lock for a moment and leave; answers that need the server come
 //! later through the caller's [`Mailbox`]. It knows nothing of Node.
+//!
+//! Where a transaction pooler is worked through, the sessions in `pooled` do what those of `state` and `route` do elsewhere.
 
 mod attendance;
 mod doubts;

@@ -25,7 +25,7 @@ pub use session::fence::Fenced;
 pub use session::held_names::HeldNames;
 pub use session::holder::Holder;
 pub use session::overview::LockUse;
-pub use session::pooled::PooledSession;
+pub use session::pooled::{PooledSession, Seen};
 pub use session::turn::Turn;
 pub use session::wire::Wire;
 pub use session::{Role, Session};

@@ -61,6 +61,7 @@ impl Open for PooledSession {
             pins: pin_statements(&settings),
             database: u32::try_from(row.get::<i64>(4)?).map_err(|_| Error::protocol("a database without a number"))?,
             may_be_deferred: row.get::<String>(3)? == "serializable",
+            lacks_blocks: false,
             mark: None,
             pid: 0,
         })

@@ -20,7 +20,7 @@ use super::mailbox::Answer;
 use crate::core::lock_table::Operation;
 use crate::core::{Key, Mode, RequestId, SessionId, Step};
 use crate::error::Error;
-use crate::pg::Wire;
+use crate::pg::{Seen, Wire};
 use deed::Deed;
 use foldhash::{HashMap, HashSet};
 use report::Event;
@@ -123,7 +123,7 @@ impl Pooled {
     }
 
     fn route_try(&mut self, key: Key, mode: Mode, patient: bool) {
-        if self.pin(key, mode, patient) {
+        if self.pin(key, mode, patient, false) {
             return;
         }
         if patient {
@@ -230,7 +230,7 @@ impl Pooled {
     }
 
     /// Begins to hold a key on a session of its own, if there may be one more.
-    fn pin(&mut self, key: Key, mode: Mode, patient: bool) -> bool {
+    fn pin(&mut self, key: Key, mode: Mode, patient: bool, takes_turn: bool) -> bool {
         if self.pinned >= self.most {
             return false;
         }
@@ -239,7 +239,7 @@ impl Pooled {
             slot.is_pinned = true;
             self.pinned += 1;
         }
-        self.push(session, Deed::Pin { key, mode, patient });
+        self.push(session, Deed::Pin { key, mode, patient, takes_turn });
         true
     }
 
@@ -396,22 +396,28 @@ impl Pooled {
     }
 
     /// Reports what a look has found.
-    fn looked(&mut self, id: SessionId, keys: &[(Key, Mode)], look_free: &[bool]) {
+    fn looked(&mut self, id: SessionId, keys: &[(Key, Mode)], seen: &[Seen]) {
         if self.take_deed(id).is_none() {
             return;
         }
         self.is_looking = false;
         self.has_answered();
         let now = Instant::now();
-        for (&(key, mode), &looks_free) in keys.iter().zip(look_free) {
+        for (&(key, mode), &seen) in keys.iter().zip(seen) {
             if !self.waits.is_looked_for(key) {
                 // It has been cancelled meanwhile.
-            } else if !looks_free {
-                self.waits.put_back(key, true, now);
-            } else if self.pin(key, mode, true) {
+                continue;
+            }
+            // Where others hand a key on among themselves none of them is ever seen to leave it. One who waits in the queue gets it
+            // with the next end of a transaction; more of them would be in the way of others.
+            let (is_taken, is_worth_it) = match seen {
+                Seen::Free => (false, true),
+                Seen::Taken { by, is_awaited } => (true, self.waits.changes_hands(key, by) && !is_awaited),
+            };
+            if is_worth_it && self.pin(key, mode, true, is_taken) {
                 self.waits.is_tried(key);
             } else {
-                self.waits.put_back(key, false, now);
+                self.waits.put_back(key, is_taken, now);
             }
         }
         self.changed.notify_one();

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+/// How long a wait stays in the server's queue, and has a server session meanwhile, where a key is handed on.
+const TURN: Duration = Duration::from_millis(200);
 /// While somebody waits a session is kept for the looks, whatever is set for idle ones.
 const KEPT_FOR_LOOKS: Duration = Duration::from_secs(10);
 
@@ -121,9 +123,9 @@ async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option
 
 async fn serve(manager: &Manager, id: SessionId, session: &mut PooledSession, deed: Deed) -> Result<(), Error> {
     let result = match deed {
-        Deed::Pin { key, mode, .. } => session.pin(key, mode).await,
+        Deed::Pin { key, mode, takes_turn, .. } => session.pin(key, mode, Some(TURN).filter(|_| takes_turn)).await,
         Deed::Repin { key, mode, .. } => match session.unpin().await {
-            Ok(_) => session.pin(key, mode).await,
+            Ok(_) => session.pin(key, mode, None).await,
             Err(fault) => Err(fault),
         },
         Deed::Upgrade { key, mode } => session.take_also(key, mode).await,
@@ -145,8 +147,8 @@ async fn serve(manager: &Manager, id: SessionId, session: &mut PooledSession, de
 async fn look(manager: &Manager, id: SessionId, session: &PooledSession, keys: &[(Key, Mode)]) -> Result<(), Error> {
     let looked = if keys.is_empty() { Ok(Vec::new()) } else { session.look(keys).await };
     match looked {
-        Ok(look_free) => {
-            manager.change_pooled(|pooled| pooled.looked(id, keys, &look_free));
+        Ok(seen) => {
+            manager.change_pooled(|pooled| pooled.looked(id, keys, &seen));
             Ok(())
         }
         Err(fault) => report(manager, id, Err(fault)),

@@ -5,6 +5,7 @@ use super::{Deed, Pooled};
 use crate::core::lock_table::Operation;
 use crate::core::{Key, Mode, Modes, SessionId, Step};
 use crate::error::Error;
+use crate::pg::Seen;
 use std::time::Instant;
 
 const KEY: Key = Key::Pair(1, 2);
@@ -66,7 +67,8 @@ fn look(pooled: &mut Pooled, is_free: bool) -> SessionId {
     pooled.take_to_open();
     assert!(matches!(begin(pooled, id), Some(Deed::Look)));
     let keys = pooled.waits.take_due(Instant::now());
-    pooled.looked(id, &keys, &vec![is_free; keys.len()]);
+    let seen = if is_free { Seen::Free } else { Seen::Taken { by: 1, is_awaited: false } };
+    pooled.looked(id, &keys, &vec![seen; keys.len()]);
     id
 }
 
@@ -128,7 +130,7 @@ fn a_wait_is_ended_once_at_whatever_stage_it_is() {
                 begin(&mut pooled, id);
                 let keys = pooled.waits.take_due(Instant::now());
                 pooled.route(cancel);
-                pooled.looked(id, &keys, &[true]);
+                pooled.looked(id, &keys, &[Seen::Free]);
                 "wait ended"
             }
             _ => {
@@ -147,6 +149,22 @@ fn a_wait_is_ended_once_at_whatever_stage_it_is() {
         assert_eq!(reports(&mut pooled), [expected], "stage {stage}");
         assert_eq!((pooled.waits.is_empty(), pooled.pinned), (true, usize::from(stage == 2)));
         assert!(!pooled.is_looking && pooled.look_round().is_none());
+    }
+}
+
+#[test]
+fn a_key_that_changes_hands_is_waited_for_in_the_queue_if_nobody_is() {
+    for (by, is_awaited, takes_turn) in [(1, false, false), (2, true, false), (2, false, true)] {
+        let mut pooled = Pooled::new(2);
+        pooled.route(wait(KEY));
+        let id = look(&mut pooled, false);
+        assert!(begin(&mut pooled, id).is_none());
+        let keys = [(KEY, Mode::Exclusive)];
+        std::thread::sleep(pooled.waits.pause(Instant::now()));
+        assert!(pooled.look_round().is_some() && matches!(begin(&mut pooled, id), Some(Deed::Look)));
+        assert_eq!(pooled.waits.take_due(Instant::now()), keys);
+        pooled.looked(id, &keys, &[Seen::Taken { by, is_awaited }]);
+        assert_eq!(matches!(begin(&mut pooled, id), Some(Deed::Pin { takes_turn: true, .. })), takes_turn);
     }
 }
 

@@ -28,6 +28,8 @@ struct Wait {
     is_cancelled: bool,
     /// The server's last word is that somebody has the key.
     is_taken: bool,
+    /// Who was seen to have it last.
+    holder: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Waits {
         self.turns += 1;
         let (turn, stage) = (self.turns, Stage::Pausing);
         let next = if is_taken { now + pause(Duration::ZERO, chance()) } else { now };
-        let wait = Wait { mode, home, since: now, next, turn, stage, is_cancelled: false, is_taken };
+        let wait = Wait { mode, home, since: now, next, turn, stage, is_cancelled: false, is_taken, holder: None };
         self.waits.insert(key, wait);
     }
 
@@ -104,6 +106,12 @@ impl Waits {
         wait.is_taken = is_taken;
         wait.next = now + pause(now.saturating_duration_since(wait.since), chance());
         wait.is_cancelled
+    }
+
+    /// Takes note of who has the key; whether that is another one than was seen before.
+    pub fn changes_hands(&mut self, key: Key, holder: u64) -> bool {
+        let last = self.waits.get_mut(&key).and_then(|wait| wait.holder.replace(holder));
+        last.is_some_and(|last| last != holder)
     }
 
     /// A session tries for the key from now on.

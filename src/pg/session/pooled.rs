@@ -17,10 +17,13 @@ use crate::pg::session::decode;
 use crate::pg::session::driver::Driver;
 use crate::pg::session::holder::Holder;
 use crate::pg::session::row::Row;
+use crate::pg::session::turn::lacks_blocks;
 use crate::pg::session::wire::{Patience, Wire};
 use crate::pg::sql::{self, pooled};
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
@@ -37,6 +40,8 @@ pub struct PooledSession {
     pub(in crate::pg) database: u32,
     /// Whether a statement by itself may have to wait for others' transactions.
     pub(in crate::pg) may_be_deferred: bool,
+    /// Whether the server has been found to have no blocks of PL/pgSQL for this role.
+    pub(in crate::pg) lacks_blocks: bool,
     /// The mark of the transaction that holds a lock.
     pub(in crate::pg) mark: Option<String>,
     /// The server's process of that transaction.
@@ -58,7 +63,8 @@ impl PooledSession {
         self.wire.over().await
     }
 
-    /// Begins a transaction that holds the key, if it is free; else there is none.
+    /// Begins a transaction that holds the key, if it is free; else there is none. `turn`: how long it waits for the key in the
+    /// server's queue, if it is taken.
     ///
     /// # Errors
     /// [`Fault::Statement`]: there is no transaction. [`Fault::Lost`]: nobody knows; `53300`: the pooler had no server session to
@@ -66,7 +72,7 @@ impl PooledSession {
     ///
     /// # Cancel safety
     /// None: the transaction may have begun.
-    pub async fn pin(&mut self, key: Key, mode: Mode) -> Result<bool, Fault> {
+    pub async fn pin(&mut self, key: Key, mode: Mode, turn: Option<Duration>) -> Result<bool, Fault> {
         let mark = new_mark().map_err(Fault::Lost)?;
         let asked_at = clock::now();
         let begun = self.execute(pooled::BEGIN);
@@ -91,6 +97,10 @@ impl PooledSession {
         self.trace(|| {
             format!("try {key} in a transaction: {}", if is_taken { "it is held now" } else { "it is taken" })
         });
+        let (is_taken, shown) = match turn.filter(|_| !is_taken && !self.lacks_blocks) {
+            Some(limit) => self.take_turn(key, mode, limit, &mark).await?,
+            None => (is_taken, shown),
+        };
         if !is_taken {
             drop(self.execute(pooled::COMMIT));
             return Ok(false);
@@ -104,6 +114,29 @@ impl PooledSession {
             self.heartbeat().await?;
         }
         Ok(true)
+    }
+
+    /// Waits for the key in the server's queue for a moment, by the transaction with this mark; whether it has the key then, and the
+    /// mark that it shows.
+    async fn take_turn(&mut self, key: Key, mode: Mode, limit: Duration, mark: &str) -> Result<(bool, Answer), Fault> {
+        let limit = limit.min(self.patience.answer / 2);
+        self.trace(|| format!("wait for {key} for {} ms", limit.as_millis()));
+        let text = pooled::turn(key, mode, limit.as_millis(), mark);
+        let waited = self.wire.ask(Statement::once(&text), &[], self.patience.answer + limit);
+        let (outcome, shown) = (self.execute(sql::TURN_OUTCOME), self.execute(pooled::SHOW_MARK));
+        let (waited, outcome, shown) = (waited.await, outcome.await, shown.await);
+        match waited {
+            // PostgreSQL without PL/pgSQL, or a role that may not use it.
+            Err(Fault::Statement(error)) if lacks_blocks(error.code()) => self.lacks_blocks = true,
+            Err(Fault::Statement(_)) => {}
+            Err(lost) => return Err(lost),
+            Ok(_) => {
+                let outcome = first(outcome)?;
+                let is_granted = decode(outcome.try_get::<String>(1))?.as_deref() == Some("granted");
+                return Ok((is_granted, shown));
+            }
+        }
+        Ok((false, shown))
     }
 
     /// Takes another lock in the transaction that is open, if it is free.
@@ -162,27 +195,16 @@ impl PooledSession {
         Ok((seconds * 1e6).round() / 1e3)
     }
 
-    /// Which of the keys look free, each in its mode.
+    /// What there is to be seen of the keys, each in its mode.
     ///
     /// # Errors
     /// [`Fault`]; `53300`: the pooler had no server session to lend.
-    pub async fn look(&self, keys: &[(Key, Mode)]) -> Result<Vec<bool>, Fault> {
+    pub async fn look(&self, keys: &[(Key, Mode)]) -> Result<Vec<Seen>, Fault> {
         self.trace(|| format!("look for {} keys", keys.len()));
         let halves: Vec<u32> = keys.iter().map(|(key, _)| unsigned(key.halves().1)).collect();
         let rows = self.ask_between(pooled::LOOK, &[(&self.database, Type::OID), (&halves, Type::OID_ARRAY)]).await?;
-        let mut locks = Vec::with_capacity(rows.len());
-        for row in rows {
-            let (high, low) = (decode(row.get::<i64>(0))?, decode(row.get::<i64>(1))?);
-            locks.push((high, low, decode(row.get::<i16>(2))?, decode(row.get::<bool>(3))?));
-        }
-        let looks_free = |&(key, mode): &(Key, Mode)| {
-            let (high, low) = key.halves();
-            let key = (i64::from(unsigned(high)), i64::from(unsigned(low)), key.space());
-            !locks.iter().any(|&(high, low, space, is_exclusive)| {
-                (high, low, space) == key && (is_exclusive || mode == Mode::Exclusive)
-            })
-        };
-        Ok(keys.iter().map(looks_free).collect())
+        let locks = rows.iter().map(Lock::read).collect::<Result<Vec<Lock>, Error>>().map_err(Fault::Lost)?;
+        Ok(keys.iter().map(|&(key, mode)| see(&locks, key, mode)).collect())
     }
 
     /// Whether anybody waits for the key in the server's queue, as those do who are connected directly.
@@ -266,6 +288,53 @@ impl PooledSession {
     fn ask(&self, text: &str, parameters: &[Parameter]) -> impl Future<Output = Answer> + Send + use<> {
         self.wire.ask(Statement::once(text), parameters, self.patience.answer)
     }
+}
+
+/// What a look has seen of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It looks free.
+    Free,
+    /// It is taken, or somebody goes first.
+    Taken {
+        /// By whom, as a number: another one tells of other transactions.
+        by: u64,
+        /// Whether somebody waits for it in the server's queue.
+        is_awaited: bool,
+    },
+}
+
+/// A lock as [`pooled::LOOK`] tells it.
+struct Lock {
+    key: (i64, i64, i16),
+    is_exclusive: bool,
+    is_held: bool,
+    transaction: String,
+}
+
+impl Lock {
+    fn read(row: &Row) -> Result<Lock, Error> {
+        Ok(Lock {
+            key: (row.get(0)?, row.get(1)?, row.get(2)?),
+            is_exclusive: row.get(3)?,
+            is_held: row.get(4)?,
+            transaction: row.try_get(5)?.unwrap_or_default(),
+        })
+    }
+}
+
+fn see(locks: &[Lock], key: Key, mode: Mode) -> Seen {
+    let (high, low) = key.halves();
+    let key = (i64::from(unsigned(high)), i64::from(unsigned(low)), key.space());
+    let of_key = || locks.iter().filter(|lock| lock.key == key);
+    if !of_key().any(|lock| lock.is_exclusive || mode == Mode::Exclusive) {
+        return Seen::Free;
+    }
+    let mut holders: Vec<&str> = of_key().filter(|lock| lock.is_held).map(|lock| lock.transaction.as_str()).collect();
+    holders.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    holders.hash(&mut hasher);
+    Seen::Taken { by: hasher.finish(), is_awaited: of_key().any(|lock| !lock.is_held) }
 }
 
 fn first(answer: Answer) -> Result<Row, Fault> {

@@ -196,7 +196,7 @@ impl Session {
 }
 
 /// No such language, no right to it, no such syntax.
-fn lacks_blocks(code: &str) -> bool {
+pub(in crate::pg::session) fn lacks_blocks(code: &str) -> bool {
     [SqlState::UNDEFINED_OBJECT, SqlState::INSUFFICIENT_PRIVILEGE, SqlState::SYNTAX_ERROR]
         .iter()
         .any(|state| state.code() == code)

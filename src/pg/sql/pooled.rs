@@ -81,10 +81,30 @@ SELECT pg_catalog.version(), pg_catalog.pg_is_in_recovery(), \
  WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), \
  pg_catalog.set_config('advisory_lock_native.session', $1::pg_catalog.text, true)";
 
-/// Looks who has or awaits advisory locks of the database `$1` in whose key `$2` has the second half: both halves, the key space and
-/// whether exclusively. Touches nothing.
+/// Looks who has or awaits advisory locks of the database `$1` in whose key `$2` has the second half: both halves, the key space,
+/// whether exclusively, whether it is held, and the transaction. Touches nothing.
 pub(in crate::pg) const LOOK: &str = "\
-SELECT classid::pg_catalog.int8, objid::pg_catalog.int8, objsubid, mode OPERATOR(pg_catalog.=) 'ExclusiveLock' \
- FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
+SELECT classid::pg_catalog.int8, objid::pg_catalog.int8, objsubid, mode OPERATOR(pg_catalog.=) 'ExclusiveLock', granted, \
+ virtualtransaction FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
  AND database OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
  AND objid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[])";
+
+/// One turn of waiting for a lock of the transaction that has this mark, for `limit` milliseconds at most: a block that catches its
+/// own end, so that the transaction goes on and the server's log does not show it. [`crate::pg::sql::TURN_OUTCOME`] tells what has
+/// become of it. What is granted in the moment of the end is given up with the block.
+pub(in crate::pg) fn turn(key: Key, mode: Mode, limit: u128, mark: &str) -> String {
+    let shared = if mode == Mode::Shared { "_shared" } else { "" };
+    let key = match key {
+        Key::Pair(high, low) => format!("'{high}'::pg_catalog.int4, '{low}'::pg_catalog.int4"),
+        Key::Single(key) => format!("'{key}'::pg_catalog.int8"),
+    };
+    format!(
+        "DO $turn$ BEGIN PERFORM pg_catalog.set_config('advisory_lock_native.turn', 'over', true); \
+         IF pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) '{mark}' THEN BEGIN \
+         PERFORM pg_catalog.set_config('lock_timeout', '{limit}', true); \
+         PERFORM pg_catalog.pg_advisory_xact_lock{shared}({key}); \
+         PERFORM pg_catalog.set_config('advisory_lock_native.turn', 'granted', true); \
+         EXCEPTION WHEN lock_not_available OR query_canceled OR deadlock_detected THEN END; END IF; \
+         PERFORM pg_catalog.set_config('lock_timeout', '0', true); END $turn$"
+    )
+}

@@ -145,6 +145,22 @@ fn what_pins_says_where_its_names_are() {
 }
 
 #[test]
+fn the_block_of_a_pooled_turn_says_where_its_names_are() {
+    use crate::core::{Key, Mode};
+    for key in [Key::Pair(-1, 2), Key::Single(i64::MIN)] {
+        for mode in [Mode::Exclusive, Mode::Shared] {
+            let text = super::pooled::turn(key, mode, 200, "0123456789abcdef");
+            let body = text.strip_prefix("DO $turn$ ").and_then(|rest| rest.strip_suffix(" END $turn$"));
+            let body = body.expect("it is a block").replace("PERFORM", "SELECT");
+            let words = ["EXCEPTION ", "BEGIN ", "END; ", "END IF; ", "IF "];
+            let body = words.iter().fold(body, |body, word| body.replace(word, ""));
+            assert_eq!(faults(&body), Vec::<String>::new(), "in {body}");
+            assert_ne!(faults(&body.replace("pg_catalog.pg_advisory", "pg_advisory")), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
 fn each_kind_of_name_is_looked_at() {
     for statement in [
         "SELECT count(x) FROM pg_catalog.pg_locks",
