@@ -9,6 +9,7 @@ import contract1 from '../index.js'
 import advisoryLock from '../v2.js'
 import { commandsOf, node, programs, unconnected } from './support/commands.mjs'
 import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
+import { startPgBouncer } from './support/pgbouncer.mjs'
 import { startProxy } from './support/proxy.mjs'
 import { keys, onTerminal } from './support/terminal.mjs'
 
@@ -306,6 +307,18 @@ test('what cannot be done is said in a line', async () => {
   const nowhere = new URL(database.connectionString)
   nowhere.pathname = '/no_such_database'
   await fails(['--db', nowhere.href], 1, /\(3D000\)\n$/)
+})
+
+test('through a transaction pooler too, as it holds nothing', async (t) => {
+  const pooler = await startPgBouncer(database.connectionString, 'transaction')
+  t.after(() => pooler.stop())
+  await owner(t, { applicationName: 'direct' })('behind a pooler').lock()
+  await said('behind a pooler')
+  for (const more of ['', `${pooler.connectionString.includes('?') ? '&' : '?'}pgbouncer=true`]) {
+    const { status, stdout, stderr } = await run('pglocks', ['--db', pooler.connectionString + more])
+    assert.deepEqual([status, stderr], [0, ''])
+    assert.deepEqual(rows(stdout)[0].slice(0, 3), ['behind a pooler', 'holds', 'exclusive'])
+  }
 })
 
 test('help, version, and the verb of the one command', async () => {

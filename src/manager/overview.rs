@@ -1,7 +1,7 @@
 //! Looks at all locks of a database, on a session of its own that holds none: for those who operate it.
 
 use crate::error::Error;
-use crate::pg::{ConnectConfig, Fault, LockUse, Session, Timing};
+use crate::pg::{ConnectConfig, Fault, LockUse, PooledSession, Session, Timing};
 use crate::runtime;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
@@ -41,15 +41,35 @@ async fn answer(config: ConnectConfig, timing: Timing, mut asked: UnboundedRecei
             Fault::Statement(error) | Fault::Lost(error) => error,
         }));
     }
-    if let Some(session) = session {
-        session.close().await;
+    match session {
+        Some(Looking::Directly(session)) => session.close().await,
+        Some(Looking::ThroughPooler(session)) => session.close().await,
+        None => {}
     }
 }
 
-async fn look(config: &ConnectConfig, timing: Timing, session: &mut Option<Session>) -> Result<Vec<LockUse>, Fault> {
+/// A session that looks. It holds nothing, so it may be any that a pooler lends.
+enum Looking {
+    Directly(Box<Session>),
+    ThroughPooler(PooledSession),
+}
+
+async fn look(config: &ConnectConfig, timing: Timing, session: &mut Option<Looking>) -> Result<Vec<LockUse>, Fault> {
     let session = match session {
         Some(session) => session,
-        None => session.insert(Session::open(config, timing).await.map_err(Fault::Lost)?),
+        None => session.insert(open(config, timing).await.map_err(Fault::Lost)?),
     };
-    session.overview().await
+    match session {
+        Looking::Directly(session) => session.overview().await,
+        Looking::ThroughPooler(session) => session.overview().await,
+    }
+}
+
+async fn open(config: &ConnectConfig, timing: Timing) -> Result<Looking, Error> {
+    match Session::open(config, timing).await {
+        Err(error) if error.is_transaction_pooling() => {
+            PooledSession::open(config, timing).await.map(Looking::ThroughPooler)
+        }
+        opened => opened.map(|session| Looking::Directly(Box::new(session))),
+    }
 }

@@ -3,6 +3,7 @@
 use crate::core::{Key, Mode};
 use crate::error::Error;
 use crate::pg::fault::Fault;
+use crate::pg::session::pooled::PooledSession;
 use crate::pg::session::row::Row;
 use crate::pg::session::{decode, turn, Session};
 use crate::pg::sql;
@@ -43,17 +44,31 @@ impl Session {
     /// [`Fault`].
     pub async fn overview(&self) -> Result<Vec<LockUse>, Fault> {
         let rows = self.look(sql::OVERVIEW, &[]).await?;
-        let mut uses = Vec::with_capacity(rows.len());
-        for row in &rows {
-            // A link, or the time that belongs to it.
-            if !decode::<bool>(row.get(11))? {
-                uses.extend(decode(LockUse::read(row))?);
-            }
-        }
-        let places: HashSet<Key> = uses.iter().flat_map(|one| turn::places_of(one.key)).collect();
-        uses.retain(|one| !places.contains(&one.key));
-        Ok(uses)
+        read(&rows)
     }
+}
+
+impl PooledSession {
+    /// The same through a pooler that lends server sessions for one transaction.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn overview(&self) -> Result<Vec<LockUse>, Fault> {
+        read(&self.ask_between(sql::OVERVIEW, &[]).await?)
+    }
+}
+
+fn read(rows: &[Row]) -> Result<Vec<LockUse>, Fault> {
+    let mut uses = Vec::with_capacity(rows.len());
+    for row in rows {
+        // A link, or the time that belongs to it.
+        if !decode::<bool>(row.get(11))? {
+            uses.extend(decode(LockUse::read(row))?);
+        }
+    }
+    let places: HashSet<Key> = uses.iter().flat_map(|one| turn::places_of(one.key)).collect();
+    uses.retain(|one| !places.contains(&one.key));
+    Ok(uses)
 }
 
 impl LockUse {

@@ -268,7 +268,7 @@ impl PooledSession {
     }
 
     /// Asks something for which no transaction is open, and which changes nothing.
-    async fn ask_between(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn ask_between(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
         if !self.may_be_deferred {
             return self.ask(statement, parameters).await.map_err(without_server);
         }
