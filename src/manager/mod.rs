@@ -222,7 +222,10 @@ impl Manager {
 
     /// Ends all sessions, for this reason: their holders are told that their locks are lost.
     pub fn give_up(&self, reason: &Error) {
-        let wires: Vec<_> = self.lock().slots.values().filter_map(|slot| slot.wire.clone()).collect();
+        let state = self.lock();
+        let pooled = state.pooled.iter().flat_map(pooled::Pooled::wires);
+        let wires: Vec<_> = state.slots.values().filter_map(|slot| slot.wire.clone()).chain(pooled).collect();
+        drop(state);
         wires.iter().for_each(|wire| wire.give_up(reason));
     }
 

@@ -177,6 +177,11 @@ impl Pooled {
         self.slots.values().filter(|slot| slot.is_open()).count()
     }
 
+    /// The connections that are open.
+    pub fn wires(&self) -> impl Iterator<Item = Arc<Wire>> + '_ {
+        self.slots.values().filter_map(|slot| slot.wire().map(Arc::clone))
+    }
+
     /// Has every session look whether it is still needed.
     pub fn notify_all(&self) {
         self.slots.values().for_each(|slot| slot.changed.notify_one());

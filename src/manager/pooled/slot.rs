@@ -41,6 +41,10 @@ impl Slot {
         self.idle_since = Instant::now();
     }
 
+    pub fn wire(&self) -> Option<&Arc<Wire>> {
+        self.wire.as_ref()
+    }
+
     pub fn is_open(&self) -> bool {
         self.wire.is_some()
     }
