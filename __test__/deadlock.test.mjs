@@ -159,3 +159,19 @@ test('owners that take their locks in one order never deadlock, however they wai
   for (const crowd of crowds) assert.deepEqual(await crowd.next(), { done: 500, failed: [] })
   await until(async () => (await database.lockCount()) === 0, 'nothing is left on the server')
 })
+
+test('an owner that waits to make several shared locks exclusive is in no deadlock with itself', async () => {
+  const createMutex = localOwner()
+  const names = ['several 1', 'several 2', 'several 3']
+  for (const name of names) {
+    await createMutex.ask({ name, method: 'lockShared' })
+    await sqlLock(database.sql, name, '_shared')
+  }
+  const still = Symbol('still waiting')
+  const upgrades = names.map((name) => createMutex.ask({ name, method: 'lock' }).catch(({ code }) => code))
+  // Long enough for a ring to be looked for, found and confirmed.
+  assert.equal(await Promise.race([...upgrades, new Promise((resolve) => setTimeout(resolve, 3000, still))]), still)
+  for (const name of names) await sqlUnlock(database.sql, name, '_shared')
+  for (const upgrade of upgrades) assert.deepEqual(await upgrade, { value: 'function' })
+  await createMutex.end()
+})

@@ -27,13 +27,16 @@ async function createCandidate(name) {
   return { connectionString: url.href, change }
 }
 
-/** Ends every session with this application name, and waits until they have ended. */
+/** Ends every session with this application name, all at once, as a wait goes on by any that is left; and waits until they have ended. */
 async function terminateAll(applicationName) {
   const { rows } = await database.sql.query(
-    'SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = $1',
+    'SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1',
     [applicationName],
   )
-  return rows.length
+  const pids = rows.map(({ pid }) => pid)
+  const left = () => database.value('SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)', [pids])
+  await until(async () => Number(await left()) === 0, 'they have ended')
+  return pids.length
 }
 
 const CANDIDATE = 'candidate'

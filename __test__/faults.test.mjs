@@ -54,19 +54,6 @@ test('the signal given to fn fires, and the late end of fn changes nothing', asy
   await createMutex.close()
 })
 
-test('a terminated wait rejects, and so do those behind it', async () => {
-  const createMutex = advisoryLock(database.connectionString)
-  await sqlLock(database.sql, 'waiting')
-  const waits = [createMutex('waiting').lock(), createMutex('waiting').withLockShared(assert.fail)]
-  const outcomes = Promise.all(waits.map((wait) => assert.rejects(wait, { code: '57P01', severity: 'FATAL' })))
-  await database.waiter('waiting')
-  await database.terminate('waiting')
-  await outcomes
-  await sqlUnlock(database.sql, 'waiting')
-  assert.equal(await createMutex('waiting').withLock(() => 1), 1)
-  await createMutex.close()
-})
-
 test('a waiter in the process gets the lock that its holder has lost', async () => {
   const holder = advisoryLock(database.connectionString)
   const waiter = advisoryLock(database.connectionString)

@@ -1,6 +1,8 @@
 //! A client's thread that reads by itself what has arrived for it: then one wake-up does for an answer.
 
-use super::{ClientId, Manager, Reply};
+use super::handle::{Manager, Reply};
+use super::mailbox::ClientId;
+use super::slot::Slot;
 use crate::core::SessionId;
 
 impl Manager {
@@ -8,9 +10,9 @@ impl Manager {
     /// attending.
     pub fn attend(&self, session: SessionId, client: ClientId) -> Reply<bool> {
         self.change_for(Some(client), false, |state| {
-            let Some(wire) = state.slots.get(&session).and_then(|slot| slot.wire.as_ref()) else { return false };
+            let Some(wire) = state.sessions.slots.get(&session).and_then(Slot::wire) else { return false };
             let (answered, goes_on) = wire.attend(client);
-            state.answered(session, answered);
+            state.sessions.answered(session, answered);
             goes_on
         })
     }

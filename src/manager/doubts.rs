@@ -3,7 +3,10 @@
 //!
 //! Their tasks find out by themselves, but all threads go on in the same moment, and the tasks may come last.
 
-use super::state::State;
+use super::pooled::Pooled;
+use super::sessions::Sessions;
+use super::slot::Slot;
+use crate::core::lock_table::LockTable;
 use crate::core::SessionId;
 use crate::pg::{clock, Wire};
 use std::sync::Arc;
@@ -14,34 +17,38 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// How long all sessions together may take to show that they are there.
 const MOST_PROOF_TIME: Duration = Duration::from_millis(250);
 
-impl State {
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    /// When was looked, by [`crate::pg::clock`].
+    settled: Duration,
+}
+
+impl Doubts {
     /// Finds out whether each session with locks is still there whose last sign of life does not promise it any more. Takes a
-    /// moment where that is so, which may be after a pause of many seconds only.
-    pub fn settle_doubts(&mut self) {
+    /// moment where that is so, which may be after a pause of many seconds only. Whether some were asked.
+    pub fn settle(&mut self, sessions: &mut Sessions, pooled: Option<&mut Pooled>, table: &LockTable) -> bool {
         let now = clock::now();
-        if now.saturating_sub(self.doubts_settled) < PERIOD {
-            return;
+        if now.saturating_sub(self.settled) < PERIOD {
+            return false;
         }
-        self.doubts_settled = now;
-        if let Some(pooled) = &mut self.pooled {
+        self.settled = now;
+        if let Some(pooled) = pooled {
             pooled.settle_doubts();
-            return self.dispatch_operations();
+            return true;
         }
         let is_doubtful = |wire: &&Arc<Wire>| wire.is_doubtful();
-        let doubtful: Vec<(SessionId, Arc<Wire>)> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.held > 0)
-            .filter_map(|(&id, slot)| Some((id, Arc::clone(slot.wire.as_ref().filter(is_doubtful)?))))
-            .collect();
+        let holding = sessions.slots.iter().filter(|(&id, _)| table.key_count_on(id) > 0);
+        let doubtful: Vec<(SessionId, Arc<Wire>)> =
+            holding.filter_map(|(&id, slot)| Some((id, Arc::clone(Slot::wire(slot).filter(is_doubtful)?)))).collect();
         doubtful.iter().for_each(|(_, wire)| wire.begin_proof());
         let deadline = Instant::now() + MOST_PROOF_TIME;
-        for (id, wire) in doubtful {
+        for (id, wire) in &doubtful {
             let (answered, proved) = wire.prove(deadline);
-            self.answered(id, answered);
+            sessions.answered(*id, answered);
             if let Err(cause) = proved {
-                self.lost(id, Vec::new(), &cause);
+                sessions.lost(*id, &cause, table);
             }
         }
+        !doubtful.is_empty()
     }
 }

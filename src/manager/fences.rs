@@ -3,9 +3,10 @@
 //! Invariant: a hold gets a key of its own only once the server has confirmed that those of earlier holds of the same key are
 //! given up. Who waits after that for all that relies on a fence has waited for all of them.
 
-use super::slot::Job;
+use super::handle::{Manager, Reply};
+use super::job::Query;
+use super::mailbox::{Answer, ClientId};
 use super::state::State;
-use super::{Answer, ClientId, Manager, Reply};
 use crate::core::{Key, RequestId, SessionId};
 use crate::error::Error;
 use crate::pg::Fenced;
@@ -23,6 +24,13 @@ struct Ending {
 #[derive(Default)]
 pub(super) struct Fences {
     ending: HashMap<Key, Ending>,
+}
+
+impl Fences {
+    /// An own key of a hold of this key is being given up.
+    pub fn begin_end(&mut self, key: Key) {
+        self.ending.entry(key).or_default().count += 1;
+    }
 }
 
 impl Manager {
@@ -51,12 +59,12 @@ impl Manager {
         self.change(None, |state| {
             if state.table.fence(hold, fenced.own_key()) {
                 let is_covered = state.table.is_covered(hold);
-                state.post(ticket, Answer::Fenced(fenced, is_covered));
+                state.clients.post(ticket, Answer::Fenced(fenced, is_covered));
             } else {
                 // Nobody was told of it.
                 let own_key = fenced.own_key();
-                state.push_or_fail(session, Job::EndFence { key: own_key, own_key });
-                state.post(ticket, Answer::Failed(not_held()));
+                state.sessions.end_fence(own_key, own_key, session);
+                state.clients.post(ticket, Answer::Failed(not_held()));
             }
         });
     }
@@ -68,15 +76,10 @@ impl State {
         if let Some(ending) = key.and_then(|key| self.fences.ending.get_mut(&key)) {
             ending.held_up.push((hold, ticket));
         } else if let Some(home) = self.table.home_of(hold) {
-            self.push_or_fail(home, Job::Fence { hold, ticket });
+            self.sessions.push_query(home, Query::Fence { hold, ticket });
         } else {
-            self.post(ticket, Answer::Failed(not_held()));
+            self.clients.post(ticket, Answer::Failed(not_held()));
         }
-    }
-
-    pub(super) fn end_fence(&mut self, key: Key, own_key: Key, home: SessionId) {
-        self.fences.ending.entry(key).or_default().count += 1;
-        self.push_or_fail(home, Job::EndFence { key, own_key });
     }
 
     /// An own key of a hold is given up, by its session or with it.

@@ -66,7 +66,7 @@ async fn look(config: &ConnectConfig, timing: Timing, session: &mut Option<Looki
 }
 
 async fn open(config: &ConnectConfig, timing: Timing) -> Result<Looking, Error> {
-    match Session::open(config, timing).await {
+    match Session::open(config, timing, false).await {
         Err(error) if error.is_transaction_pooling() => {
             PooledSession::open(config, timing).await.map(Looking::ThroughPooler)
         }

@@ -37,15 +37,15 @@ impl Slot {
 impl State {
     /// What the session is to say of its locks; nothing where nobody has a name for any of them.
     pub(super) fn held_names(&mut self, id: SessionId) -> Option<HeldNames> {
-        if !self.settings.publish_names {
+        if !self.publish_names {
             return None;
         }
-        let slot = self.slots.get_mut(&id)?;
+        let slot = self.sessions.slots.get_mut(&id)?;
         slot.published = Instant::now();
         let mut known = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = self.table.keys_on(id).take(MOST_KEYS);
         let names: Vec<Arc<Name>> = keys.filter_map(|key| known.find(key)).collect();
-        let others = slot.held.saturating_sub(names.len());
+        let others = self.table.key_count_on(id).saturating_sub(names.len());
         (!names.is_empty()).then_some(HeldNames { names, others })
     }
 }

@@ -1,6 +1,9 @@
 //! One manager for each connection config in use, so that all owners of a process share its sessions.
 
-use super::{ClientId, Manager, Settings};
+use super::handle::Manager;
+use super::mailbox::ClientId;
+use super::session_task;
+use super::settings::Settings;
 use crate::pg::ConnectConfig;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -21,7 +24,7 @@ pub fn manager_for(config: ConnectConfig, settings: Settings) -> Arc<Manager> {
     if let Some(manager) = managers.get(&known).and_then(Weak::upgrade) {
         return manager;
     }
-    let manager = Manager::new(known.0.clone(), known.1.clone());
+    let manager = Manager::new(known.0.clone(), known.1.clone(), session_task::start);
     managers.insert(known, Arc::downgrade(&manager));
     manager
 }

@@ -1,69 +1,97 @@
 //! What the tasks on the I/O thread ask of the manager, and what they report: what a session is to do next, and how it went.
 
-use super::session_task::{Work, WATCH};
-use super::slot::{Failed, Job};
-use super::state::State;
-use super::Manager;
-use crate::core::{Salvaged, SessionId};
+use super::handle::Manager;
+use super::job::Query;
+use super::mailbox::Answer;
+use super::wait::Wait;
+use crate::core::{RequestId, Salvaged, SessionId, Step};
 use crate::error::Error;
-use crate::pg::{Answered, Inquiry, Turn, Wire};
+use crate::pg::{Answered, Findings, HeldNames, Inquiry, Turn, Wire};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// How soon a session that is being used is looked after again: batches that have queued up behind a JavaScript thread which
+/// has no time to send them, answers that are late.
+const WATCH: Duration = Duration::from_millis(10);
 
 /// How long a wait stays in the server's queue at a stretch. A wait holds a snapshot, which `VACUUM` and
 /// `CREATE INDEX CONCURRENTLY` must wait for, so it may not last. It ends before `deadlock_timeout` (1 s by default): the server's own
-/// check, which stops its whole lock table, would not see the sessions of one process as one, and is done by [`super::rings`].
+/// check, which stops its whole lock table, would not see the sessions of one process as one, and is done by [`super::deadlocks`].
 const TURN: Duration = Duration::from_millis(900);
 /// The same where more waits than sessions take turns.
 const SHARED_TURN: Duration = Duration::from_millis(150);
 
+/// What a session is to do next.
+pub(super) enum Work {
+    /// Ask the server.
+    Query(Query),
+    /// Find out what failed batches have done, which were of these steps.
+    Salvage(Vec<Vec<Step>>),
+    Wait(Wait),
+    /// Ask for a sign of life, and say what is held.
+    Heartbeat(Option<HeldNames>),
+    /// Nothing until something changes, or this has passed.
+    Idle(Duration),
+    /// The session cannot be trusted any more.
+    Lose(Error),
+    /// Take leave of the server.
+    Close(Departure),
+    /// The session has been found lost by somebody else.
+    Gone,
+}
+
+/// A session that takes leave of the server: those who wait for it to be gone are told when this is dropped, however that comes
+/// about.
+pub(super) struct Departure(Arc<Manager>);
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.0.change(None, |state| state.sessions.closed());
+    }
+}
+
 impl Manager {
     pub(super) fn opened(&self, id: SessionId, wire: &Arc<Wire>) {
-        self.change(None, |state| {
-            if let Some(slot) = state.slots.get_mut(&id) {
-                slot.wire = Some(Arc::clone(wire));
-                slot.idle_since = Instant::now();
-                if slot.has_steps() {
-                    state.unsent.push(id);
-                }
-            }
-        });
+        self.change(None, |state| state.sessions.opened(id, wire, &state.table));
+    }
+
+    pub(super) fn open_failed(&self, id: SessionId, cause: &Error) {
+        self.change(None, |state| state.sessions.open_failed(id, cause));
     }
 
     /// What has become of batches.
     pub(super) fn answered(&self, id: SessionId, answered: Vec<Answered>) {
-        self.change(None, |state| state.answered(id, answered));
+        self.change(None, |state| state.sessions.answered(id, answered));
     }
 
-    pub(super) fn open_failed(&self, id: SessionId, cause: &Error) {
-        self.change(None, |state| state.open_failed(id, cause));
+    pub(super) fn suspects_pooler(&self) -> bool {
+        self.lock().sessions.suspects_pooler
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        !self.lock().has_owners()
+        !self.lock().clients.has_owners()
     }
 
-    pub(super) fn next_work(&self, id: SessionId) -> Work {
+    pub(super) fn next_work(self: &Arc<Self>, id: SessionId) -> Work {
         self.change(None, |state| loop {
-            let is_retrying = state.main == Some(id) && !state.retries.is_empty();
-            let has_links = state.rings.is_on(id);
-            let has_owners = state.has_owners();
+            let is_needed = state.sessions.is_needed_for_waits(id) || state.deadlocks.are_published_on(id);
+            let holds = state.table.key_count_on(id) > 0;
+            let has_owners = state.clients.has_owners();
             let idle_timeout = if has_owners { self.settings.idle_timeout } else { Duration::ZERO };
-            let Some(slot) = state.slots.get_mut(&id) else { return Work::Gone };
+            let Some(slot) = state.sessions.slots.get_mut(&id) else { return Work::Gone };
             slot.send();
-            if let Some(failed) = slot.fatal.take() {
-                return Work::Lose(failed);
+            if let Some(cause) = slot.fatal_cause() {
+                return Work::Lose(cause);
             }
-            if !slot.failed.is_empty() {
-                return Work::Salvage(std::mem::take(&mut slot.failed));
+            if let Some(steps) = slot.begin_salvage() {
+                return Work::Salvage(steps);
             }
-            if let Some(job) = slot.questions.pop_front() {
-                slot.idle_since = Instant::now();
-                return Work::Query(job);
+            if let Some(query) = slot.begin_query() {
+                return Work::Query(query);
             }
             match slot.wait {
-                Some(wait) if wait.cancelled => {
-                    state.end_cancelled_wait(id);
+                Some(wait) if wait.is_cancelled => {
+                    state.sessions.end_cancelled_wait(id, &state.table);
                     state.dispatch_operations();
                     continue;
                 }
@@ -75,11 +103,9 @@ impl Manager {
                 }
                 _ => {}
             }
-            let publication_due = if self.settings.publish_names && slot.held > 0 {
-                slot.publication_due(self.settings.timing.heartbeat())
-            } else {
-                Duration::MAX
-            };
+            let heartbeat = self.settings.timing.heartbeat();
+            let publication_due =
+                if self.settings.publish_names && holds { slot.publication_due(heartbeat) } else { Duration::MAX };
             if publication_due.is_zero() {
                 if let held @ Some(_) = state.held_names(id) {
                     return Work::Heartbeat(held);
@@ -89,42 +115,47 @@ impl Manager {
             if slot.is_busy() || (has_owners && slot.was_busy()) {
                 return Work::Idle(WATCH);
             }
-            if slot.held > 0 {
-                let due = self.settings.timing.heartbeat().saturating_sub(slot.age_of_proof());
+            if holds {
+                let due = heartbeat.saturating_sub(slot.age_of_proof());
                 let pause = slot.wait.map_or(due, |_| slot.pause()).min(publication_due);
                 return if due.is_zero() { Work::Heartbeat(state.held_names(id)) } else { Work::Idle(due.min(pause)) };
             }
             if slot.wait.is_some() {
                 return Work::Idle(slot.pause());
             }
-            let idle = slot.idle_since.elapsed();
-            if is_retrying || has_links {
-                return Work::Idle(self.settings.timing.heartbeat());
+            if state.sessions.find_wait_for(id, &state.table) {
+                continue;
             }
+            let Some(slot) = state.sessions.slots.get(&id) else { return Work::Gone };
+            if is_needed && has_owners {
+                return Work::Idle(heartbeat);
+            }
+            let idle = slot.idle_since.elapsed();
             if idle < idle_timeout {
                 return Work::Idle(idle_timeout - idle);
             }
-            state.leave(id);
-            return Work::Close;
+            state.sessions.close(id);
+            return Work::Close(Departure(Arc::clone(self)));
         })
         .answer
     }
 
-    pub(super) fn jobs_done(&self, id: SessionId, results: impl IntoIterator<Item = (Job, Result<bool, Error>)>) {
-        self.change(None, |state| {
-            for (job, result) in results {
-                state.job_done(id, job, result);
-            }
-        });
+    /// Answers whoever has the ticket of a query; [`Manager::query_done`] must follow.
+    pub(super) fn answer(&self, ticket: RequestId, answer: Answer) {
+        self.change(None, |state| state.clients.post(ticket, answer));
     }
 
-    pub(super) fn salvaged(&self, id: SessionId, failed: Vec<Failed>, salvaged: Vec<Vec<Salvaged>>) {
-        self.change(None, |state| state.salvaged(id, failed, salvaged));
+    pub(super) fn query_done(&self, id: SessionId, result: Result<bool, Error>) {
+        self.change(None, |state| state.sessions.answer_query(id, result));
+    }
+
+    pub(super) fn salvaged(&self, id: SessionId, salvaged: Vec<Vec<Salvaged>>) {
+        self.change(None, |state| state.sessions.salvaged(id, salvaged));
     }
 
     /// How long a turn in the server's queue may take: less where other waits need the session.
     pub(super) fn turn_limit(&self) -> Duration {
-        if self.lock().retries.has_movable() {
+        if self.lock().sessions.lacks_wait_sessions() {
             SHARED_TURN
         } else {
             TURN
@@ -133,54 +164,34 @@ impl Manager {
 
     /// Whether a wait under way must be cut short.
     pub(super) fn must_interrupt(&self, id: SessionId) -> bool {
-        let state = self.lock();
-        state.slots.get(&id).is_some_and(|slot| {
-            slot.has_steps() || !slot.questions.is_empty() || slot.wait.is_some_and(|wait| wait.cancelled)
-        })
+        self.lock().sessions.slots.get(&id).is_some_and(super::slot::Slot::must_interrupt)
     }
 
     pub(super) fn turn_over(&self, id: SessionId, turn: Turn) {
-        self.change(None, |state| {
-            let Some(slot) = state.slots.get_mut(&id) else { return };
-            slot.idle_since = Instant::now();
-            slot.is_waiting = false;
-            if turn == Turn::Granted {
-                if let Some(wait) = slot.wait.take() {
-                    state.acquired(wait.key, id);
-                }
-            } else {
-                state.turn_was_in_vain(id, turn != Turn::NoPlace);
-            }
-        });
+        self.change(None, |state| state.sessions.turn_over(id, turn, &state.table));
     }
 
-    pub(super) fn wait_failed(&self, id: SessionId, cause: &Error) {
-        self.change(None, |state| {
-            let Some(slot) = state.slots.get_mut(&id) else { return };
-            slot.is_waiting = false;
-            if let Some(wait) = slot.wait.take() {
-                state.wait_failed(wait, cause);
-                state.find_wait_for(id);
-            }
-        });
+    pub(super) fn turn_failed(&self, id: SessionId, cause: &Error) {
+        self.change(None, |state| state.sessions.turn_failed(id, cause, &state.table));
     }
 
-    pub(super) fn lost(&self, id: SessionId, unfinished: Vec<Job>, cause: &Error) {
+    pub(super) fn lost(&self, id: SessionId, cause: &Error) {
         self.change(None, |state| match &mut state.pooled {
             Some(pooled) => pooled.lost(id, cause),
-            None => state.lost(id, unfinished, cause),
+            None => state.sessions.lost(id, cause, &state.table),
         });
-    }
-
-    pub(super) fn left(&self) {
-        self.change(None, State::left);
     }
 
     pub(super) fn next_inquiry(&self, id: SessionId) -> Inquiry {
-        self.change(None, |state| Inquiry { held: state.held_names(id), ..state.rings.take_inquiry() }).answer
+        let mut state = self.lock();
+        Inquiry { held: state.held_names(id), ..state.deadlocks.take_inquiry() }
     }
 
-    pub(super) fn retry_round(&self) -> Option<Duration> {
-        self.change(None, State::retry_round).answer
+    pub(super) fn inquired(&self, id: SessionId, findings: Findings) {
+        self.change(None, |state| state.inquired(id, findings));
+    }
+
+    pub(super) fn poll_round(&self) -> Option<Duration> {
+        self.change(None, |state| state.sessions.poll_round(&state.table)).answer
     }
 }

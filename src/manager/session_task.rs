@@ -1,85 +1,111 @@
-//! The task that owns one session: opens it, does the work of its slot, keeps it alive while it holds, closes it.
+//! The task that owns one session: opens it, does the work of its slot, keeps it alive while it holds, closes it. And the tasks
+//! that poll waits and look for deadlocks, while there is need.
 
+use super::deadlocks::Deadlocks;
+use super::handle::Manager;
+use super::job::Query;
+use super::mailbox::Answer;
 use super::news::{self, SessionEvent};
-use super::rings;
-use super::slot::{Failed, Job, Wait};
-use super::state::State;
-use super::{Answer, Manager};
+use super::polls;
+use super::pooled;
+use super::session_events::Work;
+use super::state::{State, Tasks};
+use super::wait::Wait;
 use crate::core::SessionId;
 use crate::error::Error;
 use crate::pg::{Fault, HeldNames, Session, Turn};
+use crate::runtime;
 use std::future::{pending, Future};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
-/// How long a session for everybody may block for one.
+/// How long a session that others need may block for one of them, who would be granted the lock at once.
 const BRIEF_TURN: Duration = Duration::from_millis(3);
+/// After a bug has ended a task that is needed.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
-/// How soon a session that is being used is looked after again: batches that have queued up behind a JavaScript thread which
-/// has no time to send them, answers that are late.
-pub(super) const WATCH: Duration = Duration::from_millis(10);
-
-/// What a session is to do next.
-pub(super) enum Work {
-    /// Ask the server.
-    Query(Job),
-    /// Find out what failed batches have done.
-    Salvage(Vec<Failed>),
-    Wait(Wait),
-    /// Ask for a sign of life, and say what is held.
-    Heartbeat(Option<HeldNames>),
-    /// Nothing until something changes, or this has passed.
-    Idle(Duration),
-    /// The session cannot be trusted any more.
-    Lose(Failed),
-    /// Close: the slot is gone already.
-    Close,
-    /// The session has been found lost by somebody else.
-    Gone,
+/// Has the I/O thread run tasks.
+///
+/// # Errors
+/// The system's code: there is no thread to be had.
+pub(super) fn start(manager: &Arc<Manager>, tasks: Tasks) -> Result<(), Error> {
+    let io_thread = runtime::handle()?;
+    let is_pooled = manager.settings.max_pinned_connections.is_some();
+    for (id, changed) in tasks.sessions {
+        let this = Arc::clone(manager);
+        if is_pooled {
+            io_thread.spawn(guard(Arc::clone(manager), id, pooled::task::run(this, id, changed)));
+        } else {
+            io_thread.spawn(guard(Arc::clone(manager), id, run(this, id, changed)));
+        }
+    }
+    if tasks.polls && is_pooled {
+        io_thread.spawn(pooled::task::keep_looking(Arc::clone(manager)));
+    } else if tasks.polls {
+        io_thread.spawn(keep_on(Arc::clone(manager), poll));
+    }
+    if tasks.watch {
+        io_thread.spawn(keep_on(Arc::clone(manager), watch));
+    }
+    Ok(())
 }
 
 /// Runs the session to its end, and reports it lost if a bug ends it early: then its holders are told at least.
-pub(super) async fn guard(manager: Arc<Manager>, id: SessionId, run: impl Future<Output = ()> + Send + 'static) {
+async fn guard(manager: Arc<Manager>, id: SessionId, run: impl Future<Output = ()> + Send + 'static) {
     if let Err(panic) = tokio::spawn(run).await {
-        manager.lost(id, Vec::new(), &Error::new("ERR_INTERNAL", format!("BUG: the session's task failed: {panic}")));
+        manager.lost(id, &Error::new("ERR_INTERNAL", format!("BUG: the session's task failed: {panic}")));
+    }
+}
+
+/// Runs a task to its end, and once more if a bug ends it early.
+async fn keep_on<T: Future<Output = ()> + Send + 'static>(manager: Arc<Manager>, task: fn(Arc<Manager>) -> T) {
+    while tokio::spawn(task(Arc::clone(&manager))).await.is_err() {
+        sleep(PAUSE_AFTER_PANIC).await;
     }
 }
 
 /// Runs the session to its end.
-pub(super) async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
+async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     let Some(session) = open(&manager, id, &changed).await else { return };
-    let (unfinished, cause) = loop {
-        let (unfinished, done) = match manager.next_work(id) {
-            Work::Query(job) => (vec![job], ask(&manager, id, &session, job).await),
-            Work::Salvage(failed) => salvage(&manager, id, &session, failed).await,
-            Work::Wait(wait) => (Vec::new(), wait_in_queue(&manager, id, &session, wait, &changed).await),
-            Work::Heartbeat(held) => (Vec::new(), heartbeat(&session, held).await),
-            Work::Idle(limit) => (Vec::new(), idle(&session, &changed, limit).await),
-            Work::Lose(Failed { jobs, cause }) => (jobs, Err(cause)),
-            Work::Close => {
+    let cause = loop {
+        let done = match manager.next_work(id) {
+            Work::Query(query) => ask(&manager, id, &session, query).await,
+            Work::Salvage(batches) => match session.salvage(&batches).await {
+                Ok(salvaged) => {
+                    manager.salvaged(id, salvaged);
+                    Ok(())
+                }
+                Err(Fault::Statement(cause) | Fault::Lost(cause)) => Err(cause),
+            },
+            Work::Wait(wait) => wait_in_queue(&manager, id, &session, wait, &changed).await,
+            Work::Heartbeat(held) => heartbeat(&session, held).await,
+            Work::Idle(limit) => idle(&session, &changed, limit).await,
+            Work::Lose(cause) => Err(cause),
+            Work::Close(departure) => {
                 // Before it is over, for whom it is the end of everything.
                 news::tell(SessionEvent::Closed, Some(&session), None);
                 session.close().await;
-                return manager.left();
+                return drop(departure);
             }
             Work::Gone => return,
         };
         if let Err(cause) = done {
-            break (unfinished, cause);
+            break cause;
         }
     };
     session.trace(|| format!("lost: {} ({})", cause.message(), cause.code()));
     news::tell(SessionEvent::Lost, Some(&session), Some(&cause));
-    manager.lost(id, unfinished, &cause);
+    manager.lost(id, &cause);
     if cause.is_transaction_pooling() {
         session.give_back().await;
     }
 }
 
 async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<Session> {
-    let opening = Session::open(&manager.config, manager.settings.timing);
+    let opening = Session::open(&manager.config, manager.settings.timing, manager.suspects_pooler());
     tokio::pin!(opening);
     let opened = loop {
         tokio::select! {
@@ -113,62 +139,39 @@ async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option
     }
 }
 
-async fn ask(manager: &Manager, id: SessionId, session: &Session, job: Job) -> Result<(), Error> {
-    let result = match job {
-        Job::Holders { key, ticket } => session.holders(key).await.map(|holders| {
+async fn ask(manager: &Manager, id: SessionId, session: &Session, query: Query) -> Result<(), Error> {
+    let result = match query {
+        Query::Holders { key, ticket } => session.holders(key).await.map(|holders| {
             manager.answer(ticket, Answer::Holders(holders));
             true
         }),
-        Job::Verify { ticket } => session.verify().await.map(|time| {
+        Query::Verify { ticket } => session.verify().await.map(|time| {
             manager.answer(ticket, Answer::Verified(time));
             true
         }),
-        Job::Fence { hold, ticket } => session.fence().await.map(|fenced| {
+        Query::Fence { hold, ticket } => session.fence().await.map(|fenced| {
             manager.fenced(id, hold, ticket, fenced);
             true
         }),
-        Job::Probe { key } => session.is_contended(key).await,
-        Job::Inquire => inquire(manager, id, session).await,
-        Job::BriefWait { key, mode } => {
-            session.wait_turn(key, mode, BRIEF_TURN, pending()).await.map(|turn| turn == Turn::Granted)
-        }
-        Job::Step(_) | Job::Retry { .. } | Job::SilentRelease { .. } | Job::EndFence { .. } => {
-            unreachable!("BUG: a step is no question")
-        }
+        Query::Probe { key } => session.is_contended(key).await,
+        Query::Upgrade { key, mode } => match session.is_held_by_others(key).await {
+            Ok(true) => Ok(false),
+            // Before whoever waits for it: a try would fail behind them.
+            Ok(false) => session.wait_turn(key, mode, BRIEF_TURN, pending()).await.map(|turn| turn == Turn::Granted),
+            Err(fault) => Err(fault),
+        },
+        Query::Inquire => session.inquire(&manager.next_inquiry(id)).await.map(|findings| {
+            manager.inquired(id, findings);
+            true
+        }),
     };
     let result = match result {
         Ok(answer) => Ok(answer),
         Err(Fault::Statement(error)) => Err(error),
         Err(Fault::Lost(cause)) => return Err(cause),
     };
-    manager.jobs_done(id, [(job, result)]);
+    manager.query_done(id, result);
     Ok(())
-}
-
-/// Finds out what failed batches have done; what is unfinished where that fails.
-async fn salvage(
-    manager: &Manager,
-    id: SessionId,
-    session: &Session,
-    failed: Vec<Failed>,
-) -> (Vec<Job>, Result<(), Error>) {
-    let steps_of = |batch: &Failed| batch.jobs.iter().filter_map(|job| job.step()).collect();
-    match session.salvage(&failed.iter().map(steps_of).collect::<Vec<_>>()).await {
-        Ok(salvaged) => {
-            manager.salvaged(id, failed, salvaged);
-            (Vec::new(), Ok(()))
-        }
-        Err(Fault::Statement(error) | Fault::Lost(error)) => {
-            (failed.into_iter().flat_map(|batch| batch.jobs).collect(), Err(error))
-        }
-    }
-}
-
-async fn inquire(manager: &Manager, id: SessionId, session: &Session) -> Result<bool, Fault> {
-    let inquiry = manager.next_inquiry(id);
-    let findings = session.inquire(&inquiry).await?;
-    manager.change(None, |state| state.inquired(id, findings));
-    Ok(true)
 }
 
 /// One turn of waiting, cut short when the wait is cancelled or the session is needed for what it holds.
@@ -197,10 +200,9 @@ async fn wait_in_queue(
             Err(Fault::Statement(cause) | Fault::Lost(cause)) => return Err(cause),
         }
     }
-    let outcome = session.wait_turn(wait.key, wait.mode, manager.turn_limit(), interrupted).await;
-    match outcome {
+    match session.wait_turn(wait.key, wait.mode, manager.turn_limit(), interrupted).await {
         Ok(turn) => manager.turn_over(id, turn),
-        Err(Fault::Statement(cause)) => manager.wait_failed(id, &cause),
+        Err(Fault::Statement(cause)) => manager.turn_failed(id, &cause),
         Err(Fault::Lost(cause)) => return Err(cause),
     }
     Ok(())
@@ -222,19 +224,155 @@ async fn heartbeat(session: &Session, held: Option<HeldNames>) -> Result<(), Err
     }
 }
 
-/// Looks for deadlocks from time to time, as long as somebody waits.
-pub(super) async fn keep_watching(manager: Arc<Manager>) {
+/// Tries again for the waits without a session of their own, until there are none.
+async fn poll(manager: Arc<Manager>) {
+    let mut pause = Some(polls::SHORTEST);
+    while let Some(time) = pause {
+        sleep(time).await;
+        pause = manager.poll_round();
+    }
+}
+
+/// Looks after those who wait from time to time, as long as there are any, above all for deadlocks.
+async fn watch(manager: Arc<Manager>) {
     loop {
-        sleep(rings::PERIOD).await;
-        if !manager.change(None, State::watch_round).answer {
+        sleep(Deadlocks::PERIOD).await;
+        while manager.change(None, State::search_deadlocks).answer {
+            yield_now().await;
+        }
+        if !manager.change(None, State::look_after_waits).answer {
             return;
         }
     }
 }
 
-/// Tries again for the waits without a session of their own, until there are none.
-pub(super) async fn keep_retrying(manager: Arc<Manager>) {
-    while let Some(pause) = manager.retry_round() {
-        sleep(pause).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::lock_table::{Admission, Request};
+    use crate::core::{Key, Mode, OwnerId, RequestId, ThreadId};
+    use crate::manager::mailbox::Mailbox;
+    use crate::manager::settings::Settings;
+    use crate::pg::{ConnectConfig, Timing};
+    use std::sync::mpsc::{channel, Receiver};
+
+    const KEY: Key = Key::Pair(1, 2);
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A manager whose sessions are what `start` makes of them, its one owner, and what wakes that.
+    struct Scene {
+        manager: Arc<Manager>,
+        owner: OwnerId,
+        mailbox: Arc<Mailbox>,
+        news: Receiver<()>,
+    }
+
+    fn scene(start: fn(&Arc<Manager>, Tasks) -> Result<(), Error>) -> Scene {
+        let second = Duration::from_secs(1);
+        let timing = Timing::new(second, second);
+        let settings = Settings {
+            max_wait_connections: 1,
+            max_pinned_connections: None,
+            idle_timeout: second,
+            timing,
+            publish_names: false,
+        };
+        let config = ConnectConfig::parse("postgres://localhost/none", |_| None).expect("a connection string");
+        let manager = Manager::new(config, settings, start);
+        let (wake, news) = channel();
+        let mailbox = Arc::new(Mailbox::new(ThreadId::next(), move || {
+            let _ = wake.send(());
+        }));
+        let owner = manager.open_owner(&mailbox);
+        Scene { manager, owner, mailbox, news }
+    }
+
+    impl Scene {
+        fn request(&self, number: u64) -> RequestId {
+            RequestId::new(self.mailbox.client, number)
+        }
+
+        fn next(&self) -> Vec<(RequestId, Answer)> {
+            self.news.recv_timeout(LIMIT).expect("an answer");
+            self.mailbox.take()
+        }
+
+        /// Closes the owner, which must not wait for a session that is gone.
+        fn close(&self) {
+            let ticket = self.request(100);
+            let reply = self.manager.close_owner(self.owner, ticket);
+            let answers = if reply.mail { self.mailbox.take() } else { self.next() };
+            assert!(matches!(answers[..], [(request, Answer::Closed)] if request == ticket));
+        }
+    }
+
+    /// Has the I/O thread run a session that ends by a bug once `until` is over.
+    fn provoke<T>(manager: &Arc<Manager>, tasks: Tasks, until: fn(Arc<Manager>, SessionId) -> T) -> Result<(), Error>
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        for (id, _) in tasks.sessions {
+            let until = until(Arc::clone(manager), id);
+            let run = async move {
+                until.await;
+                panic!("provoked by a test");
+            };
+            runtime::handle()?.spawn(guard(Arc::clone(manager), id, run));
+        }
+        Ok(())
+    }
+
+    /// The work of a session, looked for until there is something to do.
+    async fn work(manager: &Arc<Manager>, id: SessionId) -> Work {
+        loop {
+            match manager.next_work(id) {
+                Work::Idle(_) => sleep(Duration::from_millis(1)).await,
+                work => return work,
+            }
+        }
+    }
+
+    fn is_bug(answers: &[(RequestId, Answer)], request: RequestId) -> bool {
+        matches!(answers, [(answered, Answer::Failed(error))] if *answered == request && error.code() == "ERR_INTERNAL")
+    }
+
+    #[test]
+    fn a_bug_before_a_session_is_open_fails_what_it_was_for() {
+        let scene = scene(|manager, tasks| provoke(manager, tasks, |_, _| async {}));
+        let (id, owner) = (scene.request(1), scene.owner);
+        let request = Request { id, owner, key: KEY, mode: Mode::Exclusive, patient: true, scoped: false };
+        assert!(matches!(scene.manager.acquire(request).answer, Ok(Admission::Pending)));
+        assert!(is_bug(&scene.next(), id));
+        scene.close();
+    }
+
+    #[test]
+    fn a_bug_in_the_midst_of_a_query_fails_it() {
+        let scene = scene(|manager, tasks| {
+            provoke(manager, tasks, |manager, id| async move {
+                assert!(matches!(work(&manager, id).await, Work::Query(Query::Holders { .. })));
+            })
+        });
+        let ticket = scene.request(1);
+        assert!(scene.manager.holders(scene.owner, KEY, ticket).answer.is_ok());
+        assert!(is_bug(&scene.next(), ticket));
+        scene.close();
+    }
+
+    #[test]
+    fn a_bug_while_a_session_closes_leaves_nobody_waiting_for_it() {
+        let scene = scene(|manager, tasks| {
+            provoke(manager, tasks, |manager, id| async move {
+                assert!(matches!(work(&manager, id).await, Work::Query(_)));
+                manager.query_done(id, Err(Error::client_closed()));
+                let Work::Close(departure) = work(&manager, id).await else { panic!("nobody needs the session") };
+                let _departure = departure;
+                panic!("provoked by a test");
+            })
+        });
+        let ticket = scene.request(1);
+        assert!(scene.manager.holders(scene.owner, KEY, ticket).answer.is_ok());
+        assert!(matches!(&scene.next()[..], [(answered, Answer::Failed(_))] if *answered == ticket));
+        scene.close();
     }
 }

@@ -1,10 +1,13 @@
-//! What the manager knows of one session: the work that waits for it and the locks that are on it.
+//! What the manager knows of one session: the work that waits for it, the work that it is at, and the wait that it is given.
+//!
+//! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
 
-use crate::core::{Key, Mode, Modes, RequestId, Step};
+use super::job::{Job, Query};
+use super::wait::Wait;
+use crate::core::Step;
 use crate::error::Error;
 use crate::pg::{BatchId, Role, Wire};
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -20,60 +23,11 @@ const MOST_STEPS: usize = 1024;
 const BATCHES_OF_A_TURN: usize = 3;
 const EARLY_BATCH: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// A wait without a place in the queue asks for one again after this part of its age, within these bounds.
-const PAUSE_PART_OF_AGE: u32 = 3;
-const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-
-/// Work for a session that ends soon.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Job {
-    /// A step that the lock table asked for.
-    Step(Step),
-    /// A try on behalf of a wait that has no session of its own.
-    Retry { key: Key, mode: Mode },
-    /// A brief wait, on a session that must not block for long, for a key that it holds in the other mode.
-    BriefWait { key: Key, mode: Mode },
-    /// The release before a wait on the same session: nobody awaits its answer.
-    SilentRelease { key: Key, held: Modes },
-    /// Ask whether anybody waits.
-    Probe { key: Key },
-    /// Ask who holds the key or waits for it, for whoever holds the ticket.
-    Holders { key: Key, ticket: RequestId },
-    /// Ask for a sign of life of the session, for whoever holds the ticket.
-    Verify { ticket: RequestId },
-    /// Take a key of the hold's own, and a token for it, for whoever holds the ticket.
-    Fence { hold: RequestId, ticket: RequestId },
-    /// Give up the own key of a hold of the key.
-    EndFence { key: Key, own_key: Key },
-    /// Tell the other processes of our waits and look for a ring.
-    Inquire,
-}
-
-/// A wait in the server's queue.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wait {
-    pub key: Key,
-    pub mode: Mode,
-    pub cancelled: bool,
-    /// When it began.
-    pub since: Instant,
-    /// Its latest turn has found no place in the queue.
-    pub lacks_place: bool,
-}
-
-impl Wait {
-    pub fn new(key: Key, mode: Mode, since: Instant) -> Wait {
-        Wait { key, mode, cancelled: false, since, lacks_place: false }
-    }
-
-    /// How long to stand back where the queue has no place: rarer with age, and not all at once.
-    pub fn pause(self, now: Instant) -> Duration {
-        let random = RandomState::new().hash_one(()) % 512;
-        let age = now.saturating_duration_since(self.since);
-        let pause = (age / PAUSE_PART_OF_AGE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        pause * u32::try_from(768 + random).unwrap_or(1024) / 1024
-    }
+/// Jobs, and how many of them may take a lock.
+#[derive(Debug, Default)]
+struct Jobs {
+    jobs: VecDeque<Job>,
+    tries: usize,
 }
 
 /// Steps that went out as one statement.
@@ -81,6 +35,7 @@ impl Wait {
 struct Batch {
     id: BatchId,
     jobs: Vec<Job>,
+    tries: usize,
 }
 
 /// Steps that may have been done, and why nobody knows.
@@ -90,37 +45,47 @@ pub(super) struct Failed {
     pub cause: Error,
 }
 
+/// What the session's task has been given, until it has reported it.
+#[derive(Debug, Default)]
+enum Task {
+    #[default]
+    None,
+    Query(Query),
+    Salvage(Vec<Failed>),
+}
+
 /// A session as the manager sees it, from the decision to open it to its end.
 pub(super) struct Slot {
     pub role: Role,
+    /// Whether somebody who stands between has been asked for.
+    pub is_probed: bool,
     /// The way to send batches, once the session is open.
-    pub wire: Option<Arc<Wire>>,
+    wire: Option<Arc<Wire>>,
     /// Steps that are to go out.
-    steps: VecDeque<Job>,
+    steps: Jobs,
     /// Steps that are to go out first, each in a statement of its own: of batches that failed, and nobody knows by which step.
-    alone: VecDeque<Job>,
+    alone: Jobs,
     /// How many have come in the caller's current turn, and with how many a batch goes out before its end.
     steps_of_turn: usize,
     early_batch: usize,
     batches: VecDeque<Batch>,
-    /// Other work, for which the session's task asks the server.
-    pub questions: VecDeque<Job>,
+    queries: VecDeque<Query>,
     /// Batches of which the session's task has to find out what was done.
-    pub failed: Vec<Failed>,
-    /// An answer after which the session cannot be trusted.
-    pub fatal: Option<Failed>,
+    failed: Vec<Failed>,
+    /// A batch whose answer shows that the session cannot be trusted.
+    fatal: Option<Failed>,
+    task: Task,
     pub wait: Option<Wait>,
     /// When the wait asks for a place in the queue again.
-    pub asks_again: Option<Instant>,
+    asks_again: Option<Instant>,
     /// The wait is in the server's queue, and the session answers nothing else meanwhile.
     pub is_waiting: bool,
-    /// Keys that are locked on the session.
-    pub held: usize,
-    /// Tries that are queued or under way.
-    tries: usize,
     pub idle_since: Instant,
     /// When it last said what it holds, or had nothing to say; at first when it began.
     pub published: Instant,
+    /// Whether it is listed among those that have steps to send, and among those that have nothing to wait for.
+    pub is_unsent: bool,
+    pub is_free: bool,
     /// Whether the session's task looks after it at short intervals, and whether there was something to look after.
     is_watched: bool,
     was_used: bool,
@@ -128,57 +93,66 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub fn new(role: Role, now: Instant) -> Slot {
+    pub fn new(role: Role, is_probed: bool, now: Instant) -> Slot {
         Slot {
             role,
+            is_probed,
             wire: None,
-            steps: VecDeque::new(),
-            alone: VecDeque::new(),
+            steps: Jobs::default(),
+            alone: Jobs::default(),
             steps_of_turn: 0,
             early_batch: *EARLY_BATCH.start(),
             batches: VecDeque::new(),
-            questions: VecDeque::new(),
+            queries: VecDeque::new(),
             failed: Vec::new(),
             fatal: None,
+            task: Task::None,
             wait: None,
             asks_again: None,
             is_waiting: false,
-            held: 0,
-            tries: 0,
             idle_since: now,
             published: now,
+            is_unsent: false,
+            is_free: false,
             is_watched: false,
             was_used: false,
             changed: Arc::new(Notify::new()),
         }
     }
 
+    /// The session is open, and this is the way to it.
+    pub fn opened(&mut self, wire: &Arc<Wire>) {
+        self.wire = Some(Arc::clone(wire));
+        self.idle_since = Instant::now();
+    }
+
     pub fn is_open(&self) -> bool {
         self.wire.is_some()
     }
 
-    /// Queues work; whether it is a step, which somebody has to send.
-    pub fn push(&mut self, job: Job) -> bool {
-        if job.is_try() {
-            self.tries += 1;
-        }
-        if job.step().is_some() {
-            self.steps.push_back(job);
-            self.steps_of_turn += 1;
-            return true;
-        }
-        self.questions.push_back(job);
+    pub fn wire(&self) -> Option<&Arc<Wire>> {
+        self.wire.as_ref()
+    }
+
+    /// Queues a step, which somebody has to send.
+    pub fn push(&mut self, job: Job) {
+        self.steps.push_back(job);
+        self.steps_of_turn += 1;
+    }
+
+    /// Queues a query for the session's task.
+    pub fn push_query(&mut self, query: Query) {
+        self.queries.push_back(query);
         self.changed.notify_one();
-        false
     }
 
     /// Queues `step` once more, in the place of a job that was not done. Those that have held their key go first, as there
     /// may be no room for more locks than there are.
     pub fn push_again(&mut self, job: Job, step: Step) {
-        match job {
-            Job::Step(Step::Requeue { .. }) => self.alone.push_front(Job::Step(step)),
-            Job::Step(_) => self.alone.push_back(Job::Step(step)),
-            other => self.alone.push_back(other),
+        let again = Job { step, ..job };
+        match job.step {
+            Step::Requeue { .. } => self.alone.push_front(again),
+            _ => self.alone.push_back(again),
         }
     }
 
@@ -212,13 +186,10 @@ impl Slot {
     pub fn send(&mut self) {
         while self.has_steps() && self.can_send() {
             let Some(wire) = &self.wire else { return };
-            let count = self.steps.len().min(MOST_STEPS);
-            let jobs: Vec<Job> = match self.alone.pop_front() {
-                Some(job) => vec![job],
-                None => self.steps.drain(..count).collect(),
-            };
-            let id = wire.send(jobs.iter().filter_map(|job| job.step()).collect());
-            self.batches.push_back(Batch { id, jobs });
+            let jobs = if self.alone.is_empty() { self.steps.take(MOST_STEPS) } else { self.alone.take(1) };
+            let id = wire.send(jobs.iter().map(|job| job.step).collect());
+            let tries = count_tries(&jobs);
+            self.batches.push_back(Batch { id, jobs, tries });
             self.idle_since = Instant::now();
         }
         if self.has_steps() && self.is_waiting {
@@ -246,37 +217,6 @@ impl Slot {
         self.is_watched
     }
 
-    /// The jobs of a batch that is answered.
-    pub fn take_batch(&mut self, id: BatchId) -> Option<Vec<Job>> {
-        let place = self.batches.iter().position(|batch| batch.id == id)?;
-        self.idle_since = Instant::now();
-        self.batches.remove(place).map(|batch| batch.jobs)
-    }
-
-    /// How long ago that was asked for which the server has last shown that it is there.
-    pub fn age_of_proof(&self) -> Duration {
-        self.wire.as_ref().map_or(Duration::ZERO, |wire| wire.age_of_proof())
-    }
-
-    /// A job has an answer.
-    pub fn done(&mut self, job: Job) {
-        if job.is_try() {
-            self.tries -= 1;
-        }
-    }
-
-    /// All work that has not been reported.
-    pub fn into_jobs(self) -> impl Iterator<Item = Job> {
-        let failed = self.failed.into_iter().chain(self.fatal).flat_map(|failed| failed.jobs);
-        let batches = self.batches.into_iter().flat_map(|batch| batch.jobs);
-        failed.chain(batches).chain(self.alone).chain(self.steps).chain(self.questions)
-    }
-
-    /// Locks on the session, now or soon.
-    pub fn load(&self) -> usize {
-        self.held + self.tries
-    }
-
     /// Gives the session a wait.
     pub fn begin_wait(&mut self, wait: Wait) {
         self.wait = Some(wait);
@@ -284,37 +224,139 @@ impl Slot {
         self.changed.notify_one();
     }
 
+    /// The wait is not in the server's queue any more.
+    pub fn turn_is_over(&mut self) {
+        self.idle_since = Instant::now();
+        self.is_waiting = false;
+    }
+
+    /// Has the wait stand back for a while, as its queue has no place.
+    pub fn stand_back(&mut self, wait: Wait) {
+        let now = Instant::now();
+        self.asks_again = Some(now + wait.pause(now));
+    }
+
     /// How long the wait stands back yet.
     pub fn pause(&self) -> Duration {
         self.asks_again.map_or(Duration::ZERO, |when| when.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether a wait may be given to the session.
-    pub fn is_free_to_wait(&self) -> bool {
-        self.role == Role::Wait && self.held == 0 && self.wait.is_none()
+    /// Whether a wait under way must be cut short.
+    pub fn must_interrupt(&self) -> bool {
+        self.has_steps() || !self.queries.is_empty() || self.wait.is_some_and(|wait| wait.is_cancelled)
+    }
+
+    /// The jobs of a batch that is answered.
+    pub fn take_batch(&mut self, id: BatchId) -> Option<Vec<Job>> {
+        let place = self.batches.iter().position(|batch| batch.id == id)?;
+        self.idle_since = Instant::now();
+        self.batches.remove(place).map(|batch| batch.jobs)
+    }
+
+    /// What has become of this batch is to be found out.
+    pub fn batch_failed(&mut self, failed: Failed) {
+        self.failed.push(failed);
+        self.changed.notify_one();
+    }
+
+    /// The answer to this batch ends the session.
+    pub fn batch_was_fatal(&mut self, failed: Failed) {
+        self.fatal = Some(failed);
+        self.changed.notify_one();
+    }
+
+    /// Why the session cannot go on.
+    pub fn fatal_cause(&self) -> Option<Error> {
+        self.fatal.as_ref().map(|failed| failed.cause.clone())
+    }
+
+    /// Gives the session's task the next query.
+    pub fn begin_query(&mut self) -> Option<Query> {
+        let query = self.queries.pop_front()?;
+        self.idle_since = Instant::now();
+        self.task = Task::Query(query);
+        Some(query)
+    }
+
+    /// Gives the session's task the steps of the batches that failed.
+    pub fn begin_salvage(&mut self) -> Option<Vec<Vec<Step>>> {
+        if self.failed.is_empty() {
+            return None;
+        }
+        let failed = std::mem::take(&mut self.failed);
+        let steps = failed.iter().map(|batch| batch.jobs.iter().map(|job| job.step).collect()).collect();
+        self.task = Task::Salvage(failed);
+        Some(steps)
+    }
+
+    /// The query that the session's task reports.
+    pub fn end_query(&mut self) -> Option<Query> {
+        match std::mem::take(&mut self.task) {
+            Task::Query(query) => Some(query),
+            Task::None | Task::Salvage(_) => None,
+        }
+    }
+
+    /// The failed batches of which the session's task reports.
+    pub fn end_salvage(&mut self) -> Vec<Failed> {
+        match std::mem::take(&mut self.task) {
+            Task::Salvage(failed) => failed,
+            Task::None | Task::Query(_) => Vec::new(),
+        }
+    }
+
+    /// How long ago that was asked for which the server has last shown that it is there.
+    pub fn age_of_proof(&self) -> Duration {
+        self.wire.as_ref().map_or(Duration::ZERO, |wire| wire.age_of_proof())
+    }
+
+    /// All work that has not been reported.
+    pub fn into_work(self) -> (Vec<Job>, Vec<Query>) {
+        let mut queries: Vec<Query> = self.queries.into();
+        let mut failed = self.failed;
+        match self.task {
+            Task::None => {}
+            Task::Query(query) => queries.push(query),
+            Task::Salvage(batches) => failed.extend(batches),
+        }
+        let failed = failed.into_iter().chain(self.fatal).flat_map(|failed| failed.jobs);
+        let batches = self.batches.into_iter().flat_map(|batch| batch.jobs);
+        (failed.chain(batches).chain(self.alone.jobs).chain(self.steps.jobs).collect(), queries)
+    }
+
+    /// Tries that are queued or under way.
+    pub fn tries(&self) -> usize {
+        let under_way: usize = self.batches.iter().map(|batch| batch.tries).sum();
+        self.steps.tries + self.alone.tries + under_way
     }
 }
 
-impl Job {
-    fn is_try(self) -> bool {
-        match self {
-            Job::Step(step) => step.is_try(),
-            other => matches!(other, Job::Retry { .. }),
-        }
+impl Jobs {
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
     }
 
-    pub fn step(self) -> Option<Step> {
-        match self {
-            Job::Step(step) => Some(step),
-            Job::Retry { key, mode } => Some(Step::Try { key, mode }),
-            Job::SilentRelease { key, held } => Some(Step::Release { key, held }),
-            Job::EndFence { own_key, .. } => Some(Step::Release { key: own_key, held: Modes::only(Mode::Exclusive) }),
-            Job::BriefWait { .. }
-            | Job::Probe { .. }
-            | Job::Holders { .. }
-            | Job::Verify { .. }
-            | Job::Fence { .. }
-            | Job::Inquire => None,
-        }
+    fn len(&self) -> usize {
+        self.jobs.len()
     }
+
+    fn push_back(&mut self, job: Job) {
+        self.tries += usize::from(job.step.is_try());
+        self.jobs.push_back(job);
+    }
+
+    fn push_front(&mut self, job: Job) {
+        self.tries += usize::from(job.step.is_try());
+        self.jobs.push_front(job);
+    }
+
+    fn take(&mut self, most: usize) -> Vec<Job> {
+        let jobs: Vec<Job> = self.jobs.drain(..self.jobs.len().min(most)).collect();
+        self.tries -= count_tries(&jobs);
+        jobs
+    }
+}
+
+fn count_tries(jobs: &[Job]) -> usize {
+    jobs.iter().filter(|job| job.step.is_try()).count()
 }

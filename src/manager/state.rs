@@ -1,93 +1,63 @@
-//! The manager's state behind its lock: the lock table, the sessions, and who waits for what to be told.
+//! What a manager knows, behind its lock: who is told, the sessions, and the lock table; and what passes between the three.
 //!
-//! Invariant: whenever the lock is released, every operation of the table has been given to a session and every outcome
-//! is in a mailbox.
+//! Invariant: whenever the lock is released, every operation of the table has been given to a session, and every report of a
+//! session has reached the table and every outcome a mailbox.
 
+use super::clients::Clients;
+use super::deadlocks::Deadlocks;
+use super::doubts::Doubts;
 use super::fences::Fences;
-use super::mailbox::{Answer, ClientId, Mailbox};
-use super::pooled::{Pooled, Report};
-use super::retries::Retries;
-use super::rings::Rings;
-use super::slot::{Job, Slot, Wait};
-use super::Settings;
-use crate::core::lock_table::{LockTable, Outcome, Ticks};
-use crate::core::{Key, OwnerId, RequestId, SessionId};
+use super::mailbox::ClientId;
+use super::pooled::Pooled;
+use super::sessions::{Report, Sessions};
+use super::settings::Settings;
+use crate::core::lock_table::{LockTable, Operation, Search, Ticks};
+use crate::core::{OwnerId, RequestId, SessionId};
 use crate::error::Error;
-use crate::pg::{Role, Wire};
-use foldhash::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::pg::Findings;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// How long the process may hand a key on among its own owners before other processes get their turn.
 const TENURE: Duration = Duration::from_millis(20);
 
 pub(super) struct State {
-    pub settings: Settings,
-    pub table: LockTable,
-    pub slots: HashMap<SessionId, Slot>,
-    /// In the place of `slots`, of which there is none then: the sessions through a transaction pooler.
+    pub clients: Clients,
+    pub sessions: Sessions,
+    /// In the place of `sessions`, of which there is none then: the sessions through a transaction pooler.
     pub pooled: Option<Pooled>,
-    /// The session that new tries go to.
-    pub main: Option<SessionId>,
-    pub retries: Retries,
-    /// Keys that were found taken elsewhere, and when.
-    pub contended: HashMap<Key, Instant>,
-    /// When those that do not count any more were last taken out.
-    pub contended_pruned: Instant,
-    /// Until then no wait session is opened, as one could not be.
-    pub wait_sessions_paused: Option<Instant>,
-    /// Sessions that have steps to send.
-    pub unsent: Vec<SessionId>,
-    /// A session that wants the calling thread's attendance.
-    pub to_attend: Option<(SessionId, Arc<Wire>)>,
-    /// Sessions to be started once the state is unlocked.
-    pub to_open: Vec<SessionId>,
-    pub start_retrying: bool,
-    pub rings: Rings,
-    /// When was looked for sessions that may be gone, by [`crate::pg::clock`].
-    pub doubts_settled: Duration,
+    pub table: LockTable,
+    pub deadlocks: Deadlocks,
+    pub doubts: Doubts,
     pub fences: Fences,
-    pub start_watching: bool,
-    mailboxes: HashMap<ClientId, Arc<Mailbox>>,
-    /// Mailboxes that were empty and are not any more.
-    pub to_wake: Vec<Arc<Mailbox>>,
-    owners: HashMap<OwnerId, ClientId>,
-    /// Closing owners: the ticket, and how many releases are still unconfirmed.
-    closing: HashMap<RequestId, usize>,
-    /// Closed owners who wait for the last session to be gone.
-    closers_waiting: Vec<RequestId>,
-    /// Sessions that are taking leave of the server.
-    leaving: usize,
+    /// Whether sessions say in the database what they hold.
+    pub publish_names: bool,
     epoch: Instant,
 }
 
+/// What is to be run on the I/O thread.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    /// Sessions, with what tells them of changes.
+    pub sessions: Vec<(SessionId, Arc<Notify>)>,
+    /// Whether waits are to be polled.
+    pub polls: bool,
+    /// Whether deadlocks are to be looked for.
+    pub watch: bool,
+}
+
 impl State {
-    pub fn new(settings: Settings) -> State {
+    pub fn new(settings: &Settings) -> State {
         State {
+            clients: Clients::default(),
+            sessions: Sessions::new(settings.max_wait_connections),
             pooled: settings.max_pinned_connections.map(Pooled::new),
-            settings,
             table: LockTable::new(Ticks::try_from(TENURE.as_micros()).unwrap_or(Ticks::MAX)),
-            slots: HashMap::default(),
-            main: None,
-            retries: Retries::default(),
-            contended: HashMap::default(),
-            contended_pruned: Instant::now(),
-            wait_sessions_paused: None,
-            unsent: Vec::new(),
-            to_attend: None,
-            to_open: Vec::new(),
-            start_retrying: false,
-            rings: Rings::default(),
-            doubts_settled: Duration::ZERO,
+            deadlocks: Deadlocks::default(),
+            doubts: Doubts::default(),
             fences: Fences::default(),
-            start_watching: false,
-            mailboxes: HashMap::default(),
-            to_wake: Vec::new(),
-            owners: HashMap::default(),
-            closing: HashMap::default(),
-            closers_waiting: Vec::new(),
-            leaving: 0,
+            publish_names: settings.publish_names,
             epoch: Instant::now(),
         }
     }
@@ -96,253 +66,121 @@ impl State {
         Ticks::try_from(self.epoch.elapsed().as_micros()).unwrap_or(Ticks::MAX)
     }
 
-    /// Tells the lock table of an event and puts its outcomes into the mailboxes. `cause`: why, where the event is a failure.
-    pub fn update_table<T>(&mut self, cause: Option<&Error>, event: impl FnOnce(&mut LockTable, Ticks) -> T) -> T {
+    /// Changes the lock table and puts the outcomes into the mailboxes. `cause`: why, where they are bad news.
+    pub fn update_table<T>(&mut self, cause: Option<&Error>, update: impl FnOnce(&mut LockTable, Ticks) -> T) -> T {
         let now = self.now();
-        let result = event(&mut self.table, now);
-        self.post_outcomes(cause);
+        let result = update(&mut self.table, now);
+        self.clients.post_outcomes(&mut self.table.effects().outcomes, cause);
         result
     }
 
-    pub fn acquire_failed(&mut self, key: Key, cause: &Error) {
-        self.update_table(Some(cause), |table, now| table.acquire_failed(key, now));
-    }
-
-    /// The key is now held on this session.
-    pub fn acquired(&mut self, key: Key, session: SessionId) {
-        if self.table.home(key).is_none() {
-            if let Some(slot) = self.slots.get_mut(&session) {
-                slot.held += 1;
-            }
-        }
-        self.update_table(None, |table, now| table.acquired(key, session, now));
-    }
-
-    /// Gives every operation of the lock table to a session.
+    /// Tells the table what sessions have reported, and gives its operations to sessions, until there is nothing more of either.
     pub fn dispatch_operations(&mut self) {
         loop {
-            self.note_reports();
+            while let Some(report) = self.next_report() {
+                match report {
+                    Report::Event(event, cause) => {
+                        self.update_table(cause.as_ref(), |table, now| table.update(event, now));
+                    }
+                    Report::Answer(ticket, answer) => self.clients.post(ticket, answer),
+                    Report::InquiryFailed => self.deadlocks.inquiry_failed(),
+                    Report::FenceEnded(key) => self.fence_ended(key),
+                }
+            }
             let operations = std::mem::take(&mut self.table.effects().operations);
-            if operations.is_empty() {
+            if operations.is_empty() && self.sessions.reports.is_empty() {
                 break;
             }
             for operation in operations {
+                if let Operation::EndFence { key, .. } = operation {
+                    self.fences.begin_end(key);
+                }
                 match &mut self.pooled {
                     Some(pooled) => pooled.route(operation),
-                    None => self.route(operation),
+                    None => self.sessions.route(operation, &self.table),
                 }
             }
         }
-        if let Some(pooled) = &mut self.pooled {
-            self.to_open.extend(pooled.take_to_open());
-            self.start_retrying |= pooled.take_tick();
-            self.tell_closers();
+        self.tell_closers();
+    }
+
+    fn next_report(&mut self) -> Option<Report> {
+        let pooled = self.pooled.as_mut().and_then(|pooled| pooled.reports.pop_front());
+        pooled.or_else(|| self.sessions.reports.pop_front())
+    }
+
+    /// Finds out whether the sessions are still there of which that is in doubt.
+    pub fn settle_doubts(&mut self) {
+        if self.doubts.settle(&mut self.sessions, self.pooled.as_mut(), &self.table) {
+            self.dispatch_operations();
         }
     }
 
-    /// Takes note of what sessions through a pooler have reported.
-    fn note_reports(&mut self) {
-        while let Some(report) = self.pooled.as_mut().and_then(|pooled| pooled.reports.pop_front()) {
-            match report {
-                Report::Event(event, cause) => self.update_table(cause.as_ref(), |table, now| event.tell(table, now)),
-                Report::Answer(ticket, answer) => self.post(ticket, answer),
-            }
-        }
+    /// What is to be run on the I/O thread because of what has happened.
+    pub fn take_tasks(&mut self) -> Option<Tasks> {
+        let watch = std::mem::take(&mut self.deadlocks.is_to_be_watched);
+        let (sessions, polls) = match &mut self.pooled {
+            Some(pooled) => (pooled.take_to_open(), pooled.take_tick()),
+            None => (self.sessions.take_to_open(), self.sessions.polls.take_start()),
+        };
+        (polls || watch || !sessions.is_empty()).then_some(Tasks { sessions, polls, watch })
     }
 
-    pub fn post(&mut self, request: RequestId, answer: Answer) {
-        if request == ClientId::of(request).unanswered() {
-            return;
+    /// Answers those who have closed an owner, once the sessions are gone that only it used.
+    fn tell_closers(&mut self) {
+        if self.clients.take_new_closer() && !self.clients.has_owners() {
+            self.sessions.notify_all();
+            self.pooled.iter().for_each(Pooled::notify_all);
         }
-        // A client that is gone is told nothing.
-        if let Some(mailbox) = self.mailboxes.get(&ClientId::of(request)) {
-            if mailbox.put(request, answer) {
-                self.to_wake.push(Arc::clone(mailbox));
-            }
+        let are_gone = self.sessions.are_gone() && self.pooled.as_ref().is_none_or(Pooled::are_gone);
+        if self.clients.has_owners() || are_gone {
+            self.clients.tell_closers();
         }
-    }
-
-    fn post_outcomes(&mut self, cause: Option<&Error>) {
-        if self.table.effects().outcomes.is_empty() {
-            return;
-        }
-        let mut outcomes = std::mem::take(&mut self.table.effects().outcomes);
-        let cause_of_loss =
-            || cause.cloned().unwrap_or_else(|| Error::new("ECONNRESET", "the session that held it is gone"));
-        for (request, outcome) in outcomes.drain(..) {
-            let answer = match outcome {
-                Outcome::Granted => Answer::Granted,
-                Outcome::Denied => Answer::Denied,
-                Outcome::Failed => Answer::Failed(cause_of_loss()),
-                Outcome::Closed => Answer::Failed(Error::client_closed()),
-                Outcome::Deadlock => Answer::Failed(Error::deadlock()),
-                Outcome::Lost => Answer::Lost(Error::lock_lost(&cause_of_loss())),
-                Outcome::NotHeld => Answer::NotHeld,
-                Outcome::Released { .. } | Outcome::ReleaseFailed { .. } if self.closing.contains_key(&request) => {
-                    self.confirm_closing(request);
-                    continue;
-                }
-                Outcome::Released { hold } => Answer::Released(hold),
-                Outcome::ReleaseFailed { hold } => Answer::ReleaseFailed(hold, Error::lock_lost(&cause_of_loss())),
-            };
-            self.post(request, answer);
-        }
-        // Keeps the allocation; nothing was added meanwhile, as the table was not called.
-        self.table.effects().outcomes = outcomes;
-    }
-
-    pub fn open_owner(&mut self, owner: OwnerId, mailbox: &Arc<Mailbox>) {
-        self.mailboxes.entry(mailbox.client).or_insert_with(|| Arc::clone(mailbox));
-        self.owners.insert(owner, mailbox.client);
-        for ticket in std::mem::take(&mut self.closers_waiting) {
-            self.post(ticket, Answer::Closed);
-        }
-    }
-
-    /// Whether some owner may still call.
-    pub fn has_owners(&self) -> bool {
-        !self.owners.is_empty()
-    }
-
-    pub fn owner_is_open(&self, owner: OwnerId) -> bool {
-        self.owners.contains_key(&owner.group())
     }
 
     pub fn close_owner(&mut self, owner: OwnerId, ticket: RequestId) {
-        // Some confirmations may come before their number is known: begin with more than there can be.
-        const UNKNOWN: usize = usize::MAX / 2;
-        *self.closing.entry(ticket).or_insert(0) += UNKNOWN;
+        self.clients.close_owner(owner, ticket);
         let confirmations = self.update_table(None, |table, now| table.close_owner(owner, ticket, now));
-        self.owners.remove(&owner);
-        if let Some(left) = self.closing.get_mut(&ticket) {
-            *left = *left - UNKNOWN + confirmations + 1;
-        }
-        self.confirm_closing(ticket);
+        self.clients.expect_releases(ticket, confirmations);
     }
 
     /// The client's thread has ended: nobody there can use or release anything any more.
     pub fn close_client(&mut self, client: ClientId) {
-        let mine: Vec<OwnerId> =
-            self.owners.iter().filter(|(_, whose)| **whose == client).map(|(&owner, _)| owner).collect();
-        for owner in mine {
+        for owner in self.clients.owners_of(client) {
             self.close_owner(owner, client.unanswered());
         }
-        self.mailboxes.remove(&client);
+        self.clients.forget(client);
     }
 
-    fn confirm_closing(&mut self, ticket: RequestId) {
-        let Some(left) = self.closing.get_mut(&ticket) else { return };
-        *left -= 1;
-        if *left > 0 {
-            return;
-        }
-        self.closing.remove(&ticket);
-        if self.has_owners() {
-            self.post(ticket, Answer::Closed);
-            return;
-        }
-        self.closers_waiting.push(ticket);
-        for slot in self.slots.values() {
-            slot.changed.notify_one();
-        }
-        self.pooled.iter().for_each(Pooled::notify_all);
-        self.tell_closers();
-    }
-
-    /// Makes room for a new session.
-    pub fn begin_session(&mut self, role: Role) -> SessionId {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
-        self.slots.insert(id, Slot::new(role, Instant::now()));
-        self.to_open.push(id);
-        id
-    }
-
-    /// Forgets a session that is gone or about to be.
-    pub fn drop_session(&mut self, id: SessionId) -> Option<Slot> {
-        if self.main == Some(id) {
-            self.main = None;
-        }
-        self.slots.remove(&id)
-    }
-
-    /// Forgets an idle session that now takes leave of the server.
-    pub fn leave(&mut self, id: SessionId) {
-        self.drop_session(id);
-        self.leaving += 1;
-    }
-
-    pub fn left(&mut self) {
-        self.leaving -= 1;
-        self.tell_closers();
-    }
-
-    pub fn tell_closers(&mut self) {
-        if self.slots.is_empty() && self.leaving == 0 && self.pooled.as_ref().is_none_or(Pooled::are_gone) {
-            for ticket in std::mem::take(&mut self.closers_waiting) {
-                self.post(ticket, Answer::Closed);
+    /// Looks for deadlocks in this process for a moment; whether there is more to look at.
+    pub fn search_deadlocks(&mut self) -> bool {
+        match self.update_table(None, |table, now| table.search_deadlock(Deadlocks::AGE, now, Deadlocks::STEPS)) {
+            Search::Ring(youngest) => {
+                self.update_table(None, |table, now| table.refuse(youngest, now));
+                true
             }
+            Search::Unfinished => true,
+            Search::Done => false,
         }
     }
 
-    /// The session is gone with all its locks; `unfinished` is what it was doing.
-    pub fn lost(&mut self, id: SessionId, unfinished: Vec<Job>, cause: &Error) {
-        let Some(slot) = self.drop_session(id) else { return };
-        self.update_table(Some(cause), |table, now| table.session_lost(id, now));
-        let wait = slot.wait;
-        for job in unfinished.into_iter().chain(slot.into_jobs()) {
-            self.job_failed(job, cause);
+    /// Looks after those who wait: that there is a session for tries, and for deadlocks with other processes, by way of the server.
+    /// Whether to do so again some time.
+    pub fn look_after_waits(&mut self) -> bool {
+        let now = self.now();
+        // A wait through a pooler is nowhere to be seen by others.
+        let is_seen = self.pooled.is_none();
+        if is_seen {
+            self.sessions.keep_main_session(&self.table);
         }
-        if let Some(wait) = wait {
-            self.wait_failed(wait, cause);
-        }
-        self.tell_closers();
+        self.deadlocks.inquire(&self.table, &mut self.sessions, now, is_seen)
     }
 
-    /// The session could not be opened.
-    pub fn open_failed(&mut self, id: SessionId, cause: &Error) {
-        let Some(slot) = self.drop_session(id) else { return };
-        let other_main = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.role == Role::Main && slot.is_open())
-            .min_by_key(|(_, slot)| slot.load())
-            .map(|(&id, _)| id);
-        match other_main {
-            // The server answers, it only has no room for more sessions: what is there must do.
-            Some(other) => {
-                if self.main.is_none() {
-                    self.main = Some(other);
-                }
-                let wait = slot.wait;
-                slot.into_jobs().for_each(|job| self.push_or_fail(other, job));
-                if let Some(wait) = wait {
-                    let now = Instant::now();
-                    self.wait_sessions_paused = Some(now + Duration::from_secs(1));
-                    self.retry_later(wait, None);
-                    if wait.cancelled {
-                        self.cancel_wait(wait.key);
-                    }
-                }
-            }
-            None => {
-                let wait = slot.wait;
-                for job in slot.into_jobs() {
-                    self.job_failed(job, cause);
-                }
-                if let Some(wait) = wait {
-                    self.wait_failed(wait, cause);
-                }
-            }
-        }
-        self.tell_closers();
-    }
-
-    pub fn wait_failed(&mut self, wait: Wait, cause: &Error) {
-        if wait.cancelled {
-            self.update_table(None, |table, now| table.wait_ended(wait.key, now));
-        } else {
-            self.acquire_failed(wait.key, cause);
+    /// Takes note of the answer to an inquiry on this session.
+    pub fn inquired(&mut self, session: SessionId, findings: Findings) {
+        let now = self.now();
+        if let Some(victim) = self.deadlocks.inquired(session, findings, &self.table, now) {
+            self.update_table(None, |table, now| table.refuse(victim, now));
         }
     }
 }

@@ -1,8 +1,7 @@
 //! How much there is at this moment, counted when somebody asks.
 
+use super::handle::Manager;
 use super::pooled::Pooled;
-use super::slot::Slot;
-use super::Manager;
 use crate::core::RequestId;
 use std::time::Duration;
 
@@ -11,8 +10,7 @@ impl Manager {
     #[must_use]
     pub fn session_count(&self) -> usize {
         let state = self.lock();
-        let pooled = state.pooled.as_ref().map_or(0, Pooled::open_count);
-        state.slots.values().filter(|slot| Slot::is_open(slot)).count() + pooled
+        state.sessions.open_count() + state.pooled.as_ref().map_or(0, Pooled::open_count)
     }
 
     /// For how long the request has waited; `None` where it does not, or no more.

@@ -32,14 +32,16 @@ impl Session {
     /// Connects to the first host that answers and will do, and sets the session up. Each host has its part of the time, so
     /// that a silent one leaves the next its chance.
     ///
+    /// `is_suspicious`: whoever stands between is asked for, though nothing shows that anybody does.
+    ///
     /// # Errors
     /// The system's code, a SQLSTATE, `ETIMEDOUT` after the config's limit, `ERR_TRANSACTION_POOLING` or
     /// `ERR_UNSUPPORTED_SERVER`. Of several hosts, none of which can be reached, the code is that of the last.
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
-    pub async fn open(config: &ConnectConfig, timing: Timing) -> Result<Session, Error> {
-        open_first(config, timing).await
+    pub async fn open(config: &ConnectConfig, timing: Timing, is_suspicious: bool) -> Result<Session, Error> {
+        open_first(config, timing, is_suspicious).await
     }
 }
 
@@ -62,7 +64,11 @@ pub(super) struct Started {
 }
 
 /// Opens it at the first host that answers and will do.
-pub(super) async fn open_first<T: Open>(config: &ConnectConfig, timing: Timing) -> Result<T, Error> {
+pub(super) async fn open_first<T: Open>(
+    config: &ConnectConfig,
+    timing: Timing,
+    is_suspicious: bool,
+) -> Result<T, Error> {
     let deadline = Instant::now() + config.connect_timeout;
     let tls = load_tls(config, deadline).await?;
     let rounds = config.target.rounds();
@@ -72,7 +78,7 @@ pub(super) async fn open_first<T: Open>(config: &ConnectConfig, timing: Timing) 
         for host in &config.hosts {
             let time = part_of(deadline, left);
             left -= 1;
-            let attempt = Attempt { config, tls: tls.as_ref(), host, target, timing };
+            let attempt = Attempt { config, tls: tls.as_ref(), host, target, timing, is_suspicious };
             match attempt.open_within(time).await {
                 Ok(opened) => return Ok(opened),
                 Err(error) if error.leaves_other_hosts() => reasons.push(error),
@@ -109,6 +115,8 @@ pub(super) struct Attempt<'a> {
     pub host: &'a Host,
     pub target: Target,
     pub timing: Timing,
+    /// Whether somebody may stand between who does not show.
+    is_suspicious: bool,
 }
 
 impl Attempt<'_> {
@@ -146,14 +154,14 @@ impl Attempt<'_> {
 
 impl Open for Session {
     async fn set_up(attempt: &Attempt<'_>, started: Started) -> Result<Session, Error> {
-        let Attempt { config, host, target, timing, .. } = *attempt;
+        let Attempt { config, host, target, timing, is_suspicious, .. } = *attempt;
         let Started { wire, driver, route, password, request, encryption } = started;
         let patience = timing.patience();
         // The process id for cancel requests is that of whoever stands between, if anybody does.
         let told = Backend { pid: request.pid(), mark: String::new() };
         let mut found = setup::set_up(&wire, config, timing, &Expected { backend: told, most_locks: None }).await?;
         let pooler = Pooler { config: config.clone(), password, route: route.clone(), patience };
-        let is_lent = found.backend.is_none();
+        let is_lent = found.backend.is_none() || is_suspicious;
         if is_lent {
             let expected = pooler.backend_of(&wire).await?;
             let pid = expected.backend.pid;

@@ -31,7 +31,7 @@ impl PooledSession {
     /// # Cancel safety
     /// Dropping the future closes the socket.
     pub async fn open(config: &ConnectConfig, timing: Timing) -> Result<PooledSession, Error> {
-        open_first(config, timing).await
+        open_first(config, timing, false).await
     }
 }
 

@@ -188,6 +188,16 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalo
  AND objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $2 \
  AND objsubid OPERATOR(pg_catalog.=) $3)";
 
+/// Whether any other session holds a key of this database.
+pub(super) const HELD_BY_OTHERS: &str = "\
+SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND granted \
+ AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() \
+ AND database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
+ WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
+ AND classid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $1 \
+ AND objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $2 \
+ AND objsubid OPERATOR(pg_catalog.=) $3)";
+
 /// Every session that holds or awaits a key of this database, holders first, then in the order of their coming.
 /// `waitstart` is younger than some servers, so it is read by its name.
 pub(super) const HOLDERS: &str = "\
@@ -284,6 +294,7 @@ SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_cata
 
 /// Which of the links `$1`, `$2` of this session are the youngest of a ring, by the hashes of look `$3`. A way leads from
 /// a lock to one that its holder waits for; who waits exclusively waits for holders of both modes.
+/// No two steps of one session follow each other: its own lock is not in the way of its wait.
 ///
 /// Steps are the published links, and the plain sessions that hold and wait themselves. Of those only waits that last count
 /// (a session of ours may wait for some milliseconds with the locks of many owners); `waitstart` is younger than some servers,
@@ -329,16 +340,15 @@ WITH RECURSIVE locks AS (\
  WITH ORDINALITY AS given(held, awaited, place)\
  ) AS given ON given.held OPERATOR(pg_catalog.=) links.held AND given.awaited OPERATOR(pg_catalog.=) links.awaited \
  WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()\
-), way(place, node, moved, rank) AS (\
- SELECT place, awaited, false, 9223372036854775807 FROM own \
+), way(place, node, pid, rank) AS (\
+ SELECT place, awaited, pg_catalog.pg_backend_pid(), 9223372036854775807 FROM own \
  UNION \
- SELECT way.place, links.awaited, true, LEAST(way.rank, links.rank) FROM way \
- JOIN links ON links.held OPERATOR(pg_catalog.=) way.node \
- WHERE links.held OPERATOR(pg_catalog.<>) links.awaited \
- OR links.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()\
+ SELECT way.place, links.awaited, links.pid, LEAST(way.rank, links.rank) FROM way \
+ JOIN links ON links.held OPERATOR(pg_catalog.=) way.node AND links.pid OPERATOR(pg_catalog.<>) way.pid\
 ) SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.array_agg(DISTINCT own.place) FROM own \
  JOIN way ON way.place OPERATOR(pg_catalog.=) own.place \
- WHERE way.moved AND way.node OPERATOR(pg_catalog.=) own.held AND own.rank OPERATOR(pg_catalog.<=) way.rank";
+ WHERE way.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() \
+ AND way.node OPERATOR(pg_catalog.=) own.held AND own.rank OPERATOR(pg_catalog.<=) way.rank";
 
 /// The cheapest sign of life: the backend's mark.
 pub(super) const HEARTBEAT: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true)";

@@ -1,18 +1,27 @@
 //! What the server answers to the operations, and what becomes of the key then.
 
 use super::arena::Place;
-use super::effects::{Outcome, Ticks};
+use super::effects::{Event, Operation, Outcome, Ticks};
 use super::key_state::{Phase, ServerHold};
 use super::LockTable;
-#[cfg(doc)]
-use crate::core::lock_table::Operation;
-#[cfg(doc)]
-use crate::core::Step;
 use crate::core::{Key, Mode, Modes, SessionId};
 
 impl LockTable {
-    /// [`Step::Try`], [`Step::Requeue`] or [`Operation::Wait`] got the lock, on `home`.
-    pub fn acquired(&mut self, key: Key, home: SessionId, now: Ticks) {
+    /// Takes note of an answer. What it brings is in [`LockTable::effects`].
+    pub fn update(&mut self, event: Event, now: Ticks) {
+        match event {
+            Event::Acquired { key, home } => self.acquired(key, home, now),
+            Event::Denied { key } => self.denied(key, now),
+            Event::WaitEnded { key } => self.wait_ended(key, now),
+            Event::AcquireFailed { key } => self.acquire_failed(key, now),
+            Event::Released { key, held } => self.released(key, held, now),
+            Event::Downgraded { key, done } => self.downgraded(key, done, now),
+            Event::Probed { key, contended } => self.probed(key, contended, now),
+            Event::SessionLost { session } => self.session_lost(session, now),
+        }
+    }
+
+    pub(super) fn acquired(&mut self, key: Key, home: SessionId, now: Ticks) {
         let Some(key) = self.keys.find(key) else { return };
         let state = &mut self.keys[key];
         let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
@@ -27,8 +36,7 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// [`Step::Try`] or the try of a [`Step::Requeue`] found the key taken.
-    pub fn denied(&mut self, key: Key, now: Ticks) {
+    pub(super) fn denied(&mut self, key: Key, now: Ticks) {
         let Some(key) = self.keys.find(key) else { return };
         let requests = &mut self.requests;
         let state = &mut self.keys[key];
@@ -44,7 +52,7 @@ impl LockTable {
         if wait {
             state.phase = Phase::Waiting { mode, cancelled: false };
             let home = state.server.map(|server| server.home);
-            self.effects.operations.push(super::Operation::Wait { key: state.key, mode, home });
+            self.effects.operations.push(Operation::Wait { key: state.key, mode, home });
         } else {
             state.phase = Phase::Idle;
         }
@@ -54,8 +62,7 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// The wait that [`Operation::CancelWait`] was for has ended without the lock.
-    pub fn wait_ended(&mut self, key: Key, now: Ticks) {
+    pub(super) fn wait_ended(&mut self, key: Key, now: Ticks) {
         let Some(key) = self.keys.find(key) else { return };
         let state = &mut self.keys[key];
         debug_assert!(matches!(state.phase, Phase::Waiting { .. }), "BUG: a wait ended that was not under way");
@@ -63,8 +70,7 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// An acquiring operation failed. Those it was for get [`Outcome::Failed`]; who waits for a hold in this process goes on.
-    pub fn acquire_failed(&mut self, key: Key, now: Ticks) {
+    pub(super) fn acquire_failed(&mut self, key: Key, now: Ticks) {
         let Some(key) = self.keys.find(key) else { return };
         let state = &mut self.keys[key];
         let (Phase::Trying(mode) | Phase::Waiting { mode, .. }) = state.phase else {
@@ -88,8 +94,7 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// [`Step::Release`] is done. `held` is false if the server knew of no such lock: it had been lost before.
-    pub fn released(&mut self, key: Key, held: bool, now: Ticks) {
+    pub(super) fn released(&mut self, key: Key, held: bool, now: Ticks) {
         let Some(key) = self.keys.find(key) else { return };
         let state = &mut self.keys[key];
         debug_assert!(state.phase == Phase::Releasing, "BUG: a release ended that was not under way");
@@ -100,8 +105,7 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// [`Step::Downgrade`] is done, or (`false`) has changed nothing.
-    pub fn downgraded(&mut self, key: Key, done: bool, now: Ticks) {
+    pub(super) fn downgraded(&mut self, key: Key, done: bool, now: Ticks) {
         let Some(key) = self.keys.find(key) else { return };
         let state = &mut self.keys[key];
         let Phase::Downgrading { take_shared } = state.phase else { return };
@@ -116,8 +120,7 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// [`Operation::Probe`] is answered: whether a session of anybody waits for the key on the server.
-    pub fn probed(&mut self, key: Key, contended: bool, now: Ticks) {
+    pub(super) fn probed(&mut self, key: Key, contended: bool, now: Ticks) {
         let Some(key) = self.keys.find(key) else { return };
         let state = &mut self.keys[key];
         if !state.probing {
@@ -132,9 +135,9 @@ impl LockTable {
         self.advance(key, now);
     }
 
-    /// The session is gone, and every lock on it. Its operations under way are reported one by one besides, after this.
-    pub fn session_lost(&mut self, session: SessionId, now: Ticks) {
-        for key in self.keys.of_lost(session) {
+    pub(super) fn session_lost(&mut self, session: SessionId, now: Ticks) {
+        let keys: Vec<Place> = self.keys.on(session).collect();
+        for key in keys {
             let state = &mut self.keys[key];
             state.server = None;
             state.probing = false;
@@ -152,6 +155,5 @@ impl LockTable {
             self.fail_confirmations(key);
             self.advance(key, now);
         }
-        self.keys.forget_home(session);
     }
 }

@@ -80,8 +80,8 @@ pub enum Outcome {
 /// Something for a session to do. `home` is the session that holds the key already, and so must do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Do a step. Answer to a [`Step::Try`] or [`Step::Requeue`]: `acquired`, `denied` or `acquire_failed`; to a
-    /// [`Step::Release`]: `released`; to a [`Step::Downgrade`]: `downgraded`.
+    /// Do a step. Answer to a [`Step::Try`] or [`Step::Requeue`]: [`Event::Acquired`], [`Event::Denied`] or
+    /// [`Event::AcquireFailed`]; to a [`Step::Release`]: [`Event::Released`]; to a [`Step::Downgrade`]: [`Event::Downgraded`].
     Do {
         /// What to do.
         step: Step,
@@ -90,7 +90,8 @@ pub enum Operation {
         /// Whether a denied try is followed by a wait, so that one that is bound to fail may be spared.
         patient: bool,
     },
-    /// Take the key, however long it takes. Answer: `acquired`, `acquire_failed`, or `wait_ended` once cancelled.
+    /// Take the key, however long it takes. Answer: [`Event::Acquired`], [`Event::AcquireFailed`], or
+    /// [`Event::WaitEnded`] once cancelled.
     Wait {
         /// The key.
         key: Key,
@@ -99,12 +100,12 @@ pub enum Operation {
         /// The session that must do it, as it holds the key in the other mode.
         home: Option<SessionId>,
     },
-    /// End the wait for the key. Answer: `wait_ended`, or `acquired` if it was faster.
+    /// End the wait for the key. Answer: [`Event::WaitEnded`], or [`Event::Acquired`] if it was faster.
     CancelWait {
         /// The key.
         key: Key,
     },
-    /// Look whether anybody waits for the key. Answer: `probed`.
+    /// Look whether anybody waits for the key. Answer: [`Event::Probed`].
     Probe {
         /// The key.
         key: Key,
@@ -119,6 +120,59 @@ pub enum Operation {
         own_key: Key,
         /// The session that has both.
         home: SessionId,
+    },
+}
+
+/// What the server has answered to an [`Operation`], or what has become of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// [`Step::Try`], [`Step::Requeue`] or [`Operation::Wait`] got the lock.
+    Acquired {
+        /// The key.
+        key: Key,
+        /// The session that has it locked now.
+        home: SessionId,
+    },
+    /// [`Step::Try`] or the try of a [`Step::Requeue`] found the key taken.
+    Denied {
+        /// The key.
+        key: Key,
+    },
+    /// The wait that [`Operation::CancelWait`] was for has ended without the lock.
+    WaitEnded {
+        /// The key.
+        key: Key,
+    },
+    /// An acquiring operation failed. Those it was for get [`Outcome::Failed`]; who waits for a hold in this process goes on.
+    AcquireFailed {
+        /// The key.
+        key: Key,
+    },
+    /// [`Step::Release`] is done.
+    Released {
+        /// The key.
+        key: Key,
+        /// `false` if the server knew of no such lock: it had been lost before.
+        held: bool,
+    },
+    /// [`Step::Downgrade`] is done.
+    Downgraded {
+        /// The key.
+        key: Key,
+        /// `false`: nothing has changed.
+        done: bool,
+    },
+    /// [`Operation::Probe`] is answered.
+    Probed {
+        /// The key.
+        key: Key,
+        /// Whether a session of anybody waits for it on the server.
+        contended: bool,
+    },
+    /// The session is gone, and every lock on it. Its operations under way are reported one by one besides, after this.
+    SessionLost {
+        /// Which one.
+        session: SessionId,
     },
 }
 

@@ -14,12 +14,19 @@ use std::ops;
 /// The list of a key among those of its session.
 const HOME: usize = 0;
 
+/// The keys that a session has locked.
+#[derive(Debug, Default)]
+struct Home {
+    keys: List<HOME>,
+    count: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Keys {
     states: Arena<KeyState, 1>,
     by_key: HashTable<Place>,
     hasher: RandomState,
-    homes: HashMap<SessionId, List<HOME>>,
+    homes: HashMap<SessionId, Home>,
 }
 
 impl Keys {
@@ -72,27 +79,27 @@ impl Keys {
         if listed == home {
             return;
         }
-        if let Some(list) = listed.and_then(|listed| self.homes.get_mut(&listed)) {
-            list.remove(&mut self.states, place);
+        if let Some((session, home)) = listed.and_then(|session| Some((session, self.homes.get_mut(&session)?))) {
+            home.keys.remove(&mut self.states, place);
+            home.count -= 1;
+            if home.count == 0 {
+                self.homes.remove(&session);
+            }
         }
-        if let Some(home) = home {
-            self.homes.entry(home).or_default().push_back(&mut self.states, place);
+        if let Some(home) = home.map(|session| self.homes.entry(session).or_default()) {
+            home.keys.push_back(&mut self.states, place);
+            home.count += 1;
         }
+    }
+
+    /// How many keys the session has locked.
+    pub fn count_on(&self, session: SessionId) -> usize {
+        self.homes.get(&session).map_or(0, |home| home.count)
     }
 
     /// The keys that the session has locked.
     pub fn on(&self, session: SessionId) -> impl Iterator<Item = Place> + '_ {
-        self.homes.get(&session).into_iter().flat_map(|list| list.iter(&self.states))
-    }
-
-    /// The keys that the session has locked, which it never will again.
-    pub fn of_lost(&self, session: SessionId) -> Vec<Place> {
-        self.homes.get(&session).map_or(Vec::new(), |list| list.iter(&self.states).collect())
-    }
-
-    /// The session is gone: nothing is listed with it any more.
-    pub fn forget_home(&mut self, session: SessionId) {
-        self.homes.remove(&session);
+        self.homes.get(&session).into_iter().flat_map(|home| home.keys.iter(&self.states))
     }
 }
 

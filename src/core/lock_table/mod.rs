@@ -28,7 +28,7 @@ mod suspects;
 #[cfg(test)]
 mod tests;
 
-pub use effects::{Admission, Effects, Operation, Outcome, Release, Request, Ticks};
+pub use effects::{Admission, Effects, Event, Operation, Outcome, Release, Request, Ticks};
 pub use link::Link;
 pub use suspects::Search;
 
@@ -116,6 +116,12 @@ impl LockTable {
     pub fn waits_since(&self, request: RequestId) -> Option<Ticks> {
         let entry = &self.requests.entries[self.requests.find(request)?];
         (entry.stage != Stage::Held).then_some(entry.since)
+    }
+
+    /// How many keys the session has locked for this process.
+    #[must_use]
+    pub fn key_count_on(&self, session: SessionId) -> usize {
+        self.keys.count_on(session)
     }
 
     /// Whether `request` waits or holds.

@@ -9,7 +9,6 @@
 //! [`Pooled::reports`].
 
 mod deed;
-mod report;
 mod slot;
 pub(super) mod task;
 #[cfg(test)]
@@ -17,14 +16,13 @@ mod tests;
 mod waits;
 
 use super::mailbox::Answer;
-use crate::core::lock_table::Operation;
+use super::sessions::Report;
+use crate::core::lock_table::{Event, Operation};
 use crate::core::{Key, Mode, RequestId, SessionId, Step};
 use crate::error::Error;
 use crate::pg::{Seen, Wire};
 use deed::Deed;
 use foldhash::{HashMap, HashSet};
-use report::Event;
-pub(super) use report::Report;
 use slot::Slot;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -187,14 +185,10 @@ impl Pooled {
         self.slots.values().for_each(|slot| slot.changed.notify_one());
     }
 
-    /// The sessions to be started.
-    pub fn take_to_open(&mut self) -> Vec<SessionId> {
-        std::mem::take(&mut self.to_open)
-    }
-
-    /// What tells the task of a session of changes.
-    pub fn changed(&self, id: SessionId) -> Option<&Arc<Notify>> {
-        self.slots.get(&id).map(|slot| &slot.changed)
+    /// The sessions to be started, with what tells their tasks of changes.
+    pub fn take_to_open(&mut self) -> Vec<(SessionId, Arc<Notify>)> {
+        let to_open = std::mem::take(&mut self.to_open).into_iter();
+        to_open.filter_map(|id| Some((id, Arc::clone(&self.slots.get(&id)?.changed)))).collect()
     }
 
     /// Whether the task is to be started that has looks made.

@@ -5,9 +5,9 @@ use super::deed::Deed;
 use super::Pooled;
 use crate::core::{Key, Mode, SessionId};
 use crate::error::Error;
+use crate::manager::handle::Manager;
 use crate::manager::mailbox::Answer;
 use crate::manager::news::{self, SessionEvent};
-use crate::manager::Manager;
 use crate::pg::{Fault, PooledSession};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,12 +73,6 @@ pub(in crate::manager) async fn run(manager: Arc<Manager>, id: SessionId, change
 fn tell(event: SessionEvent, session: Option<&PooledSession>, error: Option<&Error>) {
     let peer = session.map(|session| session.wire().peer().clone());
     news::tell_of(event, None, peer, error);
-}
-
-/// There is no thread for these sessions, and none for looks.
-pub(in crate::manager) fn not_started(manager: &Manager, sessions: &[(SessionId, Arc<Notify>)], cause: &Error) {
-    let sessions: Vec<SessionId> = sessions.iter().map(|(id, _)| *id).collect();
-    manager.change_pooled(|pooled| pooled.not_started(&sessions, cause));
 }
 
 /// Has looks made from time to time, as long as somebody waits.
@@ -181,7 +175,7 @@ impl Manager {
 
     fn next_pooled_work(self: &Arc<Self>, id: SessionId) -> Work {
         let next = self.change(None, |state| {
-            let has_owners = state.has_owners();
+            let has_owners = state.clients.has_owners();
             let pooled = state.pooled.as_mut()?;
             let is_kept = !pooled.waits.is_empty();
             let slot = pooled.slots.get_mut(&id)?;

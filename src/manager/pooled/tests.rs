@@ -1,10 +1,10 @@
 //! What is asked of the sessions is reported once, whatever becomes of them, and what is counted returns.
 
-use super::report::{Event, Report};
 use super::{Deed, Pooled};
-use crate::core::lock_table::Operation;
+use crate::core::lock_table::{Event, Operation};
 use crate::core::{Key, Mode, Modes, SessionId, Step};
 use crate::error::Error;
+use crate::manager::sessions::Report;
 use crate::pg::Seen;
 use std::time::Instant;
 
@@ -36,6 +36,7 @@ fn reports(pooled: &mut Pooled) -> Vec<String> {
         Report::Event(Event::Downgraded { done, .. }, _) => format!("downgraded {done}"),
         Report::Event(Event::Probed { contended, .. }, _) => format!("probed {contended}"),
         Report::Answer(..) => "answer".to_owned(),
+        Report::InquiryFailed | Report::FenceEnded(_) => unreachable!("of no session through a pooler"),
     };
     pooled.reports.drain(..).map(describe).collect()
 }
@@ -47,7 +48,7 @@ fn begin(pooled: &mut Pooled, id: SessionId) -> Option<Deed> {
 
 /// Takes a session that is to be opened.
 fn opened(pooled: &mut Pooled) -> SessionId {
-    *pooled.take_to_open().last().expect("a session was begun")
+    pooled.take_to_open().last().expect("a session was begun").0
 }
 
 /// A session that holds the key.

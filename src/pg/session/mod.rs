@@ -105,6 +105,16 @@ impl Session {
         self.ask_about(sql::HOLDERS, key).await?.iter().map(|row| decode(Holder::read(row))).collect()
     }
 
+    /// Whether any other session holds the key.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn is_held_by_others(&self, key: Key) -> Result<bool, Fault> {
+        self.trace(|| format!("ask whether others hold {key}"));
+        let rows = self.ask_about(sql::HELD_BY_OTHERS, key).await?;
+        rows.first().map_or(Ok(false), |row| decode(row.get(0)))
+    }
+
     /// A sign of life, with which the session says what it holds.
     ///
     /// # Errors

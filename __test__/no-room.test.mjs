@@ -1,0 +1,62 @@
+// A server that has no room for another connection is not asked for one again and again, whoever calls how often; callers are told.
+
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import advisoryLock from '../index.js'
+import { openDatabase, sqlTry, until } from './support/database.mjs'
+import { startProxy } from './support/proxy.mjs'
+
+const database = await openDatabase()
+const CALLS = 300
+// With a pause after each attempt, twice as long each time, so many take more than half a minute.
+const FEW = 20
+
+/** A role with room for so many connections, behind a proxy that counts the attempts. */
+async function openRoom(limit) {
+  const role = `room_${limit}_${database.connectionString.slice(-6)}`
+  await database.sql.query(`CREATE ROLE ${role} LOGIN PASSWORD 'room' CONNECTION LIMIT ${limit}`)
+  const url = new URL(database.connectionString)
+  Object.assign(url, { username: role, password: 'room' })
+  const room = { attempts: 0, limit: (count) => database.sql.query(`ALTER ROLE ${role} CONNECTION LIMIT ${count}`) }
+  const proxy = await startProxy(url.href, () => room.attempts++)
+  after(async () => {
+    proxy.close()
+    await until(async () => Number(await database.value(`SELECT count(*) FROM pg_stat_activity WHERE usename = '${role}'`)) === 0, 'nobody')
+    await database.sql.query(`DROP ROLE ${role}`)
+  })
+  return Object.assign(room, { connectionString: proxy.connectionString })
+}
+
+test('without any connection: calls are refused with the reason, and work once there is room', async () => {
+  const room = await openRoom(0)
+  const createMutex = advisoryLock(room.connectionString)
+  const mutex = createMutex('none')
+  const calls = [() => mutex.tryLock(), () => mutex.lock(), () => mutex.withLock(assert.fail), () => mutex.holders()]
+  for (let call = 0; call < CALLS; call++) {
+    await assert.rejects(calls[call % calls.length](), ({ code, severity, message }) => {
+      assert.deepEqual([code, severity], ['53300', 'FATAL'])
+      assert.match(message, /too many connections for role/)
+      return true
+    })
+  }
+  assert.ok(room.attempts <= FEW, `${room.attempts} attempts for ${CALLS} calls`)
+  await room.limit(1)
+  await until(() => mutex.tryLock().catch(({ code }) => assert.equal(code, '53300')), 'the next attempt')
+  assert.equal(await sqlTry(database.sql, 'none'), false)
+  await createMutex.close()
+})
+
+test('with a full connection: it does what there is to do', async () => {
+  const room = await openRoom(1)
+  const createMutex = advisoryLock(room.connectionString)
+  // More than one connection takes as they trickle in, and less than it takes at once.
+  const held = await Promise.all(Array.from({ length: 800 }, (_, index) => createMutex(`held ${index}`).lock()))
+  for (let call = 0; call < CALLS; call++) assert.equal(await createMutex(`more ${call}`).tryLock(), true)
+  assert.ok(room.attempts <= FEW, `${room.attempts} attempts for ${CALLS} calls`)
+  await room.limit(2)
+  let calls = 0
+  const connections = () => database.connectionCount()
+  await until(async () => (await createMutex(`later ${calls++}`).tryLock()) && (await connections()) === 2, 'another connection', 20_000)
+  for (const unlock of held) assert.equal(await unlock(), true)
+  await createMutex.close()
+})
