@@ -20,6 +20,7 @@ use crate::pg::session::driver::Driver;
 use crate::pg::session::row::Row;
 use crate::pg::session::wire::{Patience, Wire};
 use crate::pg::sql;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -29,13 +30,17 @@ use tokio_postgres::types::Type;
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// Milliseconds before each time that both sessions are asked.
 const PAUSES: [u64; 5] = [0, 2, 5, 10, 20];
-/// How often a backend is looked for where something is to be done, and how long before the next time.
-const SEARCHES: u32 = 10;
+/// How long before a backend is looked for again where something is to be done, at first and at the most: longer each time, and by
+/// chance, so that two who search do not stand in each other's way for ever.
 const NEXT_SEARCH: Duration = Duration::from_millis(20);
-/// So many server sessions are kept busy at a time to get at one among them.
-const MOST_OCCUPIED: usize = 8;
-/// And so long at the most another one is waited for meanwhile.
+const LATEST_NEXT_SEARCH: Duration = Duration::from_millis(150);
+/// How often: it may be gone.
+const SEARCHES: u32 = 15;
+/// So many server sessions are kept busy at a time to get at one among them: a pool has 20 by default, and lends the latest used first.
+const MOST_OCCUPIED: usize = 32;
+/// And so long at the most another one is waited for meanwhile, at first and later.
 const MOST_WAIT: Duration = Duration::from_millis(100);
+const LATER_MOST_WAIT: Duration = Duration::from_secs(1);
 
 /// Whoever stands between a session and the server, if anybody does: the way to another session there.
 pub(in crate::pg) struct Pooler {
@@ -146,8 +151,9 @@ impl Pooler {
     async fn find(&self, text: &'static str, parameters: &[Parameter<'_>]) {
         let mut others: Vec<Other> = Vec::new();
         let search = async {
+            let (mut pause, mut wait) = (NEXT_SEARCH, MOST_WAIT);
             for _ in 0..SEARCHES {
-                let is_done = self.occupy(&mut others, text, parameters).await?;
+                let is_done = self.occupy(&mut others, wait, text, parameters).await?;
                 for other in &others {
                     self.execute(&other.wire, sql::COMMIT).await?;
                 }
@@ -155,7 +161,8 @@ impl Pooler {
                     break;
                 }
                 // It was busy.
-                sleep(NEXT_SEARCH).await;
+                sleep(by_chance(pause)).await;
+                (pause, wait) = ((pause * 2).min(LATEST_NEXT_SEARCH), (wait * 2).min(LATER_MOST_WAIT));
             }
             Some(())
         };
@@ -166,7 +173,13 @@ impl Pooler {
     }
 
     /// Whether it is done by one of the backends that are free.
-    async fn occupy(&self, others: &mut Vec<Other>, text: &'static str, parameters: &[Parameter<'_>]) -> Option<bool> {
+    async fn occupy(
+        &self,
+        others: &mut Vec<Other>,
+        wait: Duration,
+        text: &'static str,
+        parameters: &[Parameter<'_>],
+    ) -> Option<bool> {
         for place in 0..MOST_OCCUPIED {
             if place == others.len() {
                 others.push(self.connect().await?);
@@ -176,7 +189,7 @@ impl Pooler {
                 self.execute(wire, sql::BEFORE_SETUP[0]).await?;
                 self.is_done(wire, text, parameters).await
             };
-            match timeout(MOST_WAIT, ask).await {
+            match timeout(wait, ask).await {
                 Ok(Some(false)) => {}
                 Ok(is_done) => return is_done,
                 // None is free, and whoever waits for another with some in hand holds up everybody.
@@ -213,6 +226,12 @@ impl Pooler {
     async fn execute(&self, wire: &Wire, text: &'static str) -> Option<()> {
         wire.ask(Statement::once(text), &[], self.patience.answer).await.ok().map(drop)
     }
+}
+
+/// Up to twice as long.
+fn by_chance(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) % 1024;
+    pause + pause * u32::try_from(random).unwrap_or(0) / 1024
 }
 
 impl Pin {
