@@ -85,6 +85,7 @@ function askTraced(locks, manner, limits, toValue) {
 function ask(locks, manner, limits, toValue) {
   const { owner } = locks
   if (owner.number === 0) owner.open()
+  const request = mailbox.newNumberOfAcquire()
   let flags = locks.flags | manner
   let limit
   if (limits) {
@@ -93,7 +94,6 @@ function ask(locks, manner, limits, toValue) {
     // No time to wait is not to wait: a timer would be over before the server could answer.
     if (limit.timeout === 0) flags &= ~PATIENT
   }
-  const request = mailbox.newNumber()
   const reply = native.acquire(owner.number, locks.high, locks.low, flags, request)
   if (reply & (YES | NO)) {
     limit?.lift()

@@ -45,6 +45,10 @@ function termOver(why) {
   return new AdvisoryLockError({ code: 'ERR_TERM_OVER', message: `the term is over: ${why}` })
 }
 
+function outOfNumbers() {
+  return new AdvisoryLockError({ code: 'ERR_INTERNAL', message: 'this thread has made so many calls that there is no number for another one: start it anew' })
+}
+
 /** In the place of what a function threw that is no reason at all. */
 function passwordFunctionFailed() {
   return new AdvisoryLockError({ code: 'ERR_PASSWORD_FUNCTION', message: 'the function that gives the password has failed, and does not say why' })
@@ -92,6 +96,7 @@ module.exports = {
   invalidValue,
   lockTimeout,
   notHeld,
+  outOfNumbers,
   outOfRange,
   passwordFunctionFailed,
   semaphoreMismatch,

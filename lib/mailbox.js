@@ -8,6 +8,7 @@ const { ByNumber } = require('./by-number.js')
 const { fromFailures } = require('./errors.js')
 const { isTracing, onNotice, onSession } = require('./notices.js')
 const passwords = require('./passwords.js')
+const { RequestNumbers } = require('./request-numbers.js')
 const { soon } = require('./soon.js')
 
 const { FAILED, FENCED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, PASSWORD_WANTED, RELEASE_FAILED, UNSENT } = native
@@ -17,8 +18,9 @@ const pending = new ByNumber()
 /** Holds by the request that they came from. */
 const holds = new ByNumber()
 
-let lastNumber = 0
-const newNumber = () => ++lastNumber
+const numbers = new RequestNumbers()
+const newNumber = () => numbers.next()
+const newNumberOfAcquire = () => numbers.nextOfAcquire()
 
 /**
  * Whether this thread may read answers by itself, told by its event loop; otherwise the core's own thread reads them. Bun and Deno
@@ -120,4 +122,4 @@ function open(reply) {
   else if (reply & MAIL) deliver()
 }
 
-module.exports = { deliver, expect, forget, holds, newNumber, open, pending, refProcess, toClient, unrefProcess }
+module.exports = { deliver, expect, forget, holds, newNumber, newNumberOfAcquire, open, pending, refProcess, toClient, unrefProcess }

@@ -1,7 +1,7 @@
 //! Numbers across the boundary: JavaScript counts in floating point.
 
 /// A request's number as JavaScript counts.
-// Numbers of requests stay below 2³⁶ (`ClientId`).
+// JavaScript numbers acquires below 2⁴⁹ (`lib/request-numbers.js`), and everything else far below 2⁵³.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn exact(number: u64) -> f64 {
     number as f64

@@ -50,6 +50,9 @@ pub(super) struct Sessions {
     /// The sessions for tries and holds, and the one of them that new tries go to.
     mains: Vec<SessionId>,
     main: Option<SessionId>,
+    /// The last session for tries has closed for want of work while waits were in the queues, which need no other as long as they
+    /// have theirs.
+    main_rests: bool,
     main_backoff: Backoff,
     /// Why there is no session for tries, where the server is left alone for that.
     refusal: Option<Error>,
@@ -82,6 +85,7 @@ impl Sessions {
             slots: HashMap::default(),
             mains: Vec::new(),
             main: None,
+            main_rests: false,
             main_backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(2)),
             refusal: None,
             opening: HashSet::default(),
@@ -125,9 +129,9 @@ impl Sessions {
         to_open.filter_map(|id| Some((id, Arc::clone(&self.slots.get(&id)?.changed)))).collect()
     }
 
-    /// Whether the session must stay though it is idle: waits that have no session of their own, or lose it, are polled on it.
+    /// Whether the session must stay though it is idle: waits that have no session of their own are polled on it.
     pub fn is_needed_for_waits(&self, id: SessionId) -> bool {
-        self.main == Some(id) && !(self.polls.is_empty() && self.waiting.is_empty())
+        self.main == Some(id) && !self.polls.is_empty()
     }
 
     /// Whether a session has answered within this time.
@@ -187,7 +191,10 @@ impl Sessions {
         let id = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
         self.slots.insert(id, Slot::new(role, self.suspects_pooler, Instant::now()));
         match role {
-            Role::Main => self.mains.push(id),
+            Role::Main => {
+                self.mains.push(id);
+                self.main_rests = false;
+            }
             Role::Wait => drop(self.opening.insert(id)),
         }
         self.to_open.push(id);
@@ -263,7 +270,9 @@ impl Sessions {
         // Where it is new that backends are shared, the next session may be left its own.
         let is_suspicion = cause.is_transaction_pooling() && !slot.is_probed;
         self.suspects_pooler |= is_suspicion;
-        let goes_on = is_suspicion || (self.has_open() && !cause.is_transaction_pooling());
+        // Another one can be had, as far as anybody knows, where there was none for want of work alone.
+        let has_other = self.has_open() || std::mem::take(&mut self.main_rests);
+        let goes_on = is_suspicion || (has_other && !cause.is_transaction_pooling());
         let wait = slot.wait;
         let (jobs, queries) = slot.into_work();
         if let Some(wait) = wait {
@@ -280,7 +289,7 @@ impl Sessions {
 
     /// Sees to it that waits have a session to fall back on.
     pub fn keep_main_session(&mut self, table: &LockTable) {
-        if self.mains.is_empty() && !self.waiting.is_empty() {
+        if self.mains.is_empty() && !self.waiting.is_empty() && !self.main_rests {
             // Where there is no room now, there may be when this is called the next time.
             let _ = self.main_session(table);
         }
@@ -325,6 +334,7 @@ impl Sessions {
     /// Forgets a session that is idle and takes leave of the server now; [`Sessions::closed`] must follow.
     pub fn close(&mut self, id: SessionId) {
         self.drop_session(id);
+        self.main_rests = self.mains.is_empty() && !self.waiting.is_empty();
         self.closing += 1;
     }
 
