@@ -6,6 +6,7 @@ import { goal, now, ratio, withWorkers } from './measures.mjs'
 import { permits } from './permits.mjs'
 import { pooled } from './pooled.mjs'
 import { startWorker } from './processes.mjs'
+import { stalls } from './stalls.mjs'
 import { standby } from './standby.mjs'
 import { holds, start, waiters } from './scale.mjs'
 
@@ -188,6 +189,7 @@ export const workloads = [
     goal('connections', ours.connections.median, 10),
   ]),
   waiters(1000, ['ours'], () => []),
+  stalls,
   permits,
   standby,
   ...pooled,
