@@ -203,6 +203,8 @@ test('verify is asked where the lock is: on the session of a wait, shared, and b
   await sqlUnlock(database.sql, 'home', '_shared')
   await (await upgrade)()
   await unlock()
+  // By what it told others of its wait, where that has lasted for a second.
+  await until(async () => (await database.lockCount()) === 0, 'nothing is left')
 })
 
 test('what cannot be is refused at the call', async () => {
