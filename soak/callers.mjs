@@ -23,7 +23,7 @@ const RECORDS = 3
 /** Milliseconds after which a call is taken to hang. The longest holds and all that is broken meanwhile take less together. */
 const PATIENCE = 120_000
 
-const { number, seed, connectionStrings, callers, names } = JSON.parse(process.argv[2])
+const { number, seed, connectionStrings, callers, standbys, names } = JSON.parse(process.argv[2])
 const { between, chance, pick, weighted } = choices(seed)
 const now = () => Number(process.hrtime.bigint()) / 1e6
 const write = (...words) => writeSync(RECORDS, `${words.join(' ')}\n`)
@@ -180,6 +180,29 @@ function longCaller(index) {
   return { act, close: () => createMutex.close() }
 }
 
+/** One of many that stand for the same election, with connections of its own as a process has them. */
+function standby(index) {
+  const createMutex = advisoryLock2(pick(connectionStrings), { applicationName: `soak ${number}.${index}` })
+  let section
+  const election = createMutex('leader').elect(
+    async () => {
+      section = new Section('leader', `${number}/standby ${index}`, false)
+      await section.use(sectionTime())
+    },
+    { backoff: { min: 20, max: 1000 } },
+  )
+  election.on('lost', () => section?.lost())
+  election.on('resigned', () => {
+    section?.released()
+    write('o', 'standby', 'done')
+  })
+  const close = async () => {
+    await election.stop()
+    await createMutex.close()
+  }
+  return { act: () => sleep(100), close }
+}
+
 /** A plain client that uses the same keys. */
 function plainCaller(index) {
   let client
@@ -245,6 +268,7 @@ async function run({ act, close }) {
 const kinds = [(index) => libraryCaller(1, index), (index) => libraryCaller(2, index)]
 await Promise.all([
   ...Array.from({ length: callers }, (_, index) => run(kinds[index % kinds.length](index))),
+  ...Array.from({ length: standbys }, (_, index) => run(standby(index))),
   run(longCaller('long')),
   run(plainCaller('plain')),
 ])

@@ -18,7 +18,7 @@ const GIVES_UP = 4000
 const BACKENDS = `SELECT pid FROM pg_stat_activity LEFT JOIN (
     SELECT pid, bool_or(granted) AS holds FROM pg_locks WHERE locktype = 'advisory' GROUP BY pid
   ) AS locks USING (pid)
-  WHERE application_name = 'soak' ORDER BY holds AND random() < 0.7 DESC, random() LIMIT $1`
+  WHERE application_name LIKE 'soak%' ORDER BY holds AND random() < 0.7 DESC, random() LIMIT $1`
 
 export class Faults {
   #server

@@ -1,7 +1,7 @@
 // `npm run soak`: processes of mixed callers on a real server, while sessions, links, processes, threads, backends and the server
 // are broken at random. Proves from the records of all critical sections that nobody was let in twice, and that nothing hung or was left.
 //
-//   npm run soak -- [--seconds 60] [--processes 4] [--callers 16] [--seed <number>]
+//   npm run soak -- [--seconds 60] [--processes 4] [--callers 16] [--standbys 20] [--seed <number>]
 
 import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -31,26 +31,29 @@ async function main() {
       seconds: { type: 'string', default: '60' },
       processes: { type: 'string', default: '4' },
       callers: { type: 'string', default: '16' },
+      // Candidates of one election, in all processes together, each with connections of its own.
+      standbys: { type: 'string', default: '20' },
       seed: { type: 'string', default: String(randomInt(2 ** 31)) },
     },
   })
-  const [seconds, processes, callers, seed] = ['seconds', 'processes', 'callers', 'seed'].map((name) => Number(values[name]))
-  if (![seconds, processes, callers, seed].every((number) => Number.isSafeInteger(number) && number >= 0)) {
+  const numbers = ['seconds', 'processes', 'callers', 'standbys', 'seed'].map((name) => Number(values[name]))
+  const [seconds, processes, callers, standbys, seed] = numbers
+  if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) {
     throw new TypeError('the options take whole numbers')
   }
-  console.log(`soak: ${seconds} s, ${processes} processes of ${callers + 2} callers, seed ${seed}`)
-  const server = await startServer({ max_connections: 300, superuser_reserved_connections: 10 })
+  console.log(`soak: ${seconds} s, ${processes} processes of ${callers + 2} callers, ${standbys} standbys, seed ${seed}`)
+  const server = await startServer({ max_connections: 500, superuser_reserved_connections: 10 })
   try {
-    return await soak(server, { seconds, processes, callers, seed })
+    return await soak(server, { seconds, processes, callers, standbys: Math.ceil(standbys / processes), seed })
   } finally {
     await server.stop()
   }
 }
 
-async function soak(server, { seconds, processes, callers, seed }) {
+async function soak(server, { seconds, processes, callers, standbys, seed }) {
   const random = choices(seed)
   const checker = new ExclusionChecker(NOTICE)
-  const team = new Team({ connectionString: server.connectionString(), callers, names: NAMES }, random, checker)
+  const team = new Team({ connectionString: server.connectionString(), callers, standbys, names: NAMES }, random, checker)
   const faults = new Faults(server, team, checker, random)
   for (let number = 0; number < processes; number++) await team.start()
   const judging = setInterval(() => checker.judge(Math.min(team.horizon, faults.horizon)), 500)
@@ -72,7 +75,7 @@ async function checkLeftovers(server, team) {
   for (let second = 0; second < 5; second += 0.1) {
     left = [
       await count('pg_locks', "locktype = 'advisory'"),
-      await count('pg_stat_activity', "application_name = 'soak'"),
+      await count('pg_stat_activity', "application_name LIKE 'soak%'"),
     ]
     if (left.every((number) => number === 0)) break
     await sleep(100)

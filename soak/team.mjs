@@ -34,7 +34,7 @@ export class Team {
   }
 
   async start() {
-    const { connectionString, callers, names } = this.#settings
+    const { connectionString, callers, standbys, names } = this.#settings
     const proxy = await startProxy(connectionString)
     const number = this.#started++
     const parameters = {
@@ -42,6 +42,7 @@ export class Team {
       seed: this.#choices.between(0, 2 ** 31 - 1),
       connectionStrings: [connectionString, proxy.connectionString],
       callers,
+      standbys,
       names,
     }
     const child = spawn(process.execPath, ['--unhandled-rejections=strict', SCRIPT, JSON.stringify(parameters)], {
