@@ -14,6 +14,8 @@ pub(super) struct Job {
 pub(super) enum Purpose {
     /// The lock table has asked for it, and is told what comes of it.
     Table,
+    /// The same once more, as the session on which it was asked for first was found dead.
+    SecondTry,
     /// A try of a wait that is polled.
     Poll,
     /// The release before a wait on the same session: nobody awaits its answer.
@@ -25,6 +27,11 @@ pub(super) enum Purpose {
 impl Job {
     pub const fn new(step: Step) -> Job {
         Job { step, purpose: Purpose::Table }
+    }
+
+    /// Whether it may be done by another session where this one, which holds nothing, is gone.
+    pub const fn may_be_repeated(self) -> bool {
+        matches!(self, Job { step: Step::Try { .. }, purpose: Purpose::Table })
     }
 }
 

@@ -274,7 +274,10 @@ impl Sessions {
         let has_other = self.has_open() || std::mem::take(&mut self.main_rests);
         let goes_on = is_suspicion || (has_other && !cause.is_transaction_pooling());
         let wait = slot.wait;
+        // A session without locks may have been dead for long: nobody is told of that who has just asked for one.
+        let was_unused = slot.has_rested() && table.key_count_on(id) == 0 && !cause.is_transaction_pooling();
         let (jobs, queries) = slot.into_work();
+        let (again, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| was_unused && job.may_be_repeated());
         if let Some(wait) = wait {
             // What was to be added to a lock of the session is over with it; any other wait does not depend on it.
             if goes_on && !wait.is_cancelled && table.home(wait.key) != Some(id) {
@@ -284,6 +287,13 @@ impl Sessions {
             }
         }
         self.fail(id, jobs, queries, cause, goes_on);
+        for Job { step, .. } in again {
+            let job = Job { step, purpose: Purpose::SecondTry };
+            match self.main_session(table) {
+                Ok(main) => self.push(main, job),
+                Err(_) => self.job_done(id, job, Err(cause.clone())),
+            }
+        }
         self.keep_main_session(table);
     }
 
@@ -307,7 +317,9 @@ impl Sessions {
         for job in jobs {
             match job.purpose {
                 Purpose::Poll => put_back(self, job.step.key()),
-                Purpose::Table | Purpose::Requeue | Purpose::Fence { .. } => self.job_done(id, job, Err(cause.clone())),
+                Purpose::Table | Purpose::SecondTry | Purpose::Requeue | Purpose::Fence { .. } => {
+                    self.job_done(id, job, Err(cause.clone()))
+                }
             }
         }
         for query in queries {

@@ -23,6 +23,9 @@ const MOST_STEPS: usize = 1024;
 const BATCHES_OF_A_TURN: usize = 3;
 const EARLY_BATCH: std::ops::RangeInclusive<usize> = 16..=256;
 
+/// An idle session of which nothing was heard for so long may be dead.
+const LONG_REST: Duration = Duration::from_secs(1);
+
 /// Jobs, and how many of them may take a lock.
 #[derive(Debug, Default)]
 struct Jobs {
@@ -81,6 +84,8 @@ pub(super) struct Slot {
     /// The wait is in the server's queue, and the session answers nothing else meanwhile.
     pub is_waiting: bool,
     pub idle_since: Instant,
+    /// For how long it was idle before what is under way now.
+    rest: Duration,
     /// When it last said what it holds, or had nothing to say; at first when it began.
     pub published: Instant,
     /// Whether it is listed among those that have steps to send, and among those that have nothing to wait for.
@@ -111,6 +116,7 @@ impl Slot {
             asks_again: None,
             is_waiting: false,
             idle_since: now,
+            rest: Duration::ZERO,
             published: now,
             is_unsent: false,
             is_free: false,
@@ -189,8 +195,12 @@ impl Slot {
             let jobs = if self.alone.is_empty() { self.steps.take(MOST_STEPS) } else { self.alone.take(1) };
             let id = wire.send(jobs.iter().map(|job| job.step).collect());
             let tries = count_tries(&jobs);
+            let now = Instant::now();
+            if self.batches.is_empty() {
+                self.rest = now - self.idle_since;
+            }
             self.batches.push_back(Batch { id, jobs, tries });
-            self.idle_since = Instant::now();
+            self.idle_since = now;
         }
         if self.has_steps() && self.is_waiting {
             self.changed.notify_one();
@@ -204,6 +214,12 @@ impl Slot {
             self.is_watched = true;
             self.changed.notify_one();
         }
+    }
+
+    /// Whether nothing has shown for long that the session was still there when what is under way was sent: a router in between may
+    /// have forgotten its connection.
+    pub fn has_rested(&self) -> bool {
+        self.rest >= LONG_REST
     }
 
     /// Whether something is under way for which the session's task must look again soon.
