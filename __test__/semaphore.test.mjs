@@ -3,13 +3,17 @@
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openDatabase, until } from './support/database.mjs'
 import { startChild } from './support/process.mjs'
+import { choices } from './support/random.mjs'
 
 const require = createRequire(import.meta.url)
 const entries = { 'contract 1': require('../index.js'), 'contract 2': require('../v2.js') }
 const database = await openDatabase()
 const url = database.connectionString
+/** On the clock that all processes share. */
+const now = () => Number(process.hrtime.bigint()) / 1e6
 const nothingLeft = () => until(async () => (await database.lockCount()) === 0, 'nothing left locked')
 
 for (const [contract, advisoryLock] of Object.entries(entries)) {
@@ -141,6 +145,44 @@ test('4 processes: never more than the permits inside', async () => {
   const most = await database.value('SELECT most FROM room')
   // How many meet is up to the machine.
   assert.ok(most > 1 && most <= 5, `${most} inside at a time`)
+  await nothingLeft()
+})
+
+test('4 processes that are killed again and again: never more than the permits inside', async () => {
+  const seconds = Number(process.env.LOCK_TEST_SECONDS ?? 8)
+  const permits = 5
+  const end = now() + seconds * 1000
+  const holds = []
+  let kills = 0
+  /** One process after the other in one place, each killed after a while. */
+  const place = async ({ between }) => {
+    while (now() < end) {
+      const child = startChild('permits-again', url, 'killed again', permits, 4)
+      const inside = new Map()
+      const watching = (async () => {
+        for (;;) {
+          const { caller, from, to } = await child.next()
+          if (from !== undefined) inside.set(caller, from)
+          else holds.push({ from: inside.get(caller), to }) && inside.delete(caller)
+        }
+      })().catch(() => {})
+      await sleep(Math.min(between(200, 1500), Math.max(0, end - now())))
+      // It holds until it is killed at least, and the server knows of that later.
+      const to = now()
+      child.kill('SIGKILL')
+      kills++
+      assert.deepEqual(await child.exited, { status: null, signal: 'SIGKILL' })
+      await watching
+      for (const from of inside.values()) holds.push({ from, to: Math.max(from, to) })
+    }
+  }
+  await Promise.all(Array.from({ length: 4 }, (_, index) => place(choices(index))))
+  const changes = holds.flatMap(({ from, to }) => [[from, 1], [to, -1]]).sort(([one, up], [other, down]) => one - other || up - down)
+  let inside = 0
+  let most = 0
+  for (const [, change] of changes) most = Math.max(most, (inside += change))
+  assert.ok(most > 1 && most <= permits, `${most} inside at a time, of ${holds.length} holds`)
+  assert.ok(kills >= seconds && holds.length > 20 * seconds, `${kills} kills, ${holds.length} holds`)
   await nothingLeft()
 })
 

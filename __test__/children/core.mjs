@@ -53,6 +53,7 @@ async function testContract1(connect, terminate, name) {
   await fired
   await inside
   await assert.rejects(lost(), { code: 'ERR_LOCK_LOST' })
+  await noSession(one)
   assert.equal(await mutex.withLock(() => 'again'), 'again')
   await Promise.all([one.close(), two.client.end()])
   await assert.rejects(mutex.lock(), { code: 'ERR_CLIENT_CLOSED' })
@@ -75,8 +76,14 @@ async function testContract2(connect, terminate, name) {
   assert.equal((await createMutex(name).holders()).length, 1)
   await terminate(`${name} three`)
   await inside
+  await noSession(createMutex)
   await withLock()
   await createMutex.close()
+}
+
+/** Resolves when it is known that all sessions have ended, of which one was told first. */
+async function noSession(createMutex) {
+  while (createMutex.stats().sessions > 0) await new Promise((resolve) => setTimeout(resolve, 1))
 }
 
 const [connectionString, name] = globalThis.process?.argv.slice(2) ?? []
