@@ -183,6 +183,9 @@ impl Polls {
     pub fn pause(&self, tried: usize, now: Instant) -> Duration {
         let price = price(tried) * SHARE;
         let until_due = self.by_time.first().map_or(LONGEST, |(next, ..)| next.saturating_duration_since(now));
+        // When those are due again that are being tried is known soon.
+        let is_trying = self.polls.len() > self.by_time.len();
+        let until_due = if is_trying { until_due.min(SHORTEST) } else { until_due };
         until_due.max(if tried > 0 { price } else { SHORTEST }).min(LONGEST.max(price))
     }
 
@@ -245,6 +248,18 @@ mod tests {
         assert!(tries(1, Duration::ZERO, second).0 > 80);
         assert!(tries(200, Duration::ZERO, second).0 > 100, "every 8.5 ms, as that is what they may cost");
         assert_eq!(tries(200, 60 * second, second).0, 4);
+    }
+
+    #[test]
+    fn tries_under_way_are_soon_looked_after() {
+        let begin = Instant::now();
+        let mut polls = Polls::default();
+        add(&mut polls, 1, begin, begin);
+        let now = begin + SHORTEST;
+        assert_eq!(polls.due(now).len(), 1);
+        assert!(polls.pause(1, now) <= SHORTEST, "{:?}", polls.pause(1, now));
+        assert!(!polls.put_back(Key::Pair(0, 1), now));
+        assert!(polls.pause(0, now) <= SHORTEST);
     }
 
     #[test]
