@@ -81,7 +81,9 @@ class LocksOfAll extends LocksOfSeveral {
     try {
       for (;;) {
         const rest = this.#parts.slice(holds.length)
-        const tried = await collect(rest.map((part) => tryPart(part, left.limits())))
+        // Once: where no time is left nothing must have begun.
+        const limits = left.limits()
+        const tried = await collect(rest.map((part) => tryPart(part, limits)))
         const count = tried.denied[0] ?? rest.length
         holds.push(...tried.holds.slice(0, count))
         giveBack(tried.holds.slice(count))
