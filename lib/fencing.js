@@ -36,12 +36,7 @@ class Marking extends Call {
 async function mark(hold) {
   if (hold.error) throw hold.error
   if (hold.isOver) throw notHeld()
-  const marking = new Marking(hold)
-  const ticket = mailbox.newNumber()
-  const reply = hold.owner.native.fence(hold.request, ticket)
-  mailbox.expect(ticket, marking)
-  mailbox.open(reply)
-  return marking.promise
+  return mailbox.ask(new Marking(hold), (ticket) => hold.owner.native.fence(hold.request, ticket))
 }
 
 /** The lock of a key that transactions under fences keep, of the same owner as the hold that it is taken for. */

@@ -119,12 +119,7 @@ class Hold {
   verify() {
     if (this.#error) return Promise.reject(this.#error)
     if (this.isOver) return Promise.reject(notHeld())
-    const verifying = new Verifying(this)
-    const ticket = mailbox.newNumber()
-    const reply = this.owner.native.verify(this.request, ticket)
-    mailbox.expect(ticket, verifying)
-    mailbox.open(reply)
-    return verifying.promise
+    return mailbox.ask(new Verifying(this), (ticket) => this.owner.native.verify(this.request, ticket))
   }
 
   /** The hold was given up: here, by `unlock()`, or with its owner. */

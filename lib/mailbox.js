@@ -122,4 +122,18 @@ function open(reply) {
   else if (reply & MAIL) deliver()
 }
 
-module.exports = { deliver, expect, forget, holds, newNumber, newNumberOfAcquire, open, pending, refProcess, toClient, unrefProcess }
+/**
+ * Makes a call that is always answered by mail: the promise of the answer.
+ *
+ * @param {import('./call.js').Call} call
+ * @param {(ticket: number) => number} make gives the core the ticket, and gets its reply
+ */
+function ask(call, make) {
+  const ticket = newNumber()
+  const reply = make(ticket)
+  expect(ticket, call)
+  open(reply)
+  return call.promise
+}
+
+module.exports = { ask, deliver, expect, forget, holds, newNumber, newNumberOfAcquire, open, pending, refProcess, toClient, unrefProcess }

@@ -105,25 +105,16 @@ class Owner {
   #closeHere() {
     // It has made no call, and will make none.
     if (this.number === 0) return Promise.resolve()
-    const ticket = mailbox.newNumber()
-    const reply = this.native.close(ticket)
-    const closing = new Closing(this)
-    mailbox.expect(ticket, closing)
-    mailbox.open(reply)
+    const closed = mailbox.ask(new Closing(this), (ticket) => this.native.close(ticket))
     for (const hold of mailbox.holds.values()) if (hold.owner === this) hold.markReleased()
     for (const hold of [...this.several.holds]) hold.markReleased()
-    return closing.promise
+    return closed
   }
 
   /** Who holds the key or waits for it on the server. */
   async holders({ high, low, flags }) {
     if (this.number === 0) this.open()
-    const ticket = mailbox.newNumber()
-    const reply = this.native.holders(high, low, flags, ticket)
-    const asking = new Asking(this)
-    mailbox.expect(ticket, asking)
-    mailbox.open(reply)
-    return asking.promise
+    return mailbox.ask(new Asking(this), (ticket) => this.native.holders(high, low, flags, ticket))
   }
 }
 
