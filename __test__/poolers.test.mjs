@@ -241,6 +241,30 @@ test('a pooler that keeps a server session for whoever holds an advisory lock', 
   }
 })
 
+// The lock by which it is found out is in a backend that others are lent later.
+test('a pooler that keeps a server session only so often: refused, and nothing is left behind', async () => {
+  for (let times = 0; times < 8; times++) {
+    const own = await startPooler(database.connectionString, { mode: 'holder', size: 3, rotates: true, keeps: (kept) => kept <= times })
+    const createMutex = advisoryLock(own.connectionString)
+    await assert.rejects(createMutex('kept').tryLock(), refused, `kept ${times} times`)
+    await createMutex.close()
+    await nothingIsLeft()
+    await nothingIsSet(own.connectionString, 3)
+  }
+})
+
+test('a pooler that falls silent while it is being found out: nothing is left behind', async () => {
+  for (let times = 0; times < 7; times++) {
+    const silence = new Promise(() => {})
+    const keeps = (kept) => kept <= times || silence
+    const own = await startPooler(database.connectionString, { mode: 'holder', size: 3, rotates: true, keeps })
+    const createMutex = advisoryLock(own.connectionString, { connectTimeout: 500 })
+    await assert.rejects(createMutex('silent').tryLock(), { code: 'ETIMEDOUT' }, `kept ${times} times`)
+    await createMutex.close()
+    await nothingIsLeft()
+  }
+})
+
 test('a pooler that shares sessions is found out, and nobody else finds anything changed meanwhile', async () => {
   const own = await startPooler(database.connectionString, { mode: 'transaction', size: 3 })
   const client = await database.client(own.connectionString)

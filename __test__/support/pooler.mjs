@@ -19,13 +19,18 @@ const CANCEL_REQUEST = 80877102
  * @param {number} [how.size] of the pool
  * @param {boolean} [how.rotates] whether each transaction gets the session that has been free for the longest time
  * @param {boolean} [how.rollsBack] whether the transaction of a client that is gone is rolled back, and its session lent again
+ * @param {(times: number) => boolean | Promise<boolean>} [how.keeps] whether a session with an advisory lock stays with its client
+ *   once more, where it does; it is asked after each transaction
  * @param {boolean} [how.tellsTruth] whether clients are told the process ids of their first server sessions, and not some others
  */
-export async function startPooler(connectionString, { mode, size = 5, rotates = false, rollsBack = false, tellsTruth = false }) {
+export async function startPooler(connectionString, how) {
+  const { mode, size = 5, rotates = false, rollsBack = false, tellsTruth = false, keeps = () => true } = how
   const admin = new pg.Client({ connectionString, application_name: 'plain client' })
   admin.on('error', () => {})
   await admin.connect()
-  const holds = async (pid) => {
+  let asking = Promise.resolve()
+  const holds = (pid) => (asking = asking.then(() => askWhetherItHolds(pid)))
+  const askWhetherItHolds = async (pid) => {
     const asked = admin.query(`SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = $1) AS holds`, [pid])
     // When the test file is over nobody needs the answer any more.
     const { rows } = await asked.catch(() => ({ rows: [{ holds: true }] }))
@@ -108,6 +113,8 @@ export async function startPooler(connectionString, { mode, size = 5, rotates = 
       this.isOutside = true
       this.hasBegun = false
       this.work = Promise.resolve()
+      /** How often it has kept its session for a lock. */
+      this.kept = 0
       /** The answer to the statement before, where each has a server session of its own. */
       this.answered = Promise.resolve()
       near.on('data', (data) => this.say(data))
@@ -188,7 +195,7 @@ export async function startPooler(connectionString, { mode, size = 5, rotates = 
     /** A transaction is over. */
     async settle() {
       if (mode === 'session' || !this.session || this.unanswered > 0) return
-      if (mode === 'holder' && (await holds(this.session.pid))) return
+      if (mode === 'holder' && (await holds(this.session.pid)) && (await keeps(++this.kept))) return
       const { session } = this
       if (!session || this.unanswered > 0) return
       this.session = undefined

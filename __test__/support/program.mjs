@@ -28,7 +28,7 @@ export function program(name, debianPackage = name) {
   if (found) return found
   const complaints = []
   if (process.getuid?.() === 0 && find('apt-get')) {
-    for (const parameters of [['update', '-q'], ['install', '-y', '-q', '--no-install-recommends', debianPackage]]) {
+    for (const parameters of [['update', '-q'], ['-o', 'DPkg::Lock::Timeout=120', 'install', '-y', '-q', '--no-install-recommends', debianPackage]]) {
       const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
       const { stderr } = spawnSync('apt-get', parameters, { env, encoding: 'utf8' })
       complaints.push(stderr)

@@ -100,7 +100,7 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     news::tell(SessionEvent::Lost, Some(&session), Some(&cause));
     manager.lost(id, &cause);
     if cause.is_transaction_pooling() {
-        session.give_back().await;
+        session.give_back_shared().await;
     }
 }
 

@@ -29,6 +29,11 @@ impl Session {
         self.pooler.give_back(&self.wire, self.backend.pid).await;
     }
 
+    /// Leaves the backend so where others are known to be served by it as well.
+    pub async fn give_back_shared(&self) {
+        self.pooler.give_back_shared(&self.wire, self.backend.pid).await;
+    }
+
     /// Connects to the first host that answers and will do, and sets the session up. Each host has its part of the time, so
     /// that a silent one leaves the next its chance.
     ///
@@ -160,15 +165,18 @@ impl Open for Session {
         // The process id for cancel requests is that of whoever stands between, if anybody does.
         let told = Backend { pid: request.pid(), mark: String::new() };
         let mut found = setup::set_up(&wire, config, timing, &Expected { backend: told, most_locks: None }).await?;
-        let pooler = Pooler { config: config.clone(), password, route: route.clone(), patience };
+        let pooler = Arc::new(Pooler { config: config.clone(), password, route: route.clone(), patience });
         let is_lent = found.backend.is_none() || is_suspicious;
         if is_lent {
-            let expected = pooler.backend_of(&wire).await?;
-            let pid = expected.backend.pid;
+            let (expected, debt) = pooler.backend_of(&wire).await?;
             found = match setup::set_up(&wire, config, timing, &expected).await {
-                Ok(found) if found.backend.is_some() => found,
+                Ok(found) if found.backend.is_some() => {
+                    // The session's own end sees to it from now on.
+                    debt.forget();
+                    found
+                }
                 failed => {
-                    pooler.give_back(&wire, pid).await;
+                    debt.settle(&wire).await;
                     return Err(failed.err().unwrap_or_else(Error::transaction_pooling));
                 }
             };

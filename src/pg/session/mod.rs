@@ -57,7 +57,7 @@ pub struct Session {
     /// For how long silence is borne.
     pub(in crate::pg) patience: Patience,
     /// Who lends the backend, if anybody stands between.
-    pub(in crate::pg) pooler: Pooler,
+    pub(in crate::pg) pooler: Arc<Pooler>,
     /// Whether the server has been found to have no blocks of PL/pgSQL for this role.
     pub(in crate::pg) lacks_blocks: AtomicBool,
 }
