@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
 const folders = [...process.env.PATH.split(delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin']
@@ -28,11 +29,12 @@ export function program(name, debianPackage = name) {
   if (found) return found
   const complaints = []
   if (process.getuid?.() === 0 && find('apt-get')) {
-    for (const parameters of [['update', '-q'], ['-o', 'DPkg::Lock::Timeout=120', 'install', '-y', '-q', '--no-install-recommends', debianPackage]]) {
-      const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-      const { stderr } = spawnSync('apt-get', parameters, { env, encoding: 'utf8' })
-      complaints.push(stderr)
-    }
+    // One at a time, as test files run side by side and each `apt-get` refuses to run beside another.
+    const script = `apt-get update -q; apt-get install -y -q --no-install-recommends ${debianPackage}`
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+    const lock = join(tmpdir(), 'advisory-lock-tests-apt.lock')
+    const { stderr } = spawnSync('flock', [lock, 'sh', '-c', script], { env, encoding: 'utf8' })
+    complaints.push(stderr)
   }
   const installed = find(name)
   if (!installed) throw new Error(`the tests need ${name}: install the package ${debianPackage}\n${complaints.join('')}`)
