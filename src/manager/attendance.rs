@@ -2,7 +2,7 @@
 
 use super::handle::{Manager, Reply};
 use super::mailbox::ClientId;
-use super::slot::Slot;
+use super::slots::SessionSlot;
 use crate::core::SessionId;
 
 impl Manager {
@@ -10,7 +10,7 @@ impl Manager {
     /// attending.
     pub fn attend(&self, session: SessionId, client: ClientId) -> Reply<bool> {
         self.change_for(Some(client), false, |state| {
-            let Some(wire) = state.sessions.slots.get(&session).and_then(Slot::wire) else { return false };
+            let Some(wire) = state.sessions.slots.get(session).and_then(SessionSlot::wire) else { return false };
             let (answered, goes_on) = wire.attend(client);
             state.sessions.answered(session, answered);
             goes_on

@@ -63,7 +63,7 @@ impl Deadlocks {
     /// Asks the other processes, if this one may be tied into a ring with them and its waits are seen by others; whether to look
     /// again some time.
     pub fn inquire(&mut self, table: &LockTable, sessions: &mut Sessions, now: Ticks, is_seen: bool) -> bool {
-        if self.session.is_some_and(|session| !sessions.slots.contains_key(&session)) {
+        if self.session.is_some_and(|session| !sessions.slots.contains(session)) {
             self.session = None;
             self.published.clear();
         }
@@ -83,7 +83,7 @@ impl Deadlocks {
         }
         let unseen: BTreeMap<Link, Duration> = links
             .iter()
-            .filter(|(link, _)| sessions.polls.contains(link.in_the_way.0))
+            .filter(|(link, _)| sessions.waits.polls.contains(link.in_the_way.0))
             .map(|(link, &age)| (Link { held: None, ..*link }, age))
             .collect();
         let keys: BTreeSet<Key> = unseen.keys().map(|link| link.in_the_way.0).collect();

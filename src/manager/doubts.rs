@@ -5,7 +5,7 @@
 
 use super::pooled::Pooled;
 use super::sessions::Sessions;
-use super::slot::Slot;
+use super::slots::SessionSlot;
 use crate::core::lock_table::LockTable;
 use crate::core::SessionId;
 use crate::pg::{clock, Wire};
@@ -37,9 +37,9 @@ impl Doubts {
             return true;
         }
         let is_doubtful = |wire: &&Arc<Wire>| wire.is_doubtful();
-        let holding = sessions.slots.iter().filter(|(&id, _)| table.key_count_on(id) > 0);
+        let holding = sessions.slots.iter().filter(|&(id, _)| table.key_count_on(id) > 0);
         let doubtful: Vec<(SessionId, Arc<Wire>)> =
-            holding.filter_map(|(&id, slot)| Some((id, Arc::clone(Slot::wire(slot).filter(is_doubtful)?)))).collect();
+            holding.filter_map(|(id, slot)| Some((id, Arc::clone(slot.wire().filter(is_doubtful)?)))).collect();
         doubtful.iter().for_each(|(_, wire)| wire.begin_proof());
         let deadline = Instant::now() + MOST_PROOF_TIME;
         for (id, wire) in &doubtful {

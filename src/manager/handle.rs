@@ -4,10 +4,9 @@ use super::job::Query;
 #[cfg(doc)]
 use super::mailbox::Answer;
 use super::mailbox::{ClientId, Mailbox};
-use super::pooled::Pooled;
 use super::settings::Settings;
 use super::slot::Slot;
-use super::state::{State, Tasks};
+use super::state::{not_held, State, Tasks};
 use crate::core::lock_table::{Admission, Release, Request};
 use crate::core::{Key, Mode, OwnerId, RequestId, SessionId};
 use crate::error::Error;
@@ -145,7 +144,7 @@ impl Manager {
             let why = pooled.why_unanswered(key, state.table.is_taken(key, owner, mode), waited);
             return why.map(|why| why.unwrap_or_else(|| self.config.no_answer()));
         }
-        let is_known = state.table.is_taken(key, owner, mode) || state.sessions.have_answered_within(waited);
+        let is_known = state.table.is_taken(key, owner, mode) || state.sessions.slots.have_answered_within(waited);
         (!is_known).then(|| self.config.no_answer())
     }
 
@@ -181,7 +180,7 @@ impl Manager {
     pub fn verify(&self, hold: RequestId, ticket: RequestId) -> Reply<Result<(), Error>> {
         self.change(Some(ticket.thread), |state| {
             let home = state.table.home_of(hold);
-            let home = home.ok_or_else(|| Error::new("ERR_LOCK_LOST", "the lock is not held any more"))?;
+            let home = home.ok_or_else(not_held)?;
             match &mut state.pooled {
                 Some(pooled) => pooled.verify(home, ticket),
                 None => state.sessions.push_query(home, Query::Verify { ticket }),
@@ -190,11 +189,31 @@ impl Manager {
         })
     }
 
+    /// Takes a key of its own for a hold, beside the key that it holds, and a token. Followed by [`Answer::Fenced`] or
+    /// [`Answer::Failed`].
+    ///
+    /// # Errors
+    /// `ERR_FENCING_UNAVAILABLE`: the hold is a transaction through a pooler, in which no token can be had.
+    pub fn fence(&self, hold: RequestId, ticket: RequestId) -> Reply<Result<(), Error>> {
+        self.change(Some(ticket.thread), |state| {
+            if state.pooled.is_some() {
+                return Err(Error::no_fence_through_pooler());
+            }
+            state.fence(hold, ticket);
+            Ok(())
+        })
+    }
+
+    /// All that relied on fences of earlier holds has been waited for.
+    pub fn complete_fence(&self, hold: RequestId) -> Reply<()> {
+        self.change(Some(hold.thread), |state| state.table.complete_fence(hold))
+    }
+
     /// Ends all sessions, for this reason: their holders are told that their locks are lost.
     pub fn give_up(&self, reason: &Error) {
         let state = self.lock();
-        let pooled = state.pooled.iter().flat_map(Pooled::wires);
-        let wires: Vec<_> = state.sessions.wires().into_iter().chain(pooled).collect();
+        let pooled = state.pooled.iter().flat_map(|pooled| pooled.sessions.slots.wires());
+        let wires: Vec<_> = state.sessions.slots.wires().chain(pooled).map(Arc::clone).collect();
         drop(state);
         wires.iter().for_each(|wire| wire.give_up(reason));
     }
@@ -204,7 +223,7 @@ impl Manager {
         let mut state = self.lock();
         state.sessions.send(Some(caller), Slot::send_at_end_of_turn);
         state.sessions.forget_unsent();
-        Reply { answer: (), mail: false, unsent: false, to_attend: state.sessions.to_attend.take() }
+        Reply { answer: (), mail: false, unsent: false, to_attend: state.sessions.unsent.take_to_attend() }
     }
 
     /// Changes the state, hands out what follows from it, and wakes whom it concerns except the caller, who may have more to say.
@@ -225,13 +244,13 @@ impl Manager {
         state.dispatch_operations();
         let unsent = if has_more {
             state.sessions.send(caller, Slot::send_early);
-            state.sessions.has_unsent()
+            !state.sessions.unsent.is_empty()
         } else {
             state.sessions.send(caller, Slot::send);
             state.sessions.forget_unsent();
             false
         };
-        let to_attend = state.sessions.to_attend.take();
+        let to_attend = state.sessions.unsent.take_to_attend();
         let tasks = state.take_tasks();
         let to_wake = state.clients.take_to_wake();
         drop(state);
@@ -256,11 +275,10 @@ impl Manager {
         if let Err(cause) = (self.start)(&this, tasks) {
             self.change(None, |state| {
                 state.deadlocks.is_watched = false;
-                if let Some(pooled) = &mut state.pooled {
-                    return pooled.not_started(&sessions, &cause);
+                match &mut state.pooled {
+                    Some(pooled) => pooled.not_started(&sessions, &cause),
+                    None => state.sessions.not_started(&sessions, &cause),
                 }
-                state.sessions.polls.is_ticking = false;
-                sessions.iter().for_each(|&id| state.sessions.open_failed(id, &cause));
             });
         }
     }

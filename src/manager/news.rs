@@ -2,7 +2,7 @@
 
 use super::mailbox::ClientId;
 use crate::error::{Error, Peer};
-use crate::pg::Session;
+use crate::pg::Wire;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What has become of a session.
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum SessionEvent {
     /// It is open.
     Opened,
-    /// It has taken leave of the server.
+    /// It has closed.
     Closed,
     /// It is gone with all its locks.
     Lost,
@@ -46,15 +46,10 @@ pub fn stop_listening(client: ClientId) {
     LISTENERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != client);
 }
 
-/// Tells all who listen.
-pub(super) fn tell(event: SessionEvent, session: Option<&Session>, error: Option<&Error>) {
-    tell_of(event, session.map(Session::pid), session.map(|session| session.wire().peer().clone()), error);
-}
-
-/// The same of any kind of session, by its backend's process and its server's place.
-pub(super) fn tell_of(event: SessionEvent, pid: Option<i32>, peer: Option<Peer>, error: Option<&Error>) {
+/// Tells all who listen. `pid`: of the session's backend, if it has one for good; `wire`: its connection, once it is open.
+pub(super) fn tell(event: SessionEvent, pid: Option<i32>, wire: Option<&Wire>, error: Option<&Error>) {
     let listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let peer = peer.or_else(|| error?.peer().cloned());
+    let peer = wire.map(Wire::peer).or_else(|| error?.peer()).cloned();
     let news = SessionNews { event, pid, peer, error: error.cloned() };
     for (_, listener) in listeners {
         listener(&news);

@@ -37,9 +37,7 @@ async fn answer(config: ConnectConfig, timing: Timing, mut asked: UnboundedRecei
         if matches!(looked, Err(Fault::Lost(_))) {
             session = None;
         }
-        tell(looked.map_err(|fault| match fault {
-            Fault::Statement(error) | Fault::Lost(error) => error,
-        }));
+        tell(looked.map_err(Fault::into_error));
     }
     match session {
         Some(Looking::Directly(session)) => session.close().await,

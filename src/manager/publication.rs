@@ -4,7 +4,7 @@
 //! as signs of life are asked for. A session that is used all the time says it no more often than that.
 
 use super::slot::Slot;
-use super::state::State;
+use crate::core::lock_table::LockTable;
 use crate::core::{Key, Name, Names, SessionId};
 use crate::pg::HeldNames;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -23,29 +23,20 @@ pub fn remember_name(key: Key, name: &str, part: Option<&str>) {
     NAMES.lock().unwrap_or_else(PoisonError::into_inner).remember(key, name, part);
 }
 
-impl Slot {
-    /// How long it is until the session is to say what it holds, if it holds something.
-    pub(super) fn publication_due(&self, heartbeat: Duration) -> Duration {
-        let now = Instant::now();
-        if self.published >= self.idle_since {
-            return Duration::MAX;
-        }
-        (self.idle_since + MOMENT).min(self.published + heartbeat).saturating_duration_since(now)
+/// How long it is until a session that holds something is to say what.
+pub(super) fn time_until_due(slot: &Slot, heartbeat: Duration) -> Duration {
+    if slot.published >= slot.idle_since {
+        return Duration::MAX;
     }
+    (slot.idle_since + MOMENT).min(slot.published + heartbeat).saturating_duration_since(Instant::now())
 }
 
-impl State {
-    /// What the session is to say of its locks; nothing where nobody has a name for any of them.
-    pub(super) fn held_names(&mut self, id: SessionId) -> Option<HeldNames> {
-        if !self.publish_names {
-            return None;
-        }
-        let slot = self.sessions.slots.get_mut(&id)?;
-        slot.published = Instant::now();
-        let mut known = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = self.table.keys_on(id).take(MOST_KEYS);
-        let names: Vec<Arc<Name>> = keys.filter_map(|key| known.find(key)).collect();
-        let others = self.table.key_count_on(id).saturating_sub(names.len());
-        (!names.is_empty()).then_some(HeldNames { names, others })
-    }
+/// What the session says now of its locks; nothing where nobody has a name for any of them.
+pub(super) fn held_names(id: SessionId, slot: &mut Slot, table: &LockTable) -> Option<HeldNames> {
+    slot.published = Instant::now();
+    let mut known = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let keys = table.keys_on(id).take(MOST_KEYS);
+    let names: Vec<Arc<Name>> = keys.filter_map(|key| known.find(key)).collect();
+    let others = table.key_count_on(id).saturating_sub(names.len());
+    (!names.is_empty()).then_some(HeldNames { names, others })
 }

@@ -1,10 +1,10 @@
 //! Which session does what: from the lock table's operations to the sessions' work, and from what comes of it to reports.
 
 use super::job::{Job, Purpose, Query};
-use super::mailbox::Answer;
 use super::polls::Due;
-use super::sessions::{gone, Report, Sessions};
-use super::slot::Failed;
+use super::report::Report;
+use super::sessions::{gone, Sessions};
+use super::slot::{Failed, Slot};
 use super::wait::Wait;
 use crate::core::lock_table::{Event, LockTable, Operation};
 use crate::core::{Key, Mode, Modes, RequestId, Salvaged, SessionId, Step};
@@ -21,7 +21,11 @@ impl Sessions {
             }
             Operation::Do { step, home: None, .. } => unreachable!("BUG: no session for {step:?}"),
             Operation::Wait { key, mode, home } => self.route_wait(Wait::new(key, mode, Instant::now()), home),
-            Operation::CancelWait { key } => self.cancel_wait(key),
+            Operation::CancelWait { key } => {
+                if self.waits.cancel(key, &mut self.slots) {
+                    self.report(Event::WaitEnded { key }, None);
+                }
+            }
             Operation::Probe { key, home } => self.push_query(home, Query::Probe { key }),
             Operation::EndFence { key, own_key, home } => self.end_fence(key, own_key, home),
         }
@@ -41,10 +45,10 @@ impl Sessions {
                 self.find_wait_for(home, table);
             }
             Step::Requeue { key, held, .. } => {
-                if patient && self.slots.get(&home).is_some_and(|slot| slot.role == Role::Wait) {
+                if patient && self.slots.get(home).is_some_and(|slot| slot.role == Role::Wait) {
                     // Behind whoever waits on the server, in the server's own queue, and on this very session.
                     self.push(home, Job { step: Step::Release { key, held }, purpose: Purpose::Requeue });
-                    self.keep_free(home, table);
+                    self.waits.keep_free(home, &mut self.slots, table);
                     self.report(Event::Denied { key }, None);
                 } else {
                     self.push(home, Job::new(step));
@@ -55,18 +59,20 @@ impl Sessions {
 
     fn route_wait(&mut self, wait: Wait, home: Option<SessionId>) {
         match home {
-            None => self.wait(wait),
-            Some(home) => match self.slots.get(&home) {
-                Some(slot) if slot.role == Role::Wait && slot.wait.is_none() => self.assign(home, wait),
+            None => self.waits.begin(wait, &mut self.slots),
+            Some(home) => match self.slots.get(home) {
+                Some(slot) if slot.role == Role::Wait && slot.wait.is_none() => {
+                    self.waits.assign(home, wait, &mut self.slots)
+                }
                 // In the queue it would hold up everybody else on the session.
-                Some(_) => self.poll(wait, Some(home)),
-                None => self.wait_failed(wait, &gone()),
+                Some(_) => self.waits.poll(wait, Some(home), &mut self.slots),
+                None => self.reports.push_failed_wait(wait, &gone()),
             },
         }
     }
 
     fn route_try(&mut self, key: Key, mode: Mode, patient: bool, table: &LockTable) {
-        if patient && self.has_free() && self.contended.contains(key, Instant::now()) {
+        if patient && self.waits.has_free() && self.contended.contains(key, Instant::now()) {
             return self.report(Event::Denied { key }, None);
         }
         match self.main_session(table) {
@@ -79,44 +85,44 @@ impl Sessions {
         let query = Query::Holders { key, ticket };
         match self.main_session(table) {
             Ok(main) => self.push_query(main, query),
-            Err(cause) => self.report_query(query, Err(cause)),
+            Err(cause) => self.query_failed(query, &cause),
         }
     }
 
     /// Tries the waits that are due; how long to pause, or `None` where none is left.
     pub fn poll_round(&mut self, table: &LockTable) -> Option<Duration> {
         let now = Instant::now();
-        self.use_free();
-        self.open_wait_sessions(now);
-        if self.polls.is_empty() {
-            self.polls.is_ticking = false;
+        self.waits.use_free(&mut self.slots);
+        self.waits.begin_sessions(&mut self.slots, now);
+        if self.waits.polls.is_empty() {
+            self.waits.polls.is_ticking = false;
             return None;
         }
-        let due = self.polls.due(now);
+        let due = self.waits.polls.due(now);
         for &Due { key, mode, home } in &due {
             match home.map_or_else(|| self.main_session(table), Ok) {
                 Ok(session) => self.push(session, Job { step: Step::Try { key, mode }, purpose: Purpose::Poll }),
                 // No room, and waits go on in the queues.
-                Err(_) => drop(self.polls.put_back(key, now)),
+                Err(_) => drop(self.waits.polls.put_back(key, now)),
             }
         }
-        Some(self.polls.pause(due.len(), now))
+        Some(self.waits.polls.pause(due.len(), now))
     }
 
     /// Takes note of what has become of batches.
     pub fn answered(&mut self, session: SessionId, answered: Vec<Answered>) {
         for Answered { batch, answers } in answered {
-            let Some(slot) = self.slots.get_mut(&session) else { return };
+            let Some(slot) = self.slots.get_mut(session) else { return };
             let Some(jobs) = slot.take_batch(batch) else { continue };
             match answers {
                 Ok(answers) => {
-                    jobs.into_iter().zip(answers).for_each(|(job, answer)| self.job_done(session, job, Ok(answer)));
+                    jobs.into_iter().zip(answers).for_each(|(job, answer)| self.job_done(session, job, answer));
                 }
                 Err(Fault::Statement(cause)) => slot.batch_failed(Failed { jobs, cause }),
                 Err(Fault::Lost(cause)) => slot.batch_was_fatal(Failed { jobs, cause }),
             }
         }
-        let Some(slot) = self.slots.get(&session) else { return };
+        let Some(slot) = self.slots.get(session) else { return };
         if slot.wait.is_some() && !slot.is_busy() {
             slot.changed.notify_one();
         }
@@ -125,14 +131,14 @@ impl Sessions {
 
     /// Takes note of what has become of the jobs of failed batches.
     pub fn salvaged(&mut self, session: SessionId, salvaged: Vec<Vec<Salvaged>>) {
-        let Some(slot) = self.slots.get_mut(&session) else { return };
+        let Some(slot) = self.slots.get_mut(session) else { return };
         for (Failed { jobs, cause }, salvaged) in slot.end_salvage().into_iter().zip(salvaged) {
             for (job, salvaged) in jobs.into_iter().zip(salvaged) {
                 match salvaged {
-                    Salvaged::Done(answer) => self.job_done(session, job, Ok(answer)),
-                    Salvaged::Failed => self.job_done(session, job, Err(cause.clone())),
+                    Salvaged::Done(answer) => self.job_done(session, job, answer),
+                    Salvaged::Failed => self.job_failed(job, &cause),
                     Salvaged::Again(step) => {
-                        if let Some(slot) = self.slots.get_mut(&session) {
+                        if let Some(slot) = self.slots.get_mut(session) {
                             slot.push_again(job, step);
                         }
                     }
@@ -142,87 +148,55 @@ impl Sessions {
         self.list_unsent(session);
     }
 
-    /// Reports what has come of a job. An error: it was not done, or nobody knows.
-    pub(super) fn job_done(&mut self, session: SessionId, job: Job, result: Result<bool, Error>) {
+    /// Reports what has come of a job that was done.
+    fn job_done(&mut self, session: SessionId, job: Job, answer: bool) {
         let key = job.step.key();
-        match job {
-            Job { purpose: Purpose::Requeue, .. } => {}
-            Job { purpose: Purpose::Fence { of }, .. } => self.reports.push_back(Report::FenceEnded(of)),
-            Job { purpose: Purpose::Poll, .. } => self.polled(session, key, result),
-            Job { step: Step::Try { .. } | Step::Requeue { .. }, .. } => match result {
-                Ok(true) => self.report(Event::Acquired { key, home: session }, None),
-                Ok(false) => {
-                    self.contended.insert(key, Instant::now());
-                    self.report(Event::Denied { key }, None);
-                }
-                Err(cause) => self.report(Event::AcquireFailed { key }, Some(&cause)),
-            },
-            Job { step: Step::Release { .. }, .. } => {
+        match (job.purpose, job.step) {
+            (Purpose::Requeue, _) => {}
+            (Purpose::Fence { of }, _) => self.reports.push(Report::FenceEnded(of)),
+            (Purpose::Poll, _) => self.polled(session, key, answer),
+            (_, Step::Try { .. } | Step::Requeue { .. }) if answer => {
+                self.report(Event::Acquired { key, home: session }, None);
+            }
+            (_, Step::Try { .. } | Step::Requeue { .. }) => {
+                self.contended.insert(key, Instant::now());
+                self.report(Event::Denied { key }, None);
+            }
+            (_, Step::Release { .. }) => {
                 let unknown = || Error::new("ERR_LOCK_LOST", "the server knows of no such lock of this session");
-                let held = result.as_ref().is_ok_and(|held| *held);
-                self.report(Event::Released { key, held }, Some(&result.err().unwrap_or_else(unknown)));
+                let cause = if answer { None } else { Some(unknown()) };
+                self.report(Event::Released { key, held: answer }, cause.as_ref());
             }
-            Job { step: Step::Downgrade { .. }, .. } => {
-                self.report(Event::Downgraded { key, done: result.is_ok() }, None);
-            }
+            (_, Step::Downgrade { .. }) => self.report(Event::Downgraded { key, done: true }, None),
         }
     }
 
     /// Takes note of the answer to the query of the session's task. What is answered by more than yes or no is answered already.
-    pub fn answer_query(&mut self, session: SessionId, result: Result<bool, Error>) {
-        if let Some(query) = self.slots.get_mut(&session).and_then(super::slot::Slot::end_query) {
-            match query {
-                Query::Upgrade { key, .. } => self.polled(session, key, result),
-                query => self.report_query(query, result),
-            }
+    pub fn query_done(&mut self, session: SessionId, result: Result<bool, Error>) {
+        let Some(query) = self.slots.get_mut(session).and_then(Slot::end_query) else { return };
+        match (query, result) {
+            (query, Err(cause)) => self.query_failed(query, &cause),
+            (Query::Probe { key }, Ok(contended)) => self.report(Event::Probed { key, contended }, None),
+            (Query::Upgrade { key, .. }, Ok(is_granted)) => self.polled(session, key, is_granted),
+            (Query::Holders { .. } | Query::Verify { .. } | Query::Fence { .. } | Query::Inquire, Ok(_)) => {}
         }
     }
 
-    /// Reports what has come of a query that is not an acquiring.
-    pub(super) fn report_query(&mut self, query: Query, result: Result<bool, Error>) {
-        match query {
-            Query::Probe { key } => self.report(Event::Probed { key, contended: result.unwrap_or(false) }, None),
-            Query::Upgrade { .. } => unreachable!("BUG: an upgrade is reported by its poll"),
-            Query::Holders { ticket, .. } | Query::Verify { ticket } | Query::Fence { ticket, .. } => {
-                if let Err(cause) = result {
-                    self.reports.push_back(Report::Answer(ticket, Answer::Failed(cause)));
-                }
-            }
-            Query::Inquire => {
-                if result.is_err() {
-                    self.reports.push_back(Report::InquiryFailed);
-                }
-            }
-        }
-    }
-
-    fn polled(&mut self, session: SessionId, key: Key, result: Result<bool, Error>) {
+    fn polled(&mut self, session: SessionId, key: Key, is_granted: bool) {
         let now = Instant::now();
-        match result {
-            Ok(true) => {
-                self.polls.remove(key);
-                self.report(Event::Acquired { key, home: session }, None);
-            }
-            Ok(false) => {
-                if let Some(mode) = self.polls.looks_now(key, now) {
-                    self.push_query(session, Query::Upgrade { key, mode });
-                } else if self.polls.put_back(key, now) {
-                    self.end_poll(key);
-                } else {
-                    self.use_free();
-                }
-            }
-            Err(cause) => {
-                if let Some(wait) = self.polls.remove(key) {
-                    self.wait_failed(wait, &cause);
-                }
-            }
+        if is_granted {
+            self.waits.polls.remove(key);
+            self.report(Event::Acquired { key, home: session }, None);
+        } else if let Some(mode) = self.waits.polls.looks_now(key, now) {
+            self.push_query(session, Query::Upgrade { key, mode });
+        } else if self.poll_again(key, now) {
+            self.waits.use_free(&mut self.slots);
         }
     }
 
     /// Gives up a wait that was cancelled and is not on the server any more.
     pub fn end_cancelled_wait(&mut self, session: SessionId, table: &LockTable) {
-        if let Some(wait) = self.take_wait(session) {
+        if let Some(wait) = self.waits.take(session, &mut self.slots) {
             self.report(Event::WaitEnded { key: wait.key }, None);
         }
         self.find_wait_for(session, table);
@@ -230,27 +204,27 @@ impl Sessions {
 
     /// A turn of waiting in the server's queue is over.
     pub fn turn_over(&mut self, session: SessionId, turn: Turn, table: &LockTable) {
-        let Some(slot) = self.slots.get_mut(&session) else { return };
+        let Some(slot) = self.slots.get_mut(session) else { return };
         slot.turn_is_over();
         if turn != Turn::Granted {
             self.turn_was_in_vain(session, turn != Turn::NoPlace, table);
-        } else if let Some(wait) = self.take_wait(session) {
+        } else if let Some(wait) = self.waits.take(session, &mut self.slots) {
             self.report(Event::Acquired { key: wait.key, home: session }, None);
         }
     }
 
     /// A turn has brought nothing. Another wait has the next one, if there is one without a session.
     fn turn_was_in_vain(&mut self, session: SessionId, has_place: bool, table: &LockTable) {
-        let can_move = self.lacks_wait_sessions();
-        let Some(slot) = self.slots.get_mut(&session) else { return };
+        let can_move = self.waits.lack_sessions();
+        let Some(slot) = self.slots.get_mut(session) else { return };
         let Some(wait) = slot.wait.as_mut().filter(|wait| !wait.is_cancelled) else { return };
         wait.lacks_place = !has_place;
         let wait = *wait;
         // An upgrade waits where its key is held.
         if can_move && table.key_count_on(session) == 0 {
-            self.take_wait(session);
+            self.waits.take(session, &mut self.slots);
             self.find_wait_for(session, table);
-            self.poll(wait, None);
+            self.waits.poll(wait, None, &mut self.slots);
         } else if !has_place {
             slot.stand_back(wait);
         }
@@ -258,10 +232,10 @@ impl Sessions {
 
     /// A turn of waiting has failed, and the session lives on.
     pub fn turn_failed(&mut self, session: SessionId, cause: &Error, table: &LockTable) {
-        let Some(slot) = self.slots.get_mut(&session) else { return };
+        let Some(slot) = self.slots.get_mut(session) else { return };
         slot.turn_is_over();
-        if let Some(wait) = self.take_wait(session) {
-            self.wait_failed(wait, cause);
+        if let Some(wait) = self.waits.take(session, &mut self.slots) {
+            self.reports.push_failed_wait(wait, cause);
             self.find_wait_for(session, table);
         }
     }

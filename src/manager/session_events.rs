@@ -3,10 +3,13 @@
 use super::handle::Manager;
 use super::job::Query;
 use super::mailbox::Answer;
+use super::publication;
+use super::slot::Slot;
+use super::slots::SessionSlot;
 use super::wait::Wait;
 use crate::core::{RequestId, Salvaged, SessionId, Step};
 use crate::error::Error;
-use crate::pg::{Answered, Findings, HeldNames, Inquiry, Turn, Wire};
+use crate::pg::{Answered, Fenced, Findings, HeldNames, Inquiry, Turn, Wire};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,13 +49,13 @@ pub(super) struct Departure(Arc<Manager>);
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        self.0.change(None, |state| state.sessions.closed());
+        self.0.change(None, |state| state.sessions.slots.end_closing());
     }
 }
 
 impl Manager {
-    pub(super) fn opened(&self, id: SessionId, wire: &Arc<Wire>) {
-        self.change(None, |state| state.sessions.opened(id, wire, &state.table));
+    pub(super) fn opened(&self, id: SessionId, wire: &Arc<Wire>, is_probed: bool) {
+        self.change(None, |state| state.sessions.opened(id, wire, is_probed, &state.table));
     }
 
     pub(super) fn open_failed(&self, id: SessionId, cause: &Error) {
@@ -78,7 +81,7 @@ impl Manager {
             let holds = state.table.key_count_on(id) > 0;
             let has_owners = state.clients.has_owners();
             let idle_timeout = if has_owners { self.settings.idle_timeout } else { Duration::ZERO };
-            let Some(slot) = state.sessions.slots.get_mut(&id) else { return Work::Gone };
+            let Some(slot) = state.sessions.slots.get_mut(id) else { return Work::Gone };
             slot.send();
             if let Some(cause) = slot.fatal_cause() {
                 return Work::Lose(cause);
@@ -104,8 +107,11 @@ impl Manager {
                 _ => {}
             }
             let heartbeat = self.settings.timing.heartbeat();
-            let publication_due =
-                if self.settings.publish_names && holds { slot.publication_due(heartbeat) } else { Duration::MAX };
+            let publication_due = if self.settings.publish_names && holds {
+                publication::time_until_due(slot, heartbeat)
+            } else {
+                Duration::MAX
+            };
             if publication_due.is_zero() {
                 if let held @ Some(_) = state.held_names(id) {
                     return Work::Heartbeat(held);
@@ -126,7 +132,7 @@ impl Manager {
             if state.sessions.find_wait_for(id, &state.table) {
                 continue;
             }
-            let Some(slot) = state.sessions.slots.get(&id) else { return Work::Gone };
+            let Some(slot) = state.sessions.slots.get(id) else { return Work::Gone };
             if is_needed && has_owners {
                 return Work::Idle(heartbeat);
             }
@@ -146,7 +152,7 @@ impl Manager {
     }
 
     pub(super) fn query_done(&self, id: SessionId, result: Result<bool, Error>) {
-        self.change(None, |state| state.sessions.answer_query(id, result));
+        self.change(None, |state| state.sessions.query_done(id, result));
     }
 
     pub(super) fn salvaged(&self, id: SessionId, salvaged: Vec<Vec<Salvaged>>) {
@@ -155,7 +161,7 @@ impl Manager {
 
     /// How long a turn in the server's queue may take: less where other waits need the session.
     pub(super) fn turn_limit(&self) -> Duration {
-        if self.lock().sessions.lacks_wait_sessions() {
+        if self.lock().sessions.waits.lack_sessions() {
             SHARED_TURN
         } else {
             TURN
@@ -164,7 +170,7 @@ impl Manager {
 
     /// Whether a wait under way must be cut short.
     pub(super) fn must_interrupt(&self, id: SessionId) -> bool {
-        self.lock().sessions.slots.get(&id).is_some_and(super::slot::Slot::must_interrupt)
+        self.lock().sessions.slots.get(id).is_some_and(Slot::must_interrupt)
     }
 
     pub(super) fn turn_over(&self, id: SessionId, turn: Turn) {
@@ -185,6 +191,11 @@ impl Manager {
     pub(super) fn next_inquiry(&self, id: SessionId) -> Inquiry {
         let mut state = self.lock();
         Inquiry { held: state.held_names(id), ..state.deadlocks.take_inquiry() }
+    }
+
+    /// The session has taken a key of its own for a hold; [`Manager::query_done`] must follow.
+    pub(super) fn fenced(&self, id: SessionId, hold: RequestId, ticket: RequestId, fenced: Fenced) {
+        self.change(None, |state| state.fenced(id, hold, ticket, fenced));
     }
 
     pub(super) fn inquired(&self, id: SessionId, findings: Findings) {

@@ -9,6 +9,7 @@ use super::news::{self, SessionEvent};
 use super::polls;
 use super::pooled;
 use super::session_events::Work;
+use super::session_life;
 use super::state::{State, Tasks};
 use super::wait::Wait;
 use crate::core::SessionId;
@@ -73,20 +74,17 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     let cause = loop {
         let done = match manager.next_work(id) {
             Work::Query(query) => ask(&manager, id, &session, query).await,
-            Work::Salvage(batches) => match session.salvage(&batches).await {
-                Ok(salvaged) => {
-                    manager.salvaged(id, salvaged);
-                    Ok(())
-                }
-                Err(Fault::Statement(cause) | Fault::Lost(cause)) => Err(cause),
-            },
+            Work::Salvage(batches) => {
+                let salvaged = session.salvage(&batches).await.map_err(Fault::into_error);
+                salvaged.map(|salvaged| manager.salvaged(id, salvaged))
+            }
             Work::Wait(wait) => wait_in_queue(&manager, id, &session, wait, &changed).await,
             Work::Heartbeat(held) => heartbeat(&session, held).await,
-            Work::Idle(limit) => idle(&session, &changed, limit).await,
+            Work::Idle(limit) => session_life::idle(session.lost(), &changed, limit).await,
             Work::Lose(cause) => Err(cause),
             Work::Close(departure) => {
                 // Before it is over, for whom it is the end of everything.
-                news::tell(SessionEvent::Closed, Some(&session), None);
+                tell(SessionEvent::Closed, &session, None);
                 session.close().await;
                 return drop(departure);
             }
@@ -97,7 +95,7 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
         }
     };
     session.trace(|| format!("lost: {} ({})", cause.message(), cause.code()));
-    news::tell(SessionEvent::Lost, Some(&session), Some(&cause));
+    tell(SessionEvent::Lost, &session, Some(&cause));
     manager.lost(id, &cause);
     if cause.is_transaction_pooling() {
         session.give_back_shared().await;
@@ -105,19 +103,9 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
 }
 
 async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<Session> {
-    let opening = Session::open(&manager.config, manager.settings.timing, manager.suspects_pooler());
-    tokio::pin!(opening);
-    let opened = loop {
-        tokio::select! {
-            opened = &mut opening => break opened,
-            () = changed.notified() => {
-                if manager.is_abandoned() {
-                    break Err(Error::client_closed());
-                }
-            }
-        }
-    };
-    match opened {
+    let is_probed = manager.suspects_pooler();
+    let opening = Session::open(&manager.config, manager.settings.timing, is_probed);
+    match session_life::open(manager, changed, opening).await {
         Ok(session) => {
             let this = Arc::downgrade(manager);
             session.wire().on_answer(move |answered| {
@@ -125,18 +113,20 @@ async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option
                     manager.answered(id, answered);
                 }
             });
-            news::tell(SessionEvent::Opened, Some(&session), None);
-            manager.opened(id, session.wire());
+            tell(SessionEvent::Opened, &session, None);
+            manager.opened(id, session.wire(), is_probed);
             Some(session)
         }
         Err(cause) => {
-            if !manager.is_abandoned() {
-                news::tell(SessionEvent::Failed, None, Some(&cause));
-            }
             manager.open_failed(id, &cause);
             None
         }
     }
+}
+
+/// Tells whoever wants to know what has become of a session.
+fn tell(event: SessionEvent, session: &Session, error: Option<&Error>) {
+    news::tell(event, Some(session.pid()), Some(session.wire()), error);
 }
 
 async fn ask(manager: &Manager, id: SessionId, session: &Session, query: Query) -> Result<(), Error> {
@@ -165,12 +155,7 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, query: Query) 
             true
         }),
     };
-    let result = match result {
-        Ok(answer) => Ok(answer),
-        Err(Fault::Statement(error)) => Err(error),
-        Err(Fault::Lost(cause)) => return Err(cause),
-    };
-    manager.query_done(id, result);
+    manager.query_done(id, Fault::unless_lost(result)?);
     Ok(())
 }
 
@@ -191,37 +176,23 @@ async fn wait_in_queue(
         }
     };
     if wait.lacks_place {
-        match session.finds_place(wait.key).await {
-            Ok(true) => {}
-            Ok(false) => {
-                manager.turn_over(id, Turn::NoPlace);
-                return Ok(());
-            }
-            Err(Fault::Statement(cause) | Fault::Lost(cause)) => return Err(cause),
+        let has_place = session.finds_place(wait.key).await.map_err(Fault::into_error)?;
+        if !has_place {
+            manager.turn_over(id, Turn::NoPlace);
+            return Ok(());
         }
     }
-    match session.wait_turn(wait.key, wait.mode, manager.turn_limit(), interrupted).await {
+    let turn = session.wait_turn(wait.key, wait.mode, manager.turn_limit(), interrupted).await;
+    match Fault::unless_lost(turn)? {
         Ok(turn) => manager.turn_over(id, turn),
-        Err(Fault::Statement(cause)) => manager.turn_failed(id, &cause),
-        Err(Fault::Lost(cause)) => return Err(cause),
+        Err(cause) => manager.turn_failed(id, &cause),
     }
     Ok(())
 }
 
-async fn idle(session: &Session, changed: &Notify, limit: Duration) -> Result<(), Error> {
-    tokio::select! {
-        () = changed.notified() => Ok(()),
-        cause = session.lost() => Err(cause),
-        () = sleep(limit) => Ok(()),
-    }
-}
-
 async fn heartbeat(session: &Session, held: Option<HeldNames>) -> Result<(), Error> {
-    match session.heartbeat(held).await {
-        // That somebody has cancelled it is said by the server.
-        Ok(()) | Err(Fault::Statement(_)) => Ok(()),
-        Err(Fault::Lost(cause)) => Err(cause),
-    }
+    // That somebody has cancelled it is said by the server.
+    Fault::unless_lost(session.heartbeat(held).await).map(drop)
 }
 
 /// Tries again for the waits without a session of their own, until there are none.

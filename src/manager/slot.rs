@@ -3,6 +3,7 @@
 //! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
 
 use super::job::{Job, Query};
+use super::slots::SessionSlot;
 use super::wait::Wait;
 use crate::core::Step;
 use crate::error::Error;
@@ -98,10 +99,10 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub fn new(role: Role, is_probed: bool, now: Instant) -> Slot {
+    pub fn new(role: Role, now: Instant) -> Slot {
         Slot {
             role,
-            is_probed,
+            is_probed: false,
             wire: None,
             steps: Jobs::default(),
             alone: Jobs::default(),
@@ -126,18 +127,11 @@ impl Slot {
         }
     }
 
-    /// The session is open, and this is the way to it.
-    pub fn opened(&mut self, wire: &Arc<Wire>) {
+    /// The session is open, and this is the way to it. `is_probed`: whether somebody who stands between has been asked for.
+    pub fn opened(&mut self, wire: &Arc<Wire>, is_probed: bool) {
         self.wire = Some(Arc::clone(wire));
+        self.is_probed = is_probed;
         self.idle_since = Instant::now();
-    }
-
-    pub fn is_open(&self) -> bool {
-        self.wire.is_some()
-    }
-
-    pub fn wire(&self) -> Option<&Arc<Wire>> {
-        self.wire.as_ref()
     }
 
     /// Queues a step, which somebody has to send.
@@ -321,11 +315,6 @@ impl Slot {
         }
     }
 
-    /// How long ago that was asked for which the server has last shown that it is there.
-    pub fn age_of_proof(&self) -> Duration {
-        self.wire.as_ref().map_or(Duration::ZERO, |wire| wire.age_of_proof())
-    }
-
     /// All work that has not been reported.
     pub fn into_work(self) -> (Vec<Job>, Vec<Query>) {
         let mut queries: Vec<Query> = self.queries.into();
@@ -344,6 +333,16 @@ impl Slot {
     pub fn tries(&self) -> usize {
         let under_way: usize = self.batches.iter().map(|batch| batch.tries).sum();
         self.steps.tries + self.alone.tries + under_way
+    }
+}
+
+impl SessionSlot for Slot {
+    fn wire(&self) -> Option<&Arc<Wire>> {
+        self.wire.as_ref()
+    }
+
+    fn changed(&self) -> &Arc<Notify> {
+        &self.changed
     }
 }
 

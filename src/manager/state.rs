@@ -7,14 +7,17 @@ use super::clients::Clients;
 use super::deadlocks::Deadlocks;
 use super::doubts::Doubts;
 use super::fences::Fences;
-use super::mailbox::ClientId;
+use super::job::Query;
+use super::mailbox::{Answer, ClientId};
 use super::pooled::Pooled;
-use super::sessions::{Report, Sessions};
+use super::publication;
+use super::report::Report;
+use super::sessions::Sessions;
 use super::settings::Settings;
 use crate::core::lock_table::{LockTable, Operation, Search, Ticks};
 use crate::core::{OwnerId, RequestId, SessionId};
 use crate::error::Error;
-use crate::pg::Findings;
+use crate::pg::{Fenced, Findings, HeldNames};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -84,7 +87,10 @@ impl State {
                     }
                     Report::Answer(ticket, answer) => self.clients.post(ticket, answer),
                     Report::InquiryFailed => self.deadlocks.inquiry_failed(),
-                    Report::FenceEnded(key) => self.fence_ended(key),
+                    Report::FenceEnded(key) => {
+                        let next = self.fences.end(key);
+                        next.into_iter().for_each(|(hold, ticket)| self.fence(hold, ticket));
+                    }
                 }
             }
             let operations = std::mem::take(&mut self.table.effects().operations);
@@ -105,8 +111,8 @@ impl State {
     }
 
     fn next_report(&mut self) -> Option<Report> {
-        let pooled = self.pooled.as_mut().and_then(|pooled| pooled.reports.pop_front());
-        pooled.or_else(|| self.sessions.reports.pop_front())
+        let pooled = self.pooled.as_mut().and_then(|pooled| pooled.reports.take_first());
+        pooled.or_else(|| self.sessions.reports.take_first())
     }
 
     /// Finds out whether the sessions are still there of which that is in doubt.
@@ -120,8 +126,8 @@ impl State {
     pub fn take_tasks(&mut self) -> Option<Tasks> {
         let watch = std::mem::take(&mut self.deadlocks.is_to_be_watched);
         let (sessions, polls) = match &mut self.pooled {
-            Some(pooled) => (pooled.take_to_open(), pooled.take_tick()),
-            None => (self.sessions.take_to_open(), self.sessions.polls.take_start()),
+            Some(pooled) => (pooled.sessions.slots.take_to_open(), pooled.take_tick()),
+            None => (self.sessions.slots.take_to_open(), self.sessions.waits.polls.take_start()),
         };
         (polls || watch || !sessions.is_empty()).then_some(Tasks { sessions, polls, watch })
     }
@@ -129,10 +135,11 @@ impl State {
     /// Answers those who have closed an owner, once the sessions are gone that only it used.
     fn tell_closers(&mut self) {
         if self.clients.take_new_closer() && !self.clients.has_owners() {
-            self.sessions.notify_all();
-            self.pooled.iter().for_each(Pooled::notify_all);
+            self.sessions.slots.notify_all();
+            self.pooled.iter().for_each(|pooled| pooled.sessions.slots.notify_all());
         }
-        let are_gone = self.sessions.are_gone() && self.pooled.as_ref().is_none_or(Pooled::are_gone);
+        let are_gone = self.sessions.slots.are_gone()
+            && self.pooled.as_ref().is_none_or(|pooled| pooled.sessions.slots.are_gone());
         if self.clients.has_owners() || are_gone {
             self.clients.tell_closers();
         }
@@ -183,4 +190,40 @@ impl State {
             self.update_table(None, |table, now| table.refuse(victim, now));
         }
     }
+
+    /// Takes a key of its own for a hold, and a token; once earlier holds of the same key have given up theirs.
+    pub fn fence(&mut self, hold: RequestId, ticket: RequestId) {
+        let key = self.table.key_of(hold);
+        if key.is_some_and(|key| self.fences.holds_up(key, hold, ticket)) {
+            return;
+        }
+        match self.table.home_of(hold) {
+            Some(home) => self.sessions.push_query(home, Query::Fence { hold, ticket }),
+            None => self.clients.post(ticket, Answer::Failed(not_held())),
+        }
+    }
+
+    /// The session has taken a key of its own for a hold.
+    pub fn fenced(&mut self, session: SessionId, hold: RequestId, ticket: RequestId, fenced: Fenced) {
+        if self.table.fence(hold, fenced.own_key()) {
+            let is_covered = self.table.is_covered(hold);
+            self.clients.post(ticket, Answer::Fenced(fenced, is_covered));
+        } else {
+            // Nobody was told of it.
+            let own_key = fenced.own_key();
+            self.sessions.end_fence(own_key, own_key, session);
+            self.clients.post(ticket, Answer::Failed(not_held()));
+        }
+    }
+
+    /// What the session is to say of its locks; nothing where nobody has a name for any of them.
+    pub fn held_names(&mut self, id: SessionId) -> Option<HeldNames> {
+        let slot = self.sessions.slots.get_mut(id).filter(|_| self.publish_names)?;
+        publication::held_names(id, slot, &self.table)
+    }
+}
+
+/// The hold that something is asked of has ended.
+pub(super) fn not_held() -> Error {
+    Error::new("ERR_LOCK_LOST", "the lock is not held any more")
 }

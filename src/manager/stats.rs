@@ -1,7 +1,6 @@
 //! How much there is at this moment, counted when somebody asks.
 
 use super::handle::Manager;
-use super::pooled::Pooled;
 use crate::core::RequestId;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ impl Manager {
     #[must_use]
     pub fn session_count(&self) -> usize {
         let state = self.lock();
-        state.sessions.open_count() + state.pooled.as_ref().map_or(0, Pooled::open_count)
+        state.sessions.slots.open_count() + state.pooled.as_ref().map_or(0, |pooled| pooled.sessions.slots.open_count())
     }
 
     /// For how long the request has waited; `None` where it does not, or no more.

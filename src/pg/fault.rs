@@ -13,6 +13,18 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What has come of something, unless it has ended the session.
+    ///
+    /// # Errors
+    /// Why the session is lost.
+    pub fn unless_lost<T>(result: Result<T, Fault>) -> Result<Result<T, Error>, Error> {
+        match result {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(Fault::Statement(error)) => Ok(Err(error)),
+            Err(Fault::Lost(cause)) => Err(cause),
+        }
+    }
+
     /// What the server says of a statement.
     #[must_use]
     pub fn of_statement(error: Error) -> Fault {

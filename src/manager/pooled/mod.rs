@@ -9,6 +9,7 @@
 //! [`Pooled::reports`].
 
 mod deed;
+mod sessions;
 mod slot;
 pub(super) mod task;
 #[cfg(test)]
@@ -16,16 +17,16 @@ mod tests;
 mod waits;
 
 use super::mailbox::Answer;
-use super::sessions::Report;
+use super::report::{Report, Reports};
+use super::slots::SessionSlot;
 use crate::core::lock_table::{Event, Operation};
 use crate::core::{Key, Mode, RequestId, SessionId, Step};
 use crate::error::Error;
 use crate::pg::{Seen, Wire};
 use deed::Deed;
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
+use sessions::Sessions;
 use slot::Slot;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -38,13 +39,7 @@ const MOST_LOSSES: usize = 3;
 const MOST_TAKEN: usize = 1000;
 
 pub(super) struct Pooled {
-    /// How many sessions may be pinned.
-    most: usize,
-    slots: HashMap<SessionId, Slot>,
-    /// How many are, or are about to be.
-    pinned: usize,
-    /// The session that looks and asks at the moment, one thing after the other.
-    asker: Option<SessionId>,
+    pub sessions: Sessions,
     waits: Waits,
     /// A look is under way, or about to be.
     is_looking: bool,
@@ -58,11 +53,7 @@ pub(super) struct Pooled {
     losses: usize,
     /// Why the last attempt to ask the server has failed, if it has.
     failure: Option<Error>,
-    /// Sessions to be started once the state is unlocked.
-    to_open: Vec<SessionId>,
-    /// Sessions that are taking leave of the pooler.
-    closing: usize,
-    pub(super) reports: VecDeque<Report>,
+    pub reports: Reports,
 }
 
 /// A connection that others have given up, or a limit of theirs, need not be met by the next one.
@@ -76,10 +67,7 @@ impl Pooled {
     /// `most`: the most sessions that may be pinned.
     pub fn new(most: usize) -> Pooled {
         Pooled {
-            most,
-            slots: HashMap::default(),
-            pinned: 0,
-            asker: None,
+            sessions: Sessions::new(most),
             waits: Waits::default(),
             is_looking: false,
             changed: Arc::new(Notify::new()),
@@ -88,9 +76,7 @@ impl Pooled {
             taken: HashSet::default(),
             losses: 0,
             failure: None,
-            to_open: Vec::new(),
-            closing: 0,
-            reports: VecDeque::new(),
+            reports: Reports::default(),
         }
     }
 
@@ -128,7 +114,7 @@ impl Pooled {
             // It waits for a session as it would for the key.
             self.report(Event::Denied { key }, None);
         } else {
-            let cause = Error::no_pinned_connection(self.most);
+            let cause = Error::no_pinned_connection(self.sessions.most());
             self.report(Event::AcquireFailed { key }, Some(&cause));
         }
     }
@@ -148,7 +134,7 @@ impl Pooled {
     pub fn why_unanswered(&self, key: Key, is_taken: bool, waited: Duration) -> Option<Option<Error>> {
         let is_known = match self.waits.is_known_taken(key) {
             Some(is_known) => is_known,
-            None => is_taken || self.slots.values().any(|slot| slot.has_answered_within(waited)),
+            None => is_taken || self.sessions.slots.have_answered_within(waited),
         };
         (!is_known).then(|| self.failure.clone())
     }
@@ -156,39 +142,13 @@ impl Pooled {
     /// Gives up the sessions of which the last sign of life does not promise any more that their transactions go on, as the server
     /// ends one that is silent for long.
     pub fn settle_doubts(&mut self) {
-        let doubtful = self.slots.iter().filter(|(_, slot)| slot.holds && slot.is_doubtful());
-        let doubtful: Vec<SessionId> = doubtful.map(|(&id, _)| id).collect();
+        let doubtful = self.sessions.slots.iter().filter(|(_, slot)| slot.holds && slot.is_doubtful());
+        let doubtful: Vec<SessionId> = doubtful.map(|(id, _)| id).collect();
         for id in doubtful {
-            let silence = self.slots.get(&id).map_or(Duration::ZERO, Slot::age_of_proof);
+            let silence = self.sessions.slots.get(id).map_or(Duration::ZERO, Slot::age_of_proof);
             let message = format!("ETIMEDOUT: no sign of life of the transaction for {} ms", silence.as_millis());
             self.lost(id, &Error::new("ETIMEDOUT", message));
         }
-    }
-
-    /// Whether there is no session, and none that still takes leave of the pooler.
-    pub fn are_gone(&self) -> bool {
-        self.slots.is_empty() && self.closing == 0
-    }
-
-    /// How many sessions are open.
-    pub fn open_count(&self) -> usize {
-        self.slots.values().filter(|slot| slot.is_open()).count()
-    }
-
-    /// The connections that are open.
-    pub fn wires(&self) -> impl Iterator<Item = Arc<Wire>> + '_ {
-        self.slots.values().filter_map(|slot| slot.wire().map(Arc::clone))
-    }
-
-    /// Has every session look whether it is still needed.
-    pub fn notify_all(&self) {
-        self.slots.values().for_each(|slot| slot.changed.notify_one());
-    }
-
-    /// The sessions to be started, with what tells their tasks of changes.
-    pub fn take_to_open(&mut self) -> Vec<(SessionId, Arc<Notify>)> {
-        let to_open = std::mem::take(&mut self.to_open).into_iter();
-        to_open.filter_map(|id| Some((id, Arc::clone(&self.slots.get(&id)?.changed)))).collect()
     }
 
     /// Whether the task is to be started that has looks made.
@@ -221,7 +181,7 @@ impl Pooled {
         for (key, mode, home) in self.waits.take_due_upgrades(now) {
             self.push(home, Deed::Upgrade { key, mode });
         }
-        if self.waits.is_due(now) && !self.is_looking && self.pinned < self.most {
+        if self.waits.is_due(now) && !self.is_looking && self.sessions.may_pin() {
             self.is_looking = true;
             self.ask(Deed::Look);
         }
@@ -230,84 +190,59 @@ impl Pooled {
 
     /// Begins to hold a key on a session of its own, if there may be one more.
     fn pin(&mut self, key: Key, mode: Mode, patient: bool, takes_turn: bool) -> bool {
-        if self.pinned >= self.most {
-            return false;
+        let session = self.sessions.pin();
+        if let Some(session) = session {
+            self.push(session, Deed::Pin { key, mode, patient, takes_turn });
         }
-        let session = self.idle_session();
-        if let Some(slot) = self.slots.get_mut(&session) {
-            slot.is_pinned = true;
-            self.pinned += 1;
-        }
-        self.push(session, Deed::Pin { key, mode, patient, takes_turn });
-        true
+        session.is_some()
     }
 
     /// The session is not pinned any more: others may be.
     fn unpin(&mut self, id: SessionId) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        if std::mem::take(&mut slot.is_pinned) {
-            self.pinned -= 1;
+        if self.sessions.unpin(id) {
             self.changed.notify_one();
         }
     }
 
     /// Asks the server something by a session that is not pinned.
     fn ask(&mut self, deed: Deed) {
-        let asker = self.asker.filter(|id| self.slots.contains_key(id)).unwrap_or_else(|| self.idle_session());
-        self.asker = Some(asker);
+        let asker = self.sessions.find_asker();
         self.push(asker, deed);
-    }
-
-    /// A session that does nothing, newly begun if need be.
-    fn idle_session(&mut self) -> SessionId {
-        let is_idle = |id: SessionId, slot: &Slot| slot.is_idle() && self.asker != Some(id);
-        match self.slots.iter().find(|(&id, slot)| is_idle(id, slot)) {
-            Some((&id, _)) => id,
-            None => self.begin_session(),
-        }
-    }
-
-    fn begin_session(&mut self) -> SessionId {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
-        self.slots.insert(id, Slot::new(Instant::now()));
-        self.to_open.push(id);
-        id
     }
 
     /// Has a session give up what it holds, of which nobody needs to hear any more.
     fn give_up(&mut self, session: SessionId, deed: Deed) {
-        if let Some(slot) = self.slots.get_mut(&session) {
+        if let Some(slot) = self.sessions.slots.get_mut(session) {
             slot.holds = false;
         }
         self.push(session, deed);
     }
 
     fn push(&mut self, session: SessionId, deed: Deed) {
-        match self.slots.get_mut(&session) {
+        match self.sessions.slots.get_mut(session) {
             Some(slot) => slot.push(deed),
             None => self.failed(deed, &Error::new("ECONNRESET", "the session is gone"), Failure::Passing),
         }
     }
 
     fn opened(&mut self, id: SessionId, wire: &Arc<Wire>) {
-        if let Some(slot) = self.slots.get_mut(&id) {
+        if let Some(slot) = self.sessions.slots.get_mut(id) {
             slot.opened(wire);
         }
     }
 
     /// The session could not be opened.
     fn open_failed(&mut self, id: SessionId, cause: &Error) {
-        let is_passing = cause.is_lack_of_sessions() || self.slots.values().any(Slot::is_open);
+        let is_passing = cause.is_lack_of_sessions() || self.sessions.slots.has_open();
         self.end(id, cause, if is_passing { Failure::Passing } else { Failure::Lasting });
     }
 
     /// The session is gone with what it holds.
     pub fn lost(&mut self, id: SessionId, cause: &Error) {
-        if self.slots.contains_key(&id) {
+        if self.sessions.slots.contains(id) {
             self.report(Event::SessionLost { session: id }, Some(cause));
             // The next connection will tell whether this goes on.
-            let is_at_work = self.slots.get(&id).is_some_and(|slot| !slot.has_no_work());
+            let is_at_work = self.sessions.slots.get(id).is_some_and(|slot| !slot.has_no_work());
             self.losses += usize::from(is_at_work && !cause.is_lack_of_sessions());
             let lasts = cause.is_transaction_pooling() || self.losses > MOST_LOSSES;
             self.end(id, cause, if lasts { Failure::Lasting } else { Failure::Passing });
@@ -316,28 +251,15 @@ impl Pooled {
 
     fn end(&mut self, id: SessionId, cause: &Error, failure: Failure) {
         self.unpin(id);
-        let Some(slot) = self.slots.remove(&id) else { return };
+        let Some(slot) = self.sessions.remove(id) else { return };
         slot.changed.notify_one();
-        if self.asker == Some(id) {
-            self.asker = None;
-        }
         self.failure = Some(cause.clone());
         slot.into_deeds().for_each(|deed| self.failed(deed, cause, failure));
     }
 
-    /// Forgets a session that is idle and takes leave of the pooler now; [`Pooled::closed`] must follow.
-    fn close(&mut self, id: SessionId) {
-        self.slots.remove(&id);
-        self.closing += 1;
-    }
-
-    fn closed(&mut self) {
-        self.closing -= 1;
-    }
-
     /// Reports what has come of the deed in hand.
     fn done(&mut self, id: SessionId, result: Result<bool, Error>) {
-        let Some(deed) = self.take_deed(id) else { return };
+        let Some(deed) = self.sessions.take_deed(id) else { return };
         let result = match result {
             Ok(result) => result,
             Err(cause) => {
@@ -352,7 +274,7 @@ impl Pooled {
         match deed {
             Deed::Pin { key, .. } | Deed::Repin { key, .. } | Deed::Upgrade { key, .. } if result => {
                 self.waits.remove(key);
-                if let Some(slot) = self.slots.get_mut(&id) {
+                if let Some(slot) = self.sessions.slots.get_mut(id) {
                     slot.holds = true;
                 }
                 self.report(Event::Acquired { key, home: id }, None);
@@ -396,7 +318,7 @@ impl Pooled {
 
     /// Reports what a look has found.
     fn looked(&mut self, id: SessionId, keys: &[(Key, Mode)], seen: &[Seen]) {
-        if self.take_deed(id).is_none() {
+        if self.sessions.take_deed(id).is_none() {
             return;
         }
         self.is_looking = false;
@@ -422,16 +344,6 @@ impl Pooled {
         self.changed.notify_one();
     }
 
-    /// Takes the deed in hand, which is done. A session that has nothing to ask any more leaves that to others.
-    fn take_deed(&mut self, id: SessionId) -> Option<Deed> {
-        let slot = self.slots.get_mut(&id)?;
-        let deed = slot.end_deed();
-        if self.asker == Some(id) && slot.has_no_work() {
-            self.asker = None;
-        }
-        deed
-    }
-
     /// Reports a deed that was not done, or of which nobody knows.
     fn failed(&mut self, deed: Deed, cause: &Error, failure: Failure) {
         match deed {
@@ -452,7 +364,7 @@ impl Pooled {
             }
             Deed::Probe { key } => self.report(Event::Probed { key, contended: false }, None),
             Deed::Holders { ticket, .. } | Deed::Verify { ticket } => {
-                self.reports.push_back(Report::Answer(ticket, Answer::Failed(cause.clone())));
+                self.reports.push(Report::Answer(ticket, Answer::Failed(cause.clone())));
             }
         }
     }
@@ -482,6 +394,6 @@ impl Pooled {
     }
 
     fn report(&mut self, event: Event, cause: Option<&Error>) {
-        self.reports.push_back(Report::Event(event, cause.cloned()));
+        self.reports.push_event(event, cause);
     }
 }

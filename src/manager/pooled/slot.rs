@@ -3,13 +3,14 @@
 //! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
 
 use super::deed::Deed;
+use crate::manager::slots::SessionSlot;
 use crate::pg::Wire;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 
-pub(super) struct Slot {
+pub(in crate::manager) struct Slot {
     /// What the connection shows of the server, once it is open.
     wire: Option<Arc<Wire>>,
     /// Whether it holds a key, or is to hold one.
@@ -39,14 +40,6 @@ impl Slot {
     pub fn opened(&mut self, wire: &Arc<Wire>) {
         self.wire = Some(Arc::clone(wire));
         self.idle_since = Instant::now();
-    }
-
-    pub fn wire(&self) -> Option<&Arc<Wire>> {
-        self.wire.as_ref()
-    }
-
-    pub fn is_open(&self) -> bool {
-        self.wire.is_some()
     }
 
     pub fn push(&mut self, deed: Deed) {
@@ -85,17 +78,18 @@ impl Slot {
         self.deeds.into_iter()
     }
 
-    /// How long ago that was asked for which the server has last shown that it is there.
-    pub fn age_of_proof(&self) -> Duration {
-        self.wire.as_ref().map_or(Duration::ZERO, |wire| wire.age_of_proof())
-    }
-
     /// Whether its transaction may be over, for all that the server has shown.
     pub fn is_doubtful(&self) -> bool {
         self.wire.as_ref().is_some_and(|wire| wire.is_doubtful())
     }
+}
 
-    pub fn has_answered_within(&self, time: Duration) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.has_answered_within(time))
+impl SessionSlot for Slot {
+    fn wire(&self) -> Option<&Arc<Wire>> {
+        self.wire.as_ref()
+    }
+
+    fn changed(&self) -> &Arc<Notify> {
+        &self.changed
     }
 }

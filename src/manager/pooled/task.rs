@@ -8,6 +8,8 @@ use crate::error::Error;
 use crate::manager::handle::Manager;
 use crate::manager::mailbox::Answer;
 use crate::manager::news::{self, SessionEvent};
+use crate::manager::session_life;
+use crate::manager::slots::SessionSlot;
 use crate::pg::{Fault, PooledSession};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +41,7 @@ struct Departure(Arc<Manager>);
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        self.0.change_pooled(Pooled::closed);
+        self.0.change_pooled(|pooled| pooled.sessions.slots.end_closing());
     }
 }
 
@@ -51,10 +53,10 @@ pub(in crate::manager) async fn run(manager: Arc<Manager>, id: SessionId, change
             Work::Do(deed) => serve(&manager, id, &mut session, deed).await,
             Work::Look(keys) => look(&manager, id, &session, &keys).await,
             Work::Heartbeat => session.heartbeat().await.map_err(Fault::into_error),
-            Work::Idle(limit) => idle(&session, &changed, limit).await,
+            Work::Idle(limit) => session_life::idle(session.lost(), &changed, limit).await,
             Work::Close(departure) => {
                 // Before it is over, for whom it is the end of everything.
-                tell(SessionEvent::Closed, Some(&session), None);
+                tell(SessionEvent::Closed, &session, None);
                 session.close().await;
                 return drop(departure);
             }
@@ -65,14 +67,13 @@ pub(in crate::manager) async fn run(manager: Arc<Manager>, id: SessionId, change
         }
     };
     session.trace(|| format!("lost: {} ({})", cause.message(), cause.code()));
-    tell(SessionEvent::Lost, Some(&session), Some(&cause));
+    tell(SessionEvent::Lost, &session, Some(&cause));
     manager.change_pooled(|pooled| pooled.lost(id, &cause));
 }
 
 /// Tells whoever wants to know what has become of a session. The server's process is another one for each transaction.
-fn tell(event: SessionEvent, session: Option<&PooledSession>, error: Option<&Error>) {
-    let peer = session.map(|session| session.wire().peer().clone());
-    news::tell_of(event, None, peer, error);
+fn tell(event: SessionEvent, session: &PooledSession, error: Option<&Error>) {
+    news::tell(event, None, Some(session.wire()), error);
 }
 
 /// Has looks made from time to time, as long as somebody waits.
@@ -88,27 +89,13 @@ pub(in crate::manager) async fn keep_looking(manager: Arc<Manager>) {
 
 async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<PooledSession> {
     let opening = PooledSession::open(&manager.config, manager.settings.timing);
-    tokio::pin!(opening);
-    let opened = loop {
-        tokio::select! {
-            opened = &mut opening => break opened,
-            () = changed.notified() => {
-                if manager.is_abandoned() {
-                    break Err(Error::client_closed());
-                }
-            }
-        }
-    };
-    match opened {
+    match session_life::open(manager, changed, opening).await {
         Ok(session) => {
-            tell(SessionEvent::Opened, Some(&session), None);
+            tell(SessionEvent::Opened, &session, None);
             manager.change_pooled(|pooled| pooled.opened(id, session.wire()));
             Some(session)
         }
         Err(cause) => {
-            if !manager.is_abandoned() {
-                tell(SessionEvent::Failed, None, Some(&cause));
-            }
             manager.change_pooled(|pooled| pooled.open_failed(id, &cause));
             None
         }
@@ -150,21 +137,9 @@ async fn look(manager: &Manager, id: SessionId, session: &PooledSession, keys: &
 }
 
 fn report(manager: &Manager, id: SessionId, result: Result<bool, Fault>) -> Result<(), Error> {
-    let result = match result {
-        Ok(result) => Ok(result),
-        Err(Fault::Statement(cause)) => Err(cause),
-        Err(Fault::Lost(cause)) => return Err(cause),
-    };
+    let result = Fault::unless_lost(result)?;
     manager.change_pooled(|pooled| pooled.done(id, result));
     Ok(())
-}
-
-async fn idle(session: &PooledSession, changed: &Notify, limit: Duration) -> Result<(), Error> {
-    tokio::select! {
-        () = changed.notified() => Ok(()),
-        cause = session.lost() => Err(cause),
-        () = sleep(limit) => Ok(()),
-    }
 }
 
 impl Manager {
@@ -178,7 +153,7 @@ impl Manager {
             let has_owners = state.clients.has_owners();
             let pooled = state.pooled.as_mut()?;
             let is_kept = !pooled.waits.is_empty();
-            let slot = pooled.slots.get_mut(&id)?;
+            let slot = pooled.sessions.slots.get_mut(id)?;
             match slot.begin_deed() {
                 Some(Deed::Look) => return Some(Work::Look(pooled.waits.take_due(Instant::now()))),
                 Some(deed) => return Some(Work::Do(deed)),
@@ -197,7 +172,7 @@ impl Manager {
             if idle < limit {
                 return Some(Work::Idle(limit.saturating_sub(idle)));
             }
-            pooled.close(id);
+            pooled.sessions.close(id);
             Some(Work::Close(Departure(Arc::clone(self))))
         });
         next.answer.unwrap_or(Work::Gone)

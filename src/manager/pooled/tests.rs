@@ -4,7 +4,7 @@ use super::{Deed, Pooled};
 use crate::core::lock_table::{Event, Operation};
 use crate::core::{Key, Mode, Modes, SessionId, Step};
 use crate::error::Error;
-use crate::manager::sessions::Report;
+use crate::manager::report::Report;
 use crate::pg::Seen;
 use std::time::Instant;
 
@@ -38,17 +38,17 @@ fn reports(pooled: &mut Pooled) -> Vec<String> {
         Report::Answer(..) => "answer".to_owned(),
         Report::InquiryFailed | Report::FenceEnded(_) => unreachable!("of no session through a pooler"),
     };
-    pooled.reports.drain(..).map(describe).collect()
+    std::iter::from_fn(|| pooled.reports.take_first()).map(describe).collect()
 }
 
 /// The deed that a session begins.
 fn begin(pooled: &mut Pooled, id: SessionId) -> Option<Deed> {
-    pooled.slots.get_mut(&id)?.begin_deed()
+    pooled.sessions.slots.get_mut(id)?.begin_deed()
 }
 
 /// Takes a session that is to be opened.
 fn opened(pooled: &mut Pooled) -> SessionId {
-    pooled.take_to_open().last().expect("a session was begun").0
+    pooled.sessions.slots.take_to_open().last().expect("a session was begun").0
 }
 
 /// A session that holds the key.
@@ -64,8 +64,8 @@ fn hold(pooled: &mut Pooled, key: Key) -> SessionId {
 /// Has a look made for what is due, which finds it free or not; the session.
 fn look(pooled: &mut Pooled, is_free: bool) -> SessionId {
     assert!(pooled.look_round().is_some());
-    let id = pooled.asker.expect("somebody looks");
-    pooled.take_to_open();
+    let id = pooled.sessions.asker.expect("somebody looks");
+    pooled.sessions.slots.take_to_open();
     assert!(matches!(begin(pooled, id), Some(Deed::Look)));
     let keys = pooled.waits.take_due(Instant::now());
     let seen = if is_free { Seen::Free } else { Seen::Taken { by: 1, is_awaited: false } };
@@ -77,17 +77,17 @@ fn look(pooled: &mut Pooled, is_free: bool) -> SessionId {
 fn a_hold_takes_a_session_and_gives_it_back() {
     let mut pooled = Pooled::new(1);
     let id = hold(&mut pooled, KEY);
-    assert_eq!(pooled.pinned, 1);
+    assert_eq!(pooled.sessions.pinned, 1);
     pooled.route(release(KEY, id));
     begin(&mut pooled, id);
     pooled.done(id, Ok(true));
-    assert_eq!((reports(&mut pooled), pooled.pinned), (vec!["released true".to_owned()], 0));
+    assert_eq!((reports(&mut pooled), pooled.sessions.pinned), (vec!["released true".to_owned()], 0));
     // The next one has the same.
     pooled.route(try_step(KEY, false));
-    assert!(pooled.take_to_open().is_empty());
+    assert!(pooled.sessions.slots.take_to_open().is_empty());
     begin(&mut pooled, id);
     pooled.done(id, Ok(false));
-    assert_eq!((reports(&mut pooled), pooled.pinned), (vec!["denied".to_owned()], 0));
+    assert_eq!((reports(&mut pooled), pooled.sessions.pinned), (vec!["denied".to_owned()], 0));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn who_finds_no_session_is_told_or_waits() {
     assert_eq!(reports(&mut pooled), ["denied"]);
     pooled.route(wait(other));
     // It would be of no use to look.
-    assert!(pooled.look_round().is_some() && pooled.asker.is_none());
+    assert!(pooled.look_round().is_some() && pooled.sessions.asker.is_none());
     pooled.route(release(KEY, id));
     begin(&mut pooled, id);
     pooled.done(id, Ok(true));
@@ -148,7 +148,7 @@ fn a_wait_is_ended_once_at_whatever_stage_it_is() {
             }
         };
         assert_eq!(reports(&mut pooled), [expected], "stage {stage}");
-        assert_eq!((pooled.waits.is_empty(), pooled.pinned), (true, usize::from(stage == 2)));
+        assert_eq!((pooled.waits.is_empty(), pooled.sessions.pinned), (true, usize::from(stage == 2)));
         assert!(!pooled.is_looking && pooled.look_round().is_none());
     }
 }
@@ -177,7 +177,7 @@ fn a_session_that_is_lost_reports_all_that_it_had() {
     pooled.route(release(KEY, id));
     pooled.lost(id, &Error::new("ECONNRESET", "gone"));
     assert_eq!(reports(&mut pooled), ["lost", "answer", "released false"]);
-    assert_eq!((pooled.pinned, pooled.are_gone()), (0, true));
+    assert_eq!((pooled.sessions.pinned, pooled.sessions.slots.are_gone()), (0, true));
     // What its task reports then is of no interest.
     pooled.done(id, Ok(true));
     pooled.lost(id, &Error::new("ECONNRESET", "gone"));
@@ -201,7 +201,7 @@ fn a_connection_that_cannot_be_had_is_told_unless_it_may_be_had_later() {
         let id = opened(&mut pooled);
         pooled.open_failed(id, &cause);
         assert_eq!(reports(&mut pooled), [format!("failed {code}")]);
-        assert_eq!(pooled.pinned, 0);
+        assert_eq!(pooled.sessions.pinned, 0);
     }
 }
 
