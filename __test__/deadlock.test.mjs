@@ -1,4 +1,4 @@
-// Owners that wait for each other's locks: one of the ring is refused with 40P01, the others go on.
+// Owners that wait for each other's locks: one of the cycle is refused with 40P01, the others go on.
 
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
@@ -39,7 +39,7 @@ const take = async (owner, name, method = 'lock') => assert.deepEqual(await owne
  * Each owner holds a name and waits for that of the next. One must be refused within 3 s of the last wait; when it has ended,
  * the one before it gets on, and so forth.
  */
-async function closeRing(owners, name) {
+async function closeCycle(owners, name) {
   for (const [index, owner] of owners.entries()) await take(owner, `${name} ${index}`)
   const since = performance.now()
   const waits = owners.map((owner, index) =>
@@ -58,21 +58,21 @@ async function closeRing(owners, name) {
 }
 
 for (const count of [2, 3]) {
-  test(`a ring of ${count} owners in one process`, async () => {
-    await closeRing(Array.from({ length: count }, () => localOwner()), 'local')
+  test(`a cycle of ${count} owners in one process`, async () => {
+    await closeCycle(Array.from({ length: count }, () => localOwner()), 'local')
   })
-  test(`a ring of ${count} processes`, async () => {
-    await closeRing(await Promise.all(Array.from({ length: count }, remoteOwner)), 'remote')
+  test(`a cycle of ${count} processes`, async () => {
+    await closeCycle(await Promise.all(Array.from({ length: count }, remoteOwner)), 'remote')
   })
 }
 
-test('a ring of two owners here and one elsewhere', async () => {
-  await closeRing([localOwner(), localOwner(), await remoteOwner()], 'mixed')
+test('a cycle of two owners here and one elsewhere', async () => {
+  await closeCycle([localOwner(), localOwner(), await remoteOwner()], 'mixed')
 })
 
-test('a ring through waits that have no connection of their own', async () => {
+test('a cycle through waits that have no connection of their own', async () => {
   const crowded = advisoryLock(database.connectionString, { maxWaitConnections: 0 })
-  await closeRing([localOwner(crowded), await remoteOwner()], 'batched')
+  await closeCycle([localOwner(crowded), await remoteOwner()], 'batched')
 })
 
 test('the youngest wait is refused', async () => {
@@ -87,7 +87,7 @@ test('the youngest wait is refused', async () => {
   await first.end()
 })
 
-test('a ring with a plain client: seen where the server says since when it waits', async () => {
+test('a cycle with a plain client: seen where the server says since when it waits', async () => {
   const version = Number(await database.value('SHOW server_version_num'))
   assert.ok(version >= 140_000, 'the server of the tests tells (PostgreSQL 14 or later)')
   const plain = await database.client()
@@ -169,7 +169,7 @@ test('an owner that waits to make several shared locks exclusive is in no deadlo
   }
   const still = Symbol('still waiting')
   const upgrades = names.map((name) => createMutex.ask({ name, method: 'lock' }).catch(({ code }) => code))
-  // Long enough for a ring to be looked for, found and confirmed.
+  // Long enough for a deadlock to be looked for, found and confirmed.
   assert.equal(await Promise.race([...upgrades, new Promise((resolve) => setTimeout(resolve, 3000, still))]), still)
   for (const name of names) await sqlUnlock(database.sql, name, '_shared')
   for (const upgrade of upgrades) assert.deepEqual(await upgrade, { value: 'function' })

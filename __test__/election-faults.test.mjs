@@ -213,20 +213,20 @@ test('a deadlock on the server: whoever is refused for it stands again', async (
   const candidate = await createCandidate('deadlocked')
   t.after(() => database.sql.query('DROP TABLE indexed; GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC'))
   await database.sql.query('CREATE TABLE indexed AS SELECT 1 AS n')
-  // Without blocks its turns are longer than this, so that of the two in the ring it is the candidate that notices.
+  // Without blocks its turns are longer than this, so that of the two in the cycle it is the candidate that notices.
   await database.sql.query('REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC')
   await database.sql.query("ALTER ROLE deadlocked SET deadlock_timeout = '300ms'")
   const other = await database.client()
   await other.query("SET deadlock_timeout = '60s'")
-  await sqlLock(other, 'ring')
-  const { createMutex, election, seen } = stand(candidate.connectionString, 'ring')
+  await sqlLock(other, 'cycle')
+  const { createMutex, election, seen } = stand(candidate.connectionString, 'cycle')
   let built = 0
   await until(async () => {
     // It waits for every snapshot, the one of a wait for its own lock among them.
     await other.query(`CREATE INDEX CONCURRENTLY built_${built++} ON indexed (n)`)
     return seen.codes('standby').includes('40P01')
   }, 'it is refused', 60_000)
-  await sqlUnlock(other, 'ring')
+  await sqlUnlock(other, 'cycle')
   await once(election, 'elected')
   await createMutex.close()
 })

@@ -169,7 +169,7 @@ async function nothingIsSet(connectionString, size) {
     clients.map(async (client) => {
       const { rows } = await client.query(
         `SELECT current_setting('search_path') AS path, current_setting('statement_timeout') AS timeout,
-         coalesce(current_setting('advisory_lock_native.session', true), '') AS mark, pg_sleep(0.2)::text AS slept`,
+         coalesce(current_setting('advisory_lock_native.session', true), '') AS fingerprint, pg_sleep(0.2)::text AS slept`,
       )
       return rows[0]
     }),
@@ -208,7 +208,7 @@ test('session pooling that resets nothing: sessions leave as they came, and the 
   }
 })
 
-test('session pooling that resets nothing: the mark of a session that was killed is no proof', async () => {
+test('session pooling that resets nothing: the fingerprint of a session that was killed is no proof', async () => {
   for (const tellsTruth of [false, true]) {
     const own = await startPooler(database.connectionString, { mode: 'session', size: 3, tellsTruth })
     const child = startChild('remote', own.connectionString)

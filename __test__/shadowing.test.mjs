@@ -116,9 +116,9 @@ async function exercise(database, connectionString) {
   assert.equal(await reading[0](), true)
 
   const held = await Promise.all([a('x').lock(), b('y').lock()])
-  const ring = await Promise.allSettled([a('y').lock({ timeout: 20_000 }), b('x').lock({ timeout: 20_000 })].map((wait, index) => wait.finally(() => held[index]())))
-  assert.deepEqual(ring.map(({ status, reason }) => reason?.code ?? status).sort(), ['40P01', 'fulfilled'])
-  for (const { value } of ring) if (value) assert.equal(await value(), true)
+  const cycle = await Promise.allSettled([a('y').lock({ timeout: 20_000 }), b('x').lock({ timeout: 20_000 })].map((wait, index) => wait.finally(() => held[index]())))
+  assert.deepEqual(cycle.map(({ status, reason }) => reason?.code ?? status).sort(), ['40P01', 'fulfilled'])
+  for (const { value } of cycle) if (value) assert.equal(await value(), true)
   await Promise.all([a.close(), b.close()])
 }
 

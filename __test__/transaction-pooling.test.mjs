@@ -137,9 +137,9 @@ test('nothing of ours is left in a server connection: no lock, no setting, no st
   const [found, expected] = await Promise.all([client.query(settings), direct.query(settings)])
   assert.deepEqual(found.rows, expected.rows)
   const left = await client.query(`SELECT (SELECT count(*) FROM pg_prepared_statements WHERE name <> '')::int AS statements,
-    coalesce(current_setting('advisory_lock_native.session', true), '') AS mark,
+    coalesce(current_setting('advisory_lock_native.session', true), '') AS fingerprint,
     (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')::int AS locks`)
-  assert.deepEqual(left.rows, [{ statements: 0, mark: '', locks: 0 }])
+  assert.deepEqual(left.rows, [{ statements: 0, fingerprint: '', locks: 0 }])
   await Promise.all([client.end(), direct.end(), createMutex.close()])
 })
 

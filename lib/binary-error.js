@@ -19,7 +19,7 @@ const here = `${process.platform} ${process.arch}`
  * @param {string | undefined} name of the binary for this platform
  * @param {Error} [cause] what came of loading it; none: it was not found
  */
-function whyNot(name, cause) {
+function loadError(name, cause) {
   if (!cause) return new AdvisoryLockError({ code: 'ERR_NO_BINARY', message: whyNotFound(name) })
   const path = pathOf(name)
   const reason = whatForbids(cause) ?? (path && whatIsWrongWith(path)) ?? `the binary cannot be loaded: ${cause.message}`
@@ -119,4 +119,4 @@ function isOnNoexec(path) {
   return closest.options.split(',').includes('noexec')
 }
 
-module.exports = { whyNot }
+module.exports = { loadError }

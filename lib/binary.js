@@ -110,18 +110,18 @@ function fromBuildElsewhere() {
 
 function load() {
   const name = nameOfBinary()
-  if (name && isCutOff(name)) throw whyNot(name, new Error('file too short'))
+  if (name && isCutOff(name)) throw loadError(name, new Error('file too short'))
   let binary
   try {
     binary = name ? (fromPackage(name) ?? fromBuild(name)) : fromBuildElsewhere()
   } catch (cause) {
-    throw whyNot(name, cause)
+    throw loadError(name, cause)
   }
-  if (!binary) throw whyNot(name)
+  if (!binary) throw loadError(name)
   return binary
 }
 
 /** Loaded only where it is needed, which is here or never. */
-const whyNot = (name, cause) => require('./binary-error.js').whyNot(name, cause)
+const loadError = (name, cause) => require('./binary-error.js').loadError(name, cause)
 
 module.exports = load()

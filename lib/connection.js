@@ -38,7 +38,7 @@ function toConnection(value = '') {
 
 function fromObject(config) {
   for (const name of UNSUPPORTED) {
-    if (isSaid(config[name])) throw invalidValue(`config.${name} is not supported: connections are made by the native part`)
+    if (isGiven(config[name])) throw invalidValue(`config.${name} is not supported: connections are made by the native part`)
   }
   for (const name of IDLE_NUMBERS) toNumber(name, config[name])
   for (const name of IDLE_BOOLEANS) toBoolean(`config.${name}`, config[name])
@@ -64,7 +64,7 @@ function readPassword(password, add) {
     const { number, desk } = register(password)
     return { password, desk, passwordFunction: number }
   }
-  if (isSaid(password) && typeof password !== 'string') throw invalidType('config.password', 'a string or a function', password)
+  if (isGiven(password) && typeof password !== 'string') throw invalidType('config.password', 'a string or a function', password)
   add('password', password || undefined)
   return {}
 }
@@ -109,17 +109,17 @@ function readSsl(ssl, add) {
 }
 
 /** As to `pg`, what is false, zero or empty says nothing. */
-const isSaid = (value) => Boolean(value)
+const isGiven = (value) => Boolean(value)
 
 function toText(argument, value) {
-  if (!isSaid(value)) return undefined
+  if (!isGiven(value)) return undefined
   if (typeof value !== 'string') throw invalidType(argument, 'a string', value)
   return value
 }
 
 /** A number, which may be written in a string, as text. */
 function toNumber(name, value) {
-  if (!isSaid(value)) return undefined
+  if (!isGiven(value)) return undefined
   if (typeof value !== 'number' && typeof value !== 'string') throw invalidType(`config.${name}`, 'a number', value)
   return String(value)
 }
@@ -135,7 +135,7 @@ function toParameter(value) {
 
 /** Text in the form of PEM: a string or bytes, or several of them. */
 function toPem(argument, value) {
-  if (!isSaid(value)) return undefined
+  if (!isGiven(value)) return undefined
   const all = Array.isArray(value) ? Array.from(value) : [value]
   if (all.length === 0) throw invalidType(argument, PEM, value)
   return all.map((one) => toPemText(argument, one)).join('\n')
@@ -151,7 +151,7 @@ function toPemText(argument, value) {
 
 /** A key, which may be encrypted by a passphrase. */
 function toKeyPem(argument, value, passphrase) {
-  if (!isSaid(value)) return undefined
+  if (!isGiven(value)) return undefined
   const [one, ...more] = Array.isArray(value) ? Array.from(value) : [value]
   if (more.length > 0) throw invalidType(argument, 'one key', value)
   const isObject = typeof one === 'object' && one !== null && !ArrayBuffer.isView(one)

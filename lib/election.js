@@ -91,7 +91,7 @@ class Election extends EventEmitter {
     while (!stopped.aborted) {
       this.#tell('standby', outcome.failure)
       await pause(outcome.delay, stopped)
-      if (!stopped.aborted) outcome = await this.#stand(stopped)
+      if (!stopped.aborted) outcome = await this.#campaign(stopped)
     }
     if (this.#signal) offAbort(this.#signal, this.stop)
     await this.#locks.owner.close()
@@ -99,7 +99,7 @@ class Election extends EventEmitter {
   }
 
   /** Waits for the lock, and leads while it is held. Resolves to how long to stand back then, and to what was in the way. */
-  async #stand(stopped) {
+  async #campaign(stopped) {
     let hold
     try {
       hold = await this.#locks.takeHold({ timeout: Infinity, signal: stopped, fencing: this.#fencing })
@@ -132,7 +132,7 @@ class Election extends EventEmitter {
   async #leadUnder(leadership) {
     const term = new Term(leadership)
     const lead = this.#lead
-    const patience = this.#lookOutFor(leadership.signal)
+    const patience = this.#warnIfOverdue(leadership.signal)
     this.#isElected = true
     tellElected(this.#locks, term)
     this.#tell('elected', term)
@@ -142,7 +142,7 @@ class Election extends EventEmitter {
   }
 
   /** Warns where the leader goes on long after its signal. */
-  #lookOutFor(signal) {
+  #warnIfOverdue(signal) {
     let timer
     const warn = () => {
       if (this.#hasWarned) return

@@ -19,7 +19,7 @@ const fencings = new WeakMap()
 const fencingOf = (hold) => fencings.get(hold)
 
 /** A hold that is given a key and a token of its own, by the session that holds. */
-class Marking extends Call {
+class TakingOwnKey extends Call {
   constructor(hold) {
     super(hold.owner)
     this.hold = hold
@@ -33,10 +33,10 @@ class Marking extends Call {
   }
 }
 
-async function mark(hold) {
+async function takeOwnKey(hold) {
   if (hold.error) throw hold.error
   if (hold.isOver) throw notHeld()
-  return mailbox.ask(new Marking(hold), (ticket) => hold.owner.native.fence(hold.request, ticket))
+  return mailbox.ask(new TakingOwnKey(hold), (ticket) => hold.owner.native.fence(hold.request, ticket))
 }
 
 /** The lock of a key that transactions under fences keep, of the same owner as the hold that it is taken for. */
@@ -108,13 +108,13 @@ async function fence(hold, left, isPatient) {
   const parts = hold.parts ?? [hold]
   const ending = new Ending(hold, left.signal)
   try {
-    const marks = await left.race(Promise.all(parts.map(mark)))
-    const waiting = parts.filter((_, place) => !marks[place].isCovered)
+    const ownKeys = await left.race(Promise.all(parts.map(takeOwnKey)))
+    const waiting = parts.filter((_, place) => !ownKeys[place].isCovered)
     if (waiting.length > 0) await passGates(waiting.flatMap(gatesOf), left, isPatient, ending.signal)
     if (hold.error) throw hold.error
     if (hold.isOver) throw notHeld()
     for (const part of parts) mailbox.open(part.owner.native.completeFence(part.request))
-    fencings.set(hold, toFencing(hold, parts, marks))
+    fencings.set(hold, toFencing(hold, parts, ownKeys))
     return hold
   } catch (error) {
     giveBack([hold])
@@ -124,9 +124,9 @@ async function fence(hold, left, isPatient) {
   }
 }
 
-function toFencing({ locks: { name } }, parts, marks) {
-  const tokens = marks.map(({ token }) => BigInt(token))
-  const held = parts.map(({ locks: { high, low, flags } }, place) => ({ high, low, flags, ownNumber: marks[place].ownNumber }))
+function toFencing({ locks: { name } }, parts, ownKeys) {
+  const tokens = ownKeys.map(({ token }) => BigInt(token))
+  const held = parts.map(({ locks: { high, low, flags } }, place) => ({ high, low, flags, ownNumber: ownKeys[place].ownNumber }))
   // Of several keys some may have been given themselves.
   const names = [name].flat().filter((one) => typeof one === 'string')
   return {

@@ -116,7 +116,7 @@ class Leadership {
 
   /** Tells of an error and whether it did: not if it says no more than that the term is over, nor twice, as it may come by two ways. */
   #tell(error) {
-    const isNews = !this.isOver || !(error === this.signal.reason || isOfAnEnd(error))
+    const isNews = !this.isOver || !(error === this.signal.reason || isEndOfTerm(error))
     if (!isNews || error === this.#lastTold) return false
     this.#lastTold = error
     this.#onError(error)
@@ -125,7 +125,7 @@ class Leadership {
 }
 
 /** Whether something was ended by a signal, or has found the lock gone. */
-function isOfAnEnd(error) {
+function isEndOfTerm(error) {
   return error?.name === 'AbortError' || ['ERR_LOCK_LOST', 'ERR_TERM_OVER'].includes(error?.code)
 }
 

@@ -99,10 +99,10 @@ class Owner {
   async #close() {
     // Each of them gives its lock up when its leader has come to an end.
     const elections = Array.from(this.#elections ?? [], (election) => election.stop())
-    await Promise.all([this.#closeHere(), ...elections])
+    await Promise.all([this.#closeNative(), ...elections])
   }
 
-  #closeHere() {
+  #closeNative() {
     // It has made no call, and will make none.
     if (this.number === 0) return Promise.resolve()
     const closed = mailbox.ask(new Closing(this), (ticket) => this.native.close(ticket))

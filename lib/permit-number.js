@@ -32,24 +32,24 @@ class PermitNumber {
   }
 
   /**
-   * Tells the number until {@link PermitNumber.leave}, unless others do so for this mutex already.
+   * Publishes the number until {@link PermitNumber.withdraw}, unless another call of this semaphore does already.
    *
    * @param {import('./several.js').TimeLeft} left
-   * @throws `ERR_SEMAPHORE_MISMATCH`: somebody tells another one. Whoever enters need not leave then.
+   * @throws `ERR_SEMAPHORE_MISMATCH`: somebody tells another one. Then there is nothing to withdraw.
    */
-  async enter(left) {
+  async publish(left) {
     this.#users++
     this.#told ??= this.#tell()
     const told = this.#told
     try {
       await left.race(told)
     } catch (error) {
-      this.leave()
+      this.withdraw()
       throw error
     }
   }
 
-  leave() {
+  withdraw() {
     if (--this.#users > 0) return
     const told = this.#told
     this.#told = undefined

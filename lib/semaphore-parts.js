@@ -15,6 +15,6 @@ const partOfSlot = (number) => `slot ${number}`
 const partOfDigit = (place, value) => `digit ${place} is ${value}`
 
 /** Whether the part is worth telling those who look at the database: who has a permit, and who looks for one. */
-const isTold = (part) => !part.startsWith('digit')
+const isShown = (part) => !part.startsWith('digit')
 
-module.exports = { GATE, isTold, nameOfPart, partOfDigit, partOfSlot }
+module.exports = { GATE, isShown, nameOfPart, partOfDigit, partOfSlot }

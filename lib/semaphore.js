@@ -117,12 +117,12 @@ class LocksOfSemaphore extends LocksOfSeveral {
 
   /** Takes a slot, with the number of permits told from before that to the end of its hold. */
   async #use(left, takeSlot) {
-    await this.#number.enter(left)
+    await this.#number.publish(left)
     let hold
     try {
       hold = await takeSlot()
     } finally {
-      if (!hold) this.#number.leave()
+      if (!hold) this.#number.withdraw()
     }
     return hold && new Slot(hold, this)
   }
@@ -154,7 +154,7 @@ class LocksOfSemaphore extends LocksOfSeveral {
 
   /** A slot was given back or lost. */
   onSlotEnded() {
-    this.#number.leave()
+    this.#number.withdraw()
   }
 
   #slot(number) {

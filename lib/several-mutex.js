@@ -9,7 +9,7 @@ const { Locks, Methods, Mutex, shown, toText } = require('./mutex.js')
 const { ALONE, SHARED, keyOfPart } = require('./native.js')
 const { tryWithLock } = require('./run-holding.js')
 const { LocksOfSemaphore } = require('./semaphore.js')
-const { isTold, nameOfPart } = require('./semaphore-parts.js')
+const { isShown, nameOfPart } = require('./semaphore-parts.js')
 
 /** The locks of one key among several. What becomes of it is told by the hold that it is a part of. */
 class PartLocks extends Locks {
@@ -51,7 +51,7 @@ function withSeveral(createMutex, owner, contract) {
     const isPublished = owner.publishesNames && typeof name === 'string'
     const toLocks = (part) => {
       const long = nameOfPart(key, part)
-      const [high, low] = isPublished && isTold(part) ? keyOfPart(long, name, part) : strToKey(long)
+      const [high, low] = isPublished && isShown(part) ? keyOfPart(long, name, part) : strToKey(long)
       return new PartLocks(owner, { high, low, flags: 0 }, contract.flags | ALONE)
     }
     const given = { name: toText(name), key: shown(key) }

@@ -127,7 +127,7 @@ const ways = {
     await section.use(time)
     await ending(section, contract === 1 ? mutex[`unlock${suffix}`] : answer)
   },
-  /** Two names in any order, one in the other: rings come about. */
+  /** Two names in any order, one in the other: deadlocks come about. */
   async nested({ createMutex, owner }) {
     const take = async (name, inside) => {
       const unlock = await createMutex(name).lock({ timeout: 10_000 })

@@ -66,7 +66,7 @@ class JobControl {
   /** The command has stopped. */
   #onStopped(signal) {
     const asks = signal === SIGTTIN || signal === SIGTTOU
-    if (asks && this.#isOurTurn) return this.#letGoOn(true)
+    if (asks && this.#isOurTurn) return this.#continueCommand(true)
     this.#hadItsTurn = this.#isItsTurn
     if (this.#hadItsTurn) this.#terminal.give(this.#own.group)
     this.#isStopped = true
@@ -85,10 +85,10 @@ class JobControl {
   onContinued() {
     const wasStopped = this.#isStopped
     this.#isStopped = false
-    this.#letGoOn(wasStopped && this.#hadItsTurn && this.#isOurTurn)
+    this.#continueCommand(wasStopped && this.#hadItsTurn && this.#isOurTurn)
   }
 
-  #letGoOn(hasItsTurn) {
+  #continueCommand(hasItsTurn) {
     if (hasItsTurn) this.#terminal.give(this.#group.number)
     this.#group.signal('SIGCONT')
   }

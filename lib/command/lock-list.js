@@ -4,7 +4,7 @@
 
 const { namesIn } = require('./held-names.js')
 const { KeyNames } = require('./key-names.js')
-const { isTold } = require('../semaphore-parts.js')
+const { isShown } = require('../semaphore-parts.js')
 
 /**
  * One session's use of one lock.
@@ -51,7 +51,7 @@ class LockList {
 
   #isListed({ name, part }) {
     // How many permits there are is told by locks too.
-    if (part !== null && !isTold(part)) return false
+    if (part !== null && !isShown(part)) return false
     return this.#given.length === 0 || this.#given.includes(name)
   }
 }

@@ -86,15 +86,15 @@ function endings(uses) {
 
 function hidden(uses) {
   const count = new Set(uses.filter(({ isVisible }) => !isVisible).map(({ pid }) => pid)).size
-  return count === 0 ? [] : ['', ...wordOnHidden(count)]
+  return count === 0 ? [] : ['', ...noteOnHidden(count)]
 }
 
 /** What a role is told that may not see everything. */
-function wordOnHidden(count) {
+function noteOnHidden(count) {
   return [
     `${count === 1 ? '1 session is' : `${count} sessions are`} of other roles: the names that they tell, their`,
     'addresses and times are seen by members of pg_read_all_stats.',
   ]
 }
 
-module.exports = { view, wordOnHidden }
+module.exports = { view, noteOnHidden }

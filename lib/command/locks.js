@@ -7,7 +7,7 @@ const { constants } = require('node:os')
 const { Overview } = require('../overview.js')
 const { sessionName } = require('./held-locks.js')
 const { LockList } = require('./lock-list.js')
-const { view, wordOnHidden } = require('./lock-view.js')
+const { view, noteOnHidden } = require('./lock-view.js')
 const { reasonOf } = require('./report.js')
 const { Screen, write } = require('./screen.js')
 
@@ -129,7 +129,7 @@ class JsonOutput {
   async show(uses) {
     this.#failure = undefined
     const hidden = new Set(uses.filter(({ isVisible }) => !isVisible).map(({ pid }) => pid)).size
-    if (hidden > 0 && !this.#hasTold) this.#report.say(wordOnHidden(hidden).join(' '))
+    if (hidden > 0 && !this.#hasTold) this.#report.say(noteOnHidden(hidden).join(' '))
     this.#hasTold ||= hidden > 0
     const listed = uses.map(({ age: _, isVisible: __, ...use }) => use)
     const text = printable(JSON.stringify(listed, null, this.#isWatching ? 0 : 2))

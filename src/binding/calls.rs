@@ -147,7 +147,8 @@ impl Caller {
     fn look(&self) -> u32 {
         let Ok((manager, _)) = &self.opened else { return 0 };
         // Of a bug the holders are told as of a loss.
-        caught(manager, || manager.look(self.mailbox.client)).map_or(0, |reply| self.unsent.flags(manager, &reply))
+        caught(manager, || manager.check_liveness(self.mailbox.client))
+            .map_or(0, |reply| self.unsent.flags(manager, &reply))
     }
 
     fn release(&self, hold: f64, ticket: f64) -> f64 {

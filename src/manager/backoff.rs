@@ -28,7 +28,7 @@ impl Backoff {
     }
 
     /// Whether it has failed the last time, so that one attempt at a time will do.
-    pub fn is_doubtful(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.failures > 0
     }
 
@@ -58,16 +58,16 @@ mod tests {
     fn pauses_double_and_end_with_a_success() {
         let begin = Instant::now();
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-        assert!(backoff.is_over(begin) && !backoff.is_doubtful());
+        assert!(backoff.is_over(begin) && !backoff.has_failed());
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             backoff.failed(begin);
-            assert!(backoff.is_doubtful());
+            assert!(backoff.has_failed());
             let pause = backoff.remaining(begin);
             assert!(pause >= Duration::from_millis(seconds * 750) && pause <= Duration::from_millis(seconds * 1250));
             assert!(!backoff.is_over(begin) && backoff.is_over(begin + pause));
         }
         backoff.succeeded();
-        assert!(backoff.is_over(begin) && !backoff.is_doubtful());
+        assert!(backoff.is_over(begin) && !backoff.has_failed());
     }
 
     #[test]

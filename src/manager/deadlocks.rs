@@ -1,5 +1,5 @@
-//! The watch for deadlocks: from time to time, while somebody waits, rings of waits are looked for in the process and, by way
-//! of the server, across processes. Of each ring the youngest wait is refused with `40P01`.
+//! The watch for deadlocks: from time to time, while somebody waits, cycles of waits are looked for in the process and, by way
+//! of the server, across processes. Of each cycle the youngest wait is refused with `40P01`.
 
 use super::job::Query;
 use super::sessions::Sessions;
@@ -9,10 +9,10 @@ use crate::pg::{Findings, Inquiry, Published};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// A ring that is found across processes must still be there after this, lest a link that was being withdrawn make one.
-const DOUBT: Duration = Duration::from_millis(380);
+/// A deadlock that is found across processes must still be there after this, lest a link that was being withdrawn make one up.
+const CONFIRMED_AFTER: Duration = Duration::from_millis(380);
 /// Waits that are not in the server's queue must be published to be seen, if their owners hold locks. More than so many of one
-/// process are not: then a ring is found if one of its waits is in a queue.
+/// process are not: then a deadlock is found if one of its waits is in a queue.
 const MOST_UNSEEN_WAITS: usize = 8;
 
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Deadlocks {
     /// The session on which the published links are.
     session: Option<SessionId>,
     published: Published,
-    /// Links that were found the youngest of a ring, and when first.
+    /// Links that were found the youngest of a deadlock, and when first.
     suspects: BTreeMap<Link, Instant>,
 }
 
@@ -60,7 +60,7 @@ impl Deadlocks {
         self.is_under_way = false;
     }
 
-    /// Asks the other processes, if this one may be tied into a ring with them and its waits are seen by others; whether to look
+    /// Asks the other processes, if this one may be in a deadlock with them and its waits are seen by others; whether to look
     /// again some time.
     pub fn inquire(&mut self, table: &LockTable, sessions: &mut Sessions, now: Ticks, is_seen: bool) -> bool {
         if self.session.is_some_and(|session| !sessions.slots.contains(session)) {
@@ -91,7 +91,7 @@ impl Deadlocks {
         let unconditional: BTreeSet<Link> = unseen.keys().copied().collect();
         links.extend(unseen);
         self.suspects.retain(|link, _| links.contains_key(link));
-        let is_old = |since: Instant| since.elapsed() >= DOUBT;
+        let is_old = |since: Instant| since.elapsed() >= CONFIRMED_AFTER;
         let suspects = self.suspects.iter().filter(|(_, since)| is_old(**since)).map(|(&link, _)| link).collect();
         let published = self.published.clone();
         if let Ok(session) = self.session.map_or_else(|| sessions.main_session(table), Ok) {
@@ -117,7 +117,7 @@ impl Deadlocks {
             self.suspects.entry(link).or_insert_with(Instant::now);
         }
         let links = table.links(Self::AGE, now);
-        // Where two of ours are of one age they may be in the same ring: one at a time.
+        // Where two of ours are of one age they may be in the same deadlock: one at a time.
         let confirmed = findings.confirmed.iter().filter_map(|link| links.get(link));
         confirmed.max_by_key(|&&(wait, since)| (since, wait)).map(|&(victim, _)| victim)
     }

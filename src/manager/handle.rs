@@ -105,7 +105,7 @@ impl Manager {
     }
 
     /// Finds out which sessions are still there whose last sign of life does not promise it any more. Every call does.
-    pub fn look(&self, client: ClientId) -> Reply<()> {
+    pub fn check_liveness(&self, client: ClientId) -> Reply<()> {
         self.change(Some(client), |_| ())
     }
 
@@ -239,7 +239,7 @@ impl Manager {
         change: impl FnOnce(&mut State) -> T,
     ) -> Reply<T> {
         let mut state = self.lock();
-        state.settle_doubts();
+        state.check_liveness();
         let answer = change(&mut state);
         state.dispatch_operations();
         let unsent = if has_more {

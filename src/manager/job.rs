@@ -48,6 +48,6 @@ pub(super) enum Query {
     Fence { hold: RequestId, ticket: RequestId },
     /// For the key in another mode than the session has it, if nobody else has it.
     Upgrade { key: Key, mode: Mode },
-    /// Tell the other processes of our waits and look for a ring.
+    /// Tell the other processes of our waits and look for deadlocks.
     Inquire,
 }

@@ -67,7 +67,7 @@ impl MainSessions {
         let is_opening = || self.all.iter().filter_map(|&id| slots.get(id)).any(|slot| !slot.is_open());
         self.all.len() < MOST_SESSIONS
             && self.backoff.is_over(Instant::now())
-            && !(self.backoff.is_doubtful() && is_opening())
+            && !(self.backoff.has_failed() && is_opening())
     }
 
     /// Whether one may be begun where there is none.

@@ -8,10 +8,10 @@
 //!   what is counted;
 //! - `session_task` runs a session, with `session_life`; `session_events` is what it asks and reports;
 //! - `state` is what is behind the lock, and what passes between its three parts: the lock table, `clients` and `sessions`. `deadlocks`,
-//!   `doubts` and `fences` watch over these;
+//!   `liveness` and `fences` watch over these;
 //! - `routing` gives operations to `sessions` and makes a `report` of what comes of them. These are `main_sessions` for tries and
-//!   holds and those of `waits`, with `polls`; each is a `slot` among `slots`, and has a `job` to do or a `wait`. `unsent` are those
-//!   with something to send; `contended` and `backoff` say what is left alone for a while;
+//!   holds and those of `waits`, with `polls`; each is a `slot` among `slots`, and has a `job` to do or a `wait`. `unsent` are
+//!   those with something to send; `contended` and `backoff` say what is left alone for a while;
 //! - `mailbox`, `news`, `publication` and `overview` tell whoever wants to know.
 //!
 //! Where a transaction pooler is worked through, the sessions in `pooled` do what those of `sessions` do elsewhere.
@@ -21,10 +21,10 @@ mod backoff;
 mod clients;
 mod contended;
 mod deadlocks;
-mod doubts;
 mod fences;
 mod handle;
 mod job;
+mod liveness;
 mod mailbox;
 mod main_sessions;
 mod news;

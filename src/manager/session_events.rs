@@ -18,8 +18,9 @@ use std::time::Duration;
 const WATCH: Duration = Duration::from_millis(10);
 
 /// How long a wait stays in the server's queue at a stretch. A wait holds a snapshot, which `VACUUM` and
-/// `CREATE INDEX CONCURRENTLY` must wait for, so it may not last. It ends before `deadlock_timeout` (1 s by default): the server's own
-/// check, which stops its whole lock table, would not see the sessions of one process as one, and is done by [`super::deadlocks`].
+/// `CREATE INDEX CONCURRENTLY` must wait for, so it may not last. It ends before `deadlock_timeout` (1 s by default): the
+/// server's own check, which stops its whole lock table, would not see the sessions of one process as one, and is done by
+/// [`super::deadlocks`].
 const TURN: Duration = Duration::from_millis(900);
 /// The same where more waits than sessions take turns.
 const SHARED_TURN: Duration = Duration::from_millis(150);
@@ -37,17 +38,17 @@ pub(super) enum Work {
     Idle(Duration),
     /// The session cannot be trusted any more.
     Lose(Error),
-    /// Take leave of the server.
-    Close(Departure),
+    /// Close the session.
+    Close(Closing),
     /// The session has been found lost by somebody else.
     Gone,
 }
 
-/// A session that takes leave of the server: those who wait for it to be gone are told when this is dropped, however that comes
+/// A session that is closing: those who wait for it to be gone are told when this is dropped, however that comes
 /// about.
-pub(super) struct Departure(Arc<Manager>);
+pub(super) struct Closing(Arc<Manager>);
 
-impl Drop for Departure {
+impl Drop for Closing {
     fn drop(&mut self) {
         self.0.change(None, |state| state.sessions.slots.end_closing());
     }
@@ -141,7 +142,7 @@ impl Manager {
                 return Work::Idle(idle_timeout - idle);
             }
             state.sessions.close(id);
-            return Work::Close(Departure(Arc::clone(self)));
+            return Work::Close(Closing(Arc::clone(self)));
         })
         .answer
     }

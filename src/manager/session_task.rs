@@ -82,11 +82,11 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
             Work::Heartbeat(held) => heartbeat(&session, held).await,
             Work::Idle(limit) => session_life::idle(session.lost(), &changed, limit).await,
             Work::Lose(cause) => Err(cause),
-            Work::Close(departure) => {
+            Work::Close(closing) => {
                 // Before it is over, for whom it is the end of everything.
                 tell(SessionEvent::Closed, &session, None);
                 session.close().await;
-                return drop(departure);
+                return drop(closing);
             }
             Work::Gone => return,
         };
@@ -336,8 +336,8 @@ mod tests {
             provoke(manager, tasks, |manager, id| async move {
                 assert!(matches!(work(&manager, id).await, Work::Query(_)));
                 manager.query_done(id, Err(Error::client_closed()));
-                let Work::Close(departure) = work(&manager, id).await else { panic!("nobody needs the session") };
-                let _departure = departure;
+                let Work::Close(closing) = work(&manager, id).await else { panic!("nobody needs the session") };
+                let _closing = closing;
                 panic!("provoked by a test");
             })
         });

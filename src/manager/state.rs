@@ -5,9 +5,9 @@
 
 use super::clients::Clients;
 use super::deadlocks::Deadlocks;
-use super::doubts::Doubts;
 use super::fences::Fences;
 use super::job::Query;
+use super::liveness::Liveness;
 use super::mailbox::{Answer, ClientId};
 use super::pooled::Pooled;
 use super::publication;
@@ -32,7 +32,7 @@ pub(super) struct State {
     pub pooled: Option<Pooled>,
     pub table: LockTable,
     pub deadlocks: Deadlocks,
-    pub doubts: Doubts,
+    pub liveness: Liveness,
     pub fences: Fences,
     /// Whether sessions say in the database what they hold.
     pub publish_names: bool,
@@ -58,7 +58,7 @@ impl State {
             pooled: settings.max_pinned_connections.map(Pooled::new),
             table: LockTable::new(Ticks::try_from(TENURE.as_micros()).unwrap_or(Ticks::MAX)),
             deadlocks: Deadlocks::default(),
-            doubts: Doubts::default(),
+            liveness: Liveness::default(),
             fences: Fences::default(),
             publish_names: settings.publish_names,
             epoch: Instant::now(),
@@ -116,8 +116,8 @@ impl State {
     }
 
     /// Finds out whether the sessions are still there of which that is in doubt.
-    pub fn settle_doubts(&mut self) {
-        if self.doubts.settle(&mut self.sessions, self.pooled.as_mut(), &self.table) {
+    pub fn check_liveness(&mut self) {
+        if self.liveness.check(&mut self.sessions, self.pooled.as_mut(), &self.table) {
             self.dispatch_operations();
         }
     }
@@ -162,7 +162,7 @@ impl State {
     /// Looks for deadlocks in this process for a moment; whether there is more to look at.
     pub fn search_deadlocks(&mut self) -> bool {
         match self.update_table(None, |table, now| table.search_deadlock(Deadlocks::AGE, now, Deadlocks::STEPS)) {
-            Search::Ring(youngest) => {
+            Search::Deadlock(youngest) => {
                 self.update_table(None, |table, now| table.refuse(youngest, now));
                 true
             }

@@ -57,7 +57,7 @@ impl Waits {
         while self.lack_sessions()
             && self.sessions < self.most_sessions
             && self.backoff.is_over(now)
-            && (self.opening.is_empty() || !self.backoff.is_doubtful())
+            && (self.opening.is_empty() || !self.backoff.has_failed())
         {
             self.sessions += 1;
             self.opening.insert(slots.begin(Slot::new(Role::Wait, Instant::now())));

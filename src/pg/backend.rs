@@ -7,12 +7,12 @@ use crate::error::Error;
 pub(in crate::pg) struct Backend {
     /// The process id.
     pub pid: i32,
-    /// The mark of the session that it belongs to; empty: of none.
-    pub mark: String,
+    /// The fingerprint of the session that it belongs to; empty: of none.
+    pub fingerprint: String,
 }
 
-/// A mark that no other session has, of whichever process on whichever machine.
-pub(in crate::pg) fn new_mark() -> Result<String, Error> {
+/// A fingerprint that no other session has, of whichever process on whichever machine.
+pub(in crate::pg) fn new_fingerprint() -> Result<String, Error> {
     let mut chance = [0; 8];
     getrandom::fill(&mut chance).map_err(|error| Error::system(&error.into(), None))?;
     Ok(format!("{:016x}", u64::from_ne_bytes(chance)))

@@ -163,20 +163,20 @@ impl Open for Session {
         let Started { wire, driver, route, password, request, encryption } = started;
         let patience = timing.patience();
         // The process id for cancel requests is that of whoever stands between, if anybody does.
-        let told = Backend { pid: request.pid(), mark: String::new() };
+        let told = Backend { pid: request.pid(), fingerprint: String::new() };
         let mut found = setup::set_up(&wire, config, timing, &Expected { backend: told, most_locks: None }).await?;
         let pooler = Arc::new(Pooler { config: config.clone(), password, route: route.clone(), patience });
         let is_lent = found.backend.is_none() || is_suspicious;
         if is_lent {
-            let (expected, debt) = pooler.backend_of(&wire).await?;
+            let (expected, cleanup) = pooler.backend_of(&wire).await?;
             found = match setup::set_up(&wire, config, timing, &expected).await {
                 Ok(found) if found.backend.is_some() => {
                     // The session's own end sees to it from now on.
-                    debt.forget();
+                    cleanup.dismiss();
                     found
                 }
                 failed => {
-                    debt.settle(&wire).await;
+                    cleanup.run(&wire).await;
                     return Err(failed.err().unwrap_or_else(Error::transaction_pooling));
                 }
             };

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::notice;
-use crate::pg::backend::new_mark;
+use crate::pg::backend::new_fingerprint;
 use crate::pg::connect::config::{ConnectConfig, Server};
 use crate::pg::connect::setup::{check_version, explain};
 use crate::pg::connect::timing::Timing;
@@ -62,7 +62,7 @@ impl Open for PooledSession {
             database: u32::try_from(row.get::<i64>(4)?).map_err(|_| Error::protocol("a database without a number"))?,
             may_be_deferred: row.get::<String>(3)? == "serializable",
             lacks_blocks: false,
-            mark: None,
+            fingerprint: None,
             pid: 0,
         })
     }
@@ -74,9 +74,9 @@ async fn check(wire: &Wire, limit: Duration) -> Result<Row, Fault> {
     // Takes no snapshot, for which it would have to wait. By itself, as a pooler that refuses what follows drops the answer.
     say(pooled::SHOW).await.map_err(without_server)?;
     let served_at = Instant::now();
-    let mark = new_mark().map_err(Fault::Lost)?;
+    let fingerprint = new_fingerprint().map_err(Fault::Lost)?;
     let begun = say(pooled::BEGIN);
-    let checked = wire.ask(Statement::once(pooled::CHECK), &[(&mark, Type::TEXT)], limit);
+    let checked = wire.ask(Statement::once(pooled::CHECK), &[(&fingerprint, Type::TEXT)], limit);
     begun.await.map_err(|fault| refused_transaction(fault, served_at.elapsed()))?;
     let row = match first(checked).await {
         Ok(row) => row,
@@ -86,12 +86,13 @@ async fn check(wire: &Wire, limit: Duration) -> Result<Row, Fault> {
         }
     };
     // Of a transaction that is idle, only this tells to whom it is left.
-    let (shown, ended) = (say(pooled::SHOW_MARK), say(pooled::COMMIT));
+    let (shown, ended) = (say(pooled::SHOW_FINGERPRINT), say(pooled::COMMIT));
     let shown = shown.await;
     ended.await?;
     match shown {
         Ok(rows)
-            if rows.first().map(|row| row.try_get::<String>(0)).transpose().ok().flatten().flatten() == Some(mark) =>
+            if rows.first().map(|row| row.try_get::<String>(0)).transpose().ok().flatten().flatten()
+                == Some(fingerprint) =>
         {
             Ok(row)
         }

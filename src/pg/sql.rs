@@ -52,7 +52,7 @@ impl fmt::Display for Action {
 }
 
 /// Any number of actions in one round trip: `$1` codes, `$2` and `$3` the halves of the keys. Rows are worked off in
-/// order. The backend must still have the mark of this session, `$4`: in any other nothing is done, and the answer is
+/// order. The backend must still have the fingerprint of this session, `$4`: in any other nothing is done, and the answer is
 /// null.
 pub(super) const BATCH: &str = "\
 SELECT pg_catalog.array_agg(CASE \
@@ -75,7 +75,7 @@ SELECT pg_catalog.array_agg(CASE \
  OPERATOR(pg_catalog.=) $4::pg_catalog.text";
 
 /// Single actions on a pair, in the order of the codes 0 to 3: cheaper than a batch of one. In a
-/// backend with the mark `$3` only.
+/// backend with the fingerprint `$3` only.
 pub(super) const SINGLE: [&str; 4] = [
     "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
      THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4) END",
@@ -88,7 +88,7 @@ pub(super) const SINGLE: [&str; 4] = [
 ];
 
 /// Takes a lock however long it takes, within `lock_timeout` (`$4`, for this statement only). `$1` and `$2` are the halves
-/// of the key, `$3` tells exclusive from shared, `$5` is the mark of the backend that alone may take it.
+/// of the key, `$3` tells exclusive from shared, `$5` is the fingerprint of the backend that alone may take it.
 pub(super) const fn wait(space: i16) -> &'static str {
     if space == 1 {
         "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.set_config('lock_timeout', $4, true), \
@@ -106,7 +106,7 @@ pub(super) const fn wait(space: i16) -> &'static str {
 }
 
 /// One turn of waiting for a lock, for `limit` milliseconds at most and for less than `deadlock_timeout`, in a backend with
-/// this mark alone: a
+/// this fingerprint alone: a
 /// block that catches its own end, so that neither the server's log nor its count of rolled-back transactions shows a wait
 /// that goes on. [`TURN_OUTCOME`] tells what has become of it.
 ///
@@ -115,7 +115,7 @@ pub(super) const fn wait(space: i16) -> &'static str {
 ///
 /// The lock may be granted in the moment of the end. So it is looked for where it can be had once more, as a session may hold a
 /// lock twice; and given back where the role may not look.
-pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, mark: &str) -> String {
+pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, fingerprint: &str) -> String {
     let shared = if mode == Mode::Shared { "_shared" } else { "" };
     let kind = if mode == Mode::Shared { "ShareLock" } else { "ExclusiveLock" };
     let (high, low) = key.halves();
@@ -127,7 +127,7 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, mark: &str) -
     let (high, low) = (high.cast_unsigned(), low.cast_unsigned());
     format!(
         "DO $turn$ DECLARE has_place pg_catalog.bool := false; held pg_catalog.bool := false; BEGIN \
-         IF pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) '{mark}' THEN \
+         IF pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) '{fingerprint}' THEN \
          FOR place IN 0 .. {PLACES} LOOP \
          has_place := pg_catalog.pg_try_advisory_xact_lock('{places}'::pg_catalog.int8 OPERATOR(pg_catalog.|) place); \
          EXIT WHEN has_place; END LOOP; END IF; \
@@ -155,7 +155,8 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, mark: &str) -
 /// The number of the last place in the queue of a key; that of the first is 0. A power of two less one.
 pub(super) const PLACES: i64 = 7;
 
-/// The mark of the backend, `$2`, and whether one of the places from `$1` on is free: it is taken until the end of this statement.
+/// The fingerprint of the backend, `$2`, and whether one of the places from `$1` on is free: it is taken until the end of this
+/// statement.
 pub(super) const FREE_PLACE: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
  CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $2::pg_catalog.text THEN \
  pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8) \
@@ -167,7 +168,7 @@ pub(super) const FREE_PLACE: &str = "SELECT pg_catalog.current_setting('advisory
  OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 6) \
  OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 7) ELSE false END";
 
-/// The mark of the backend, and what its latest [`turn`] has brought: `granted`, `over`, or `full` where it had no place.
+/// The fingerprint of the backend, and what its latest [`turn`] has brought: `granted`, `over`, or `full` where it had no place.
 pub(super) const TURN_OUTCOME: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
  pg_catalog.current_setting('advisory_lock_native.turn', true)";
 
@@ -217,8 +218,8 @@ SELECT l.pid, a.application_name, pg_catalog.host(a.client_addr), l.mode OPERATO
 
 /// Every session that holds or awaits a key of this database, of each key holders first: process, halves of the key, key space,
 /// whether exclusive, whether granted, since when it waits, application, address, since when it is there; the comment with which it
-/// says what it holds, in the database's encoding and once for each session; whether the key is a link ([`MARK`]), whether this role
-/// may see what the session does, and the server's time.
+/// says what it holds, in the database's encoding and once for each session; whether the key is a link
+/// ([`deadlock::PUBLISH_LINKS`]), whether this role may see what the session does, and the server's time.
 pub(super) const OVERVIEW: &str = "\
 WITH locks AS (\
  SELECT l.pid, l.objsubid, l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AS exclusive, l.granted, \
@@ -230,14 +231,14 @@ WITH locks AS (\
  FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
  AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
  WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())\
-), marks AS (\
+), shared_keys AS (\
  SELECT pid, high, low, (high::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
  OPERATOR(pg_catalog.|) (low::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295) AS key FROM locks \
  WHERE granted AND NOT exclusive AND objsubid OPERATOR(pg_catalog.=) 1\
 ), links AS (\
- SELECT link.pid, both_marks.high, both_marks.low FROM marks link JOIN marks time ON time.pid OPERATOR(pg_catalog.=) link.pid \
+ SELECT link.pid, link_and_time.high, link_and_time.low FROM shared_keys link JOIN shared_keys time ON time.pid OPERATOR(pg_catalog.=) link.pid \
  AND time.high OPERATOR(pg_catalog.=) pg_catalog.hashint8(link.key) \
- CROSS JOIN LATERAL (VALUES (link.high, link.low), (time.high, time.low)) AS both_marks(high, low)\
+ CROSS JOIN LATERAL (VALUES (link.high, link.low), (time.high, time.low)) AS link_and_time(high, low)\
 ), sessions AS (\
  SELECT pid, application_name, pg_catalog.host(client_addr) AS address, \
  (pg_catalog.date_part('epoch', backend_start) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 AS connected_since, \
@@ -254,103 +255,7 @@ WITH locks AS (\
  FROM locks l LEFT JOIN sessions a ON a.pid OPERATOR(pg_catalog.=) l.pid \
  ORDER BY l.objsubid DESC, l.high, l.low, l.granted DESC, l.waiting_since, l.pid";
 
-/// Which of the locks `$1` of this process some session waits for, be it in the server's queue or by a published link; and the
-/// time in milliseconds, of which 32 bits count. A lock is spelled as the columns of `pg_locks` have it, `x` for exclusive
-/// or `s` for shared: `classid.objid.objsubid.x`.
-pub(super) const WANTED: &str = "\
-WITH locks AS (\
- SELECT pg_catalog.concat_ws('.', classid, objid, objsubid) AS key, \
- mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AS exclusive, granted, objid, objsubid \
- FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
- AND database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
- WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())\
-), wanted AS (\
- SELECT key OPERATOR(pg_catalog.||) '.x' AS lock FROM locks WHERE NOT granted \
- UNION SELECT key OPERATOR(pg_catalog.||) '.s' FROM locks WHERE NOT granted AND exclusive\
-) SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
- (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 \
- OPERATOR(pg_catalog.&) 4294967295, \
- pg_catalog.array_agg(place) FILTER (WHERE own.lock OPERATOR(pg_catalog.=) ANY (SELECT lock FROM wanted) \
- OR pg_catalog.hashtext(own.lock OPERATOR(pg_catalog.||) '0') OPERATOR(pg_catalog.=) ANY \
- (SELECT objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 FROM locks \
- WHERE granted AND NOT exclusive AND objsubid OPERATOR(pg_catalog.=) 1)) \
- FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS own(lock, place)";
-
-/// Publishes or (`$4` false) withdraws links: "who holds `$1` waits for `$2`, since `$3`". A link is a shared lock on a single key made
-/// of two hashes; a second one holds its hash and the time. Twice, of different hashes, to rule out chance. In a backend
-/// with the mark `$5` only.
-pub(super) const MARK: &str = "\
-SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.count(CASE WHEN $4::pg_catalog.bool \
- THEN pg_catalog.pg_try_advisory_lock_shared(mark) ELSE pg_catalog.pg_advisory_unlock_shared(mark) END) FROM (\
- SELECT (pg_catalog.hashtext(held OPERATOR(pg_catalog.||) look)::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
- OPERATOR(pg_catalog.|) \
- (pg_catalog.hashtext(awaited OPERATOR(pg_catalog.||) look)::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295) AS link, since \
- FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]), \
- pg_catalog.unnest($3::pg_catalog.int8[])) AS links(held, awaited, since) \
- CROSS JOIN (VALUES ('0'), ('1')) AS looks(look)\
-) AS links CROSS JOIN LATERAL (VALUES (link), ((pg_catalog.hashint8(link)::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
- OPERATOR(pg_catalog.|) since)) AS marks(mark) \
- WHERE pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $5::pg_catalog.text";
-
-/// Which of the links `$1`, `$2` of this session are the youngest of a ring, by the hashes of look `$3`. A way leads from
-/// a lock to one that its holder waits for; who waits exclusively waits for holders of both modes.
-/// No two steps of one session follow each other: its own lock is not in the way of its wait.
-///
-/// Steps are the published links, and the plain sessions that hold and wait themselves. Of those only waits that last count
-/// (a session of ours may wait for some milliseconds with the locks of many owners); `waitstart` is younger than some servers,
-/// where such sessions are not seen. The rank of a step is the age of its wait, then its process; a plain session, which cannot be
-/// refused, counts as the oldest.
-pub(super) const RINGS: &str = "\
-WITH RECURSIVE locks AS (\
- SELECT pid, granted, mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AS exclusive, objsubid, \
- classid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 AS high, \
- objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 AS low, \
- pg_catalog.concat_ws('.', classid, objid, objsubid) AS key, \
- pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) \
- (pg_catalog.to_jsonb(l) OPERATOR(pg_catalog.->>) 'waitstart')::pg_catalog.timestamptz AS age \
- FROM pg_catalog.pg_locks l WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
- AND database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
- WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())\
-), marks AS (\
- SELECT pid, high, low, (high::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
- OPERATOR(pg_catalog.|) (low::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295) AS key FROM locks \
- WHERE granted AND NOT exclusive AND objsubid OPERATOR(pg_catalog.=) 1\
-), steps(held, awaited, pid, age) AS (\
- SELECT link.high, link.low, link.pid, \
- ((pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 \
- OPERATOR(pg_catalog.-) time.low) OPERATOR(pg_catalog.&) 4294967295 \
- FROM marks link JOIN marks time ON time.pid OPERATOR(pg_catalog.=) link.pid \
- AND time.high OPERATOR(pg_catalog.=) pg_catalog.hashint8(link.key) \
- UNION ALL \
- SELECT pg_catalog.hashtext(g.key OPERATOR(pg_catalog.||) CASE WHEN g.exclusive THEN '.x' ELSE '.s' END \
- OPERATOR(pg_catalog.||) $3), \
- pg_catalog.hashtext(w.key OPERATOR(pg_catalog.||) modes.mode OPERATOR(pg_catalog.||) $3), w.pid, 4294967295 \
- FROM locks w JOIN locks g ON g.pid OPERATOR(pg_catalog.=) w.pid CROSS JOIN (VALUES ('.x'), ('.s')) AS modes(mode) \
- WHERE g.granted AND NOT w.granted AND w.key OPERATOR(pg_catalog.<>) g.key \
- AND (w.exclusive OR modes.mode OPERATOR(pg_catalog.=) '.x') \
- AND w.age OPERATOR(pg_catalog.>) '500 ms'::pg_catalog.interval\
-), links AS (\
- SELECT held, awaited, pid, (LEAST(age, 2147483647) OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) pid AS rank \
- FROM steps\
-), own AS (\
- SELECT DISTINCT place, links.held, links.awaited, rank FROM links JOIN (\
- SELECT place, pg_catalog.hashtext(held OPERATOR(pg_catalog.||) $3) AS held, \
- pg_catalog.hashtext(awaited OPERATOR(pg_catalog.||) $3) AS awaited \
- FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) \
- WITH ORDINALITY AS given(held, awaited, place)\
- ) AS given ON given.held OPERATOR(pg_catalog.=) links.held AND given.awaited OPERATOR(pg_catalog.=) links.awaited \
- WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()\
-), way(place, node, pid, rank) AS (\
- SELECT place, awaited, pg_catalog.pg_backend_pid(), 9223372036854775807 FROM own \
- UNION \
- SELECT way.place, links.awaited, links.pid, LEAST(way.rank, links.rank) FROM way \
- JOIN links ON links.held OPERATOR(pg_catalog.=) way.node AND links.pid OPERATOR(pg_catalog.<>) way.pid\
-) SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.array_agg(DISTINCT own.place) FROM own \
- JOIN way ON way.place OPERATOR(pg_catalog.=) own.place \
- WHERE way.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() \
- AND way.node OPERATOR(pg_catalog.=) own.held AND own.rank OPERATOR(pg_catalog.<=) way.rank";
-
-/// The cheapest sign of life: the backend's mark.
+/// The cheapest sign of life: the backend's fingerprint.
 pub(super) const HEARTBEAT: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true)";
 
 /// The same behind a comment, which is for those who look at what the session does.
@@ -358,20 +263,20 @@ pub(super) fn heartbeat_with(comment: &str) -> String {
     format!("{comment}{HEARTBEAT}")
 }
 
-/// A sign of life of a moment that others can compare: the backend's mark, with the server's time, in seconds since 1970.
+/// A sign of life of a moment that others can compare: the backend's fingerprint, with the server's time, in seconds since 1970.
 pub(super) const VERIFY: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
  pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())";
 
 /// Takes the key `$1` for a fenced hold, and a token: the number of this transaction, which only grows. The message gives the
 /// transaction something to write, and so the number outlives a crash of the server once it is committed to disk: without either
-/// it may be given again. In a backend with the mark `$2` only.
+/// it may be given again. In a backend with the fingerprint `$2` only.
 pub(super) const FENCE_HOLD: &str = "\
-SELECT mark, CASE WHEN own THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8) END, \
+SELECT fingerprint, CASE WHEN own THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8) END, \
  CASE WHEN own THEN pg_catalog.txid_current() END, \
  CASE WHEN own THEN pg_catalog.pg_logical_emit_message(true, 'advisory_lock_native', ''::pg_catalog.text) END, \
  CASE WHEN own AND commit OPERATOR(pg_catalog.=) 'off' THEN pg_catalog.set_config('synchronous_commit', 'local', true) END \
- FROM (SELECT mark, commit, COALESCE(mark, '') OPERATOR(pg_catalog.=) $2::pg_catalog.text AS own \
- FROM (SELECT pg_catalog.current_setting('advisory_lock_native.session', true) AS mark, \
+ FROM (SELECT fingerprint, commit, COALESCE(fingerprint, '') OPERATOR(pg_catalog.=) $2::pg_catalog.text AS own \
+ FROM (SELECT pg_catalog.current_setting('advisory_lock_native.session', true) AS fingerprint, \
  pg_catalog.current_setting('synchronous_commit') AS commit) AS found OFFSET 0) AS backend";
 
 /// What goes before [`SETUP`]: a transaction in which the server's own settings do no harm. None of these takes a snapshot.
@@ -382,26 +287,26 @@ pub(super) const BEFORE_SETUP: [&str; 4] = [
     "SET LOCAL exit_on_error TO off",
 ];
 
-/// Sets the session up, if it is served by backend `$4` and finds the mark `$5` there (empty: none) and no more than `$6` advisory
-/// locks (null: it does not matter): sets the mark `$1`, and the settings `$2` to the values `$3`, of which the server takes
-/// those that it knows. Tells who serves it: process id, version,
-/// the mark that was found, whether the session is set up, whether it is a standby and whether nothing can be written.
+/// Sets the session up, if it is served by backend `$4` and finds the fingerprint `$5` there (empty: none) and no more than `$6`
+/// advisory locks (null: it does not matter): sets the fingerprint `$1`, and the settings `$2` to the values `$3`, of which the
+/// server takes those that it knows. Tells who serves it: process id, version, the fingerprint that was found, whether the
+/// session is set up, whether it is a standby and whether nothing can be written.
 ///
-/// `OFFSET 0` has the mark looked up before it is set.
+/// `OFFSET 0` has the fingerprint looked up before it is set.
 pub(super) const SETUP: &str = "\
-SELECT pid, pg_catalog.version(), mark, own, pg_catalog.pg_is_in_recovery(), \
+SELECT pid, pg_catalog.version(), fingerprint, own, pg_catalog.pg_is_in_recovery(), \
  pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool, \
  CASE WHEN own THEN pg_catalog.set_config('advisory_lock_native.session', $1, false) END, \
  CASE WHEN own THEN (SELECT pg_catalog.count(pg_catalog.set_config(name, value, false)) \
  FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[])) AS settings(name, value) \
  WHERE pg_catalog.current_setting(name, true) IS NOT NULL) END \
- FROM (SELECT pid, mark, pid OPERATOR(pg_catalog.=) $4::pg_catalog.int4 \
- AND COALESCE(mark, '') OPERATOR(pg_catalog.=) $5::pg_catalog.text \
+ FROM (SELECT pid, fingerprint, pid OPERATOR(pg_catalog.=) $4::pg_catalog.int4 \
+ AND COALESCE(fingerprint, '') OPERATOR(pg_catalog.=) $5::pg_catalog.text \
  AND CASE WHEN $6::pg_catalog.int8 IS NULL THEN true ELSE (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks l \
  WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) \
  OPERATOR(pg_catalog.<=) $6::pg_catalog.int8 END AS own \
  FROM (SELECT pg_catalog.pg_backend_pid() AS pid, \
- pg_catalog.current_setting('advisory_lock_native.session', true) AS mark) AS found OFFSET 0) AS backend";
+ pg_catalog.current_setting('advisory_lock_native.session', true) AS fingerprint) AS found OFFSET 0) AS backend";
 
 /// Ends the set-up.
 pub(super) const COMMIT: &str = "COMMIT";
@@ -409,7 +314,7 @@ pub(super) const COMMIT: &str = "COMMIT";
 /// What the server calls itself.
 pub(super) const VERSION: &str = "SELECT pg_catalog.version()";
 
-/// Who serves a connection: process id, and the mark of a session of this package.
+/// Who serves a connection: process id, and the fingerprint of a session of this package.
 pub(super) const SERVED_BY: &str =
     "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('advisory_lock_native.session', true)";
 
@@ -426,7 +331,7 @@ pub(super) const UNPIN: &str = "\
 SELECT own, CASE WHEN own THEN pg_catalog.pg_advisory_unlock($2::pg_catalog.int8) END \
  FROM (SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AS own) AS backend";
 
-/// Undoes what a session has done to backend `$1`, which others get: locks, the settings `$2`, the mark. Tells whether this
+/// Undoes what a session has done to backend `$1`, which others get: locks, the settings `$2`, the fingerprint. Tells whether this
 /// was that backend.
 pub(super) const GIVE_BACK: &str = "\
 SELECT own, CASE WHEN own THEN (SELECT pg_catalog.pg_advisory_unlock_all() IS NULL) END, \
@@ -435,6 +340,7 @@ SELECT own, CASE WHEN own THEN (SELECT pg_catalog.pg_advisory_unlock_all() IS NU
  CASE WHEN own THEN pg_catalog.set_config('advisory_lock_native.session', '', false) END \
  FROM (SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AS own) AS backend";
 
+pub(super) mod deadlock;
 pub(super) mod fence;
 #[cfg(test)]
 mod tests;

@@ -45,10 +45,10 @@ impl LockTable {
         };
         state.taken_elsewhere = true;
         // An upgrade whose owner has released meanwhile is no upgrade any more and starts afresh.
-        let wait = state.queue.first(requests).is_some_and(|head| requests.entries[head].patient)
+        let wait = state.users.queue.first(requests).is_some_and(|head| requests.entries[head].patient)
             && state.wait_is_wanted(mode, requests);
         // Who does not wait is refused behind a waiter, and by what refused the same mode just now.
-        let refused = state.queue.impatient(requests, |refused| wait || refused == mode);
+        let refused = state.users.queue.impatient(requests, |refused| wait || refused == mode);
         if wait {
             state.phase = Phase::Waiting { mode, cancelled: false };
             let home = state.server.map(|server| server.home);
@@ -80,10 +80,10 @@ impl LockTable {
         let failed: Vec<Place> = match state.server {
             // It was for somebody who has gone; who came meanwhile has not been asked for yet.
             _ if cancelled => Vec::new(),
-            None => state.queue.in_order(&self.requests),
+            None => state.users.queue.in_order(&self.requests),
             // An upgrade, if its owner still wants it.
             Some(_) if state.wait_is_wanted(mode, &self.requests) => {
-                state.queue.first(&self.requests).into_iter().collect()
+                state.users.queue.first(&self.requests).into_iter().collect()
             }
             Some(_) => Vec::new(),
         };
@@ -145,7 +145,7 @@ impl LockTable {
             if matches!(state.phase, Phase::Downgrading { .. }) {
                 state.phase = Phase::Idle;
             }
-            let holds: Vec<Place> = state.holds(&self.requests).collect();
+            let holds: Vec<Place> = state.users.holds(&self.requests).collect();
             for place in holds {
                 self.keys[key].remove_hold(place, &mut self.requests);
                 let hold = self.requests.remove(place).id;

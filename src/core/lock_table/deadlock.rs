@@ -1,9 +1,9 @@
-//! Owners that wait for each other in a ring, all of them in this process.
+//! Owners that wait for each other in a cycle, all of them in this process.
 //!
 //! A wait blocks the holds that its owner had asked for before it: they will not be given up until it ends. A wait that is
 //! older than a hold of the same owner does not block it, since whoever took the hold is at work elsewhere.
 //!
-//! A ring is closed by a wait that begins or by a hold that is granted, and lasts until somebody breaks it. So only owners
+//! A cycle is closed by a wait that begins or by a hold that is granted, and lasts until somebody breaks it. So only owners
 //! to whom that has happened, while they held something and waited for something, are looked at, once.
 
 use super::arena::Place;
@@ -15,8 +15,8 @@ use crate::core::{Mode, OwnerId, RequestId};
 use std::collections::BTreeSet;
 
 impl LockTable {
-    /// Looks for a ring among waits that have lasted for `age` at least. Takes no more than about `most` steps, and goes on from
-    /// there the next time.
+    /// Looks for a cycle of waits among those that have lasted for `age` at least. Takes no more than about `most` steps, and
+    /// goes on from there the next time.
     pub fn search_deadlock(&mut self, age: Ticks, now: Ticks, most: usize) -> Search {
         let Some(old) = now.checked_sub(age) else { return Search::Done };
         let mut walk = self.suspects.walk.take().unwrap_or_default();
@@ -34,7 +34,7 @@ impl LockTable {
                 continue;
             };
             if walk.on_path.contains(&next) {
-                return self.leave_walk(walk, next, old);
+                return self.end_walk(walk, next, old);
             }
             if !walk.visited.contains(&next) {
                 let blockers = self.blockers(next, old);
@@ -48,7 +48,7 @@ impl LockTable {
 
     /// The way has come back to this wait. Much may have changed since it began, and much will when a wait is refused: whoever
     /// was on it, or was still to be looked at, is suspected once more.
-    fn leave_walk(&mut self, walk: Walk, next: RequestId, old: Ticks) -> Search {
+    fn end_walk(&mut self, walk: Walk, next: RequestId, old: Ticks) -> Search {
         let path: Vec<RequestId> = walk.path.into_iter().map(|(wait, _)| wait).collect();
         for &wait in path.iter().chain(&walk.starts) {
             if let Some(place) = self.requests.find(wait) {
@@ -57,7 +57,7 @@ impl LockTable {
             }
         }
         let begin = path.iter().position(|&wait| wait == next).unwrap_or(0);
-        self.youngest_of_ring(&path[begin..], old).map_or(Search::Unfinished, Search::Ring)
+        self.youngest_of_cycle(&path[begin..], old).map_or(Search::Unfinished, Search::Deadlock)
     }
 
     /// The next wait from which to begin a walk.
@@ -82,12 +82,12 @@ impl LockTable {
     }
 
     /// The youngest of these waits, if each is still blocked by the next, and the last by the first.
-    fn youngest_of_ring(&self, ring: &[RequestId], old: Ticks) -> Option<RequestId> {
-        let nexts = ring.iter().cycle().skip(1);
-        if !ring.iter().zip(nexts).all(|(&wait, next)| self.blockers(wait, old).contains(next)) {
+    fn youngest_of_cycle(&self, cycle: &[RequestId], old: Ticks) -> Option<RequestId> {
+        let nexts = cycle.iter().cycle().skip(1);
+        if !cycle.iter().zip(nexts).all(|(&wait, next)| self.blockers(wait, old).contains(next)) {
             return None;
         }
-        ring.iter().copied().max_by_key(|&wait| {
+        cycle.iter().copied().max_by_key(|&wait| {
             let since = self.requests.find(wait).map(|place| self.requests.entries[place].since);
             (since, wait)
         })
@@ -97,8 +97,9 @@ impl LockTable {
     pub(super) fn suspect_holders(&mut self, key: Place, now: Ticks) {
         let state = &self.keys[key];
         let entangled = self.requests.entangled().iter();
-        let holders: Vec<(OwnerId, RequestId)> =
-            entangled.filter_map(|&owner| Some((owner, state.oldest_hold(owner, |_| true, &self.requests)?))).collect();
+        let holders: Vec<(OwnerId, RequestId)> = entangled
+            .filter_map(|&owner| Some((owner, state.users.oldest_hold(owner, |_| true, &self.requests)?)))
+            .collect();
         for (owner, oldest) in holders {
             self.suspects.list(&self.requests, owner, now, oldest);
         }
@@ -127,19 +128,19 @@ impl LockTable {
         // While readers drain, because somebody waits on the server, one more waits for all of them.
         let blocks = |mode: Mode| state.draining || mode.conflicts_with(wait.mode);
         let entangled = self.requests.entangled();
-        let candidates: BTreeSet<OwnerId> = if entangled.len() < state.held() {
-            entangled.iter().copied().filter(|&owner| state.is_holder(owner, &self.requests)).collect()
+        let candidates: BTreeSet<OwnerId> = if entangled.len() < state.users.held() {
+            entangled.iter().copied().filter(|&owner| state.users.is_holder(owner, &self.requests)).collect()
         } else {
-            let holders = state.holds(&self.requests).map(|place| self.requests.entries[place].owner);
+            let holders = state.users.holds(&self.requests).map(|place| self.requests.entries[place].owner);
             holders.filter(|owner| entangled.contains(owner)).collect()
         };
         let others = candidates.into_iter().filter(|&owner| owner != wait.owner);
-        others.filter_map(|owner| Some((owner, state.oldest_hold(owner, blocks, &self.requests)?))).collect()
+        others.filter_map(|owner| Some((owner, state.users.oldest_hold(owner, blocks, &self.requests)?))).collect()
     }
 
     /// The wait before this one in the queue of its key, of those that have lasted since `old` at least.
     fn before(&self, place: Place, old: Ticks) -> Option<Place> {
-        let queue = &self.keys[self.requests.entries[place].key].queue;
+        let queue = &self.keys[self.requests.entries[place].key].users.queue;
         let mut all_before =
             std::iter::successors(queue.before(&self.requests, place), |&place| queue.before(&self.requests, place));
         all_before.find(|&place| self.requests.entries[place].since <= old)

@@ -59,7 +59,7 @@ pub enum Outcome {
     Failed,
     /// Request: its owner was closed.
     Closed,
-    /// Request: it was the youngest of a ring of waits, and was refused ([`super::LockTable::refuse`]).
+    /// Request: it was the youngest wait of a deadlock, and was refused ([`super::LockTable::refuse`]).
     Deadlock,
     /// Hold: gone with its session.
     Lost,

@@ -41,7 +41,7 @@ impl LockTable {
     pub fn is_covered(&self, hold: RequestId) -> bool {
         let Some(place) = self.requests.find(hold) else { return false };
         let request = &self.requests.entries[place];
-        self.keys[request.key].holds(&self.requests).map(|other| &self.requests.entries[other]).any(|other| {
+        self.keys[request.key].users.holds(&self.requests).map(|other| &self.requests.entries[other]).any(|other| {
             other.owner == request.owner
                 && (other.mode == Mode::Exclusive || request.mode == Mode::Shared)
                 && self.fences.get(&other.id).is_some_and(|fence| fence.is_complete)

@@ -1,4 +1,4 @@
-//! What ties the waits of this process into rings with those of other processes, to be told to them.
+//! How waits of this process may be in deadlocks with those of other processes, to be told to them.
 
 use super::effects::Ticks;
 use super::key_state::Phase;
@@ -17,8 +17,8 @@ const ENOUGH_VISITS: usize = 2048;
 type Links = BTreeMap<Link, (RequestId, Ticks)>;
 
 impl LockTable {
-    /// What ties this process into rings across processes, by waits that have lasted for `age` at least; with each link
-    /// the youngest wait in this process that makes it, and since when it waits.
+    /// The links by which this process may be in deadlocks with others, by waits that have lasted for `age` at least; with each
+    /// link the youngest wait in this process that makes it, and since when it waits.
     #[must_use]
     pub fn links(&self, age: Ticks, now: Ticks) -> Links {
         let mut links = Links::new();
@@ -84,7 +84,7 @@ impl LockTable {
         let place = self.requests.find(wait)?;
         let state = &self.keys[self.requests.entries[place].key];
         match state.phase {
-            Phase::Waiting { mode, cancelled: false } if state.queue.first(&self.requests) == Some(place) => {
+            Phase::Waiting { mode, cancelled: false } if state.users.queue.first(&self.requests) == Some(place) => {
                 Some((state.key, mode))
             }
             _ => None,

@@ -13,7 +13,7 @@
 
 mod answers;
 mod arena;
-mod crowd;
+mod by_owner;
 mod deadlock;
 mod effects;
 mod fence;
@@ -27,6 +27,7 @@ mod requests;
 mod suspects;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use effects::{Admission, Effects, Event, Operation, Outcome, Release, Request, Ticks};
 pub use link::Link;
@@ -135,7 +136,7 @@ impl LockTable {
     pub fn is_taken(&self, key: Key, owner: OwnerId, mode: Mode) -> bool {
         self.keys.find(key).is_some_and(|key| {
             let state = &self.keys[key];
-            state.taken_elsewhere || state.conflicts(owner, mode, &self.requests)
+            state.taken_elsewhere || state.users.conflicts(owner, mode, &self.requests)
         })
     }
 
@@ -153,13 +154,13 @@ impl LockTable {
         match admission {
             Admission::Granted => {
                 let place = self.requests.insert(request, key, Stage::Held, now);
-                let moved_up = state.add_hold(place, &mut self.requests);
+                let moved_up = state.users.add_hold(place, &mut self.requests);
                 self.suspects.granted(&self.requests, place, moved_up, now);
             }
             Admission::Pending => {
-                let stage = state.stage_of_wait(request.owner, &self.requests);
+                let stage = state.users.stage_of_wait(request.owner, &self.requests);
                 let place = self.requests.insert(request, key, stage, now);
-                state.enqueue(place, &mut self.requests);
+                state.users.enqueue(place, &mut self.requests);
                 self.suspects.waits(&self.requests, place);
                 if state.phase == Phase::Idle {
                     self.advance(key, now);
@@ -187,7 +188,7 @@ impl LockTable {
     pub fn release_latest(&mut self, owner: OwnerId, key: Key, mode: Mode, ticket: RequestId, now: Ticks) -> Release {
         let Some(key) = self.keys.find(key) else { return Release::NotHeld };
         let state = &self.keys[key];
-        if let Some(place) = state.latest_hold(owner, mode, &self.requests) {
+        if let Some(place) = state.users.latest_hold(owner, mode, &self.requests) {
             self.release_at(place, ticket, now)
         } else if state.is_undecided(owner, mode, &self.requests) {
             self.deferred.entry(key).or_default().push_back(Deferred { owner, mode, ticket });
@@ -270,7 +271,7 @@ impl LockTable {
 
     fn take_wait(&mut self, place: Place) -> RequestId {
         let key = self.requests.entries[place].key;
-        self.keys[key].leave_queue(place, &mut self.requests);
+        self.keys[key].users.dequeue(place, &mut self.requests);
         self.requests.remove(place).id
     }
 
@@ -296,7 +297,7 @@ impl LockTable {
             let request = self.requests.entries[place].id;
             if outcome == Outcome::Granted {
                 self.requests.grant(place);
-                let moved_up = state.add_hold(place, &mut self.requests);
+                let moved_up = state.users.add_hold(place, &mut self.requests);
                 self.suspects.granted(&self.requests, place, moved_up, now);
             } else {
                 self.requests.remove(place);
@@ -317,7 +318,7 @@ impl LockTable {
             for _ in 0..count {
                 let Some(Deferred { owner, mode, ticket }) = deferred.pop_front() else { break };
                 let state = &self.keys[key];
-                if let Some(place) = state.latest_hold(owner, mode, &self.requests) {
+                if let Some(place) = state.users.latest_hold(owner, mode, &self.requests) {
                     let hold = self.take_hold(place, now);
                     self.keys[key].confirmations.push(Confirmation { hold, ticket });
                     // As on one connection: what this release makes way for comes before the next release.

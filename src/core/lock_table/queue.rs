@@ -1,7 +1,7 @@
 //! Who waits for a key, in order: those whose owners hold it go before those who wait for these holds.
 
 use super::arena::{List, Place};
-use super::requests::{Requests, Stage, LINE};
+use super::requests::{Requests, Stage, AT_KEY};
 use crate::core::Mode;
 
 #[derive(Debug, Default)]
@@ -14,8 +14,8 @@ pub(super) struct Queue {
 /// One part of the queue. Each list is in the order of the turns.
 #[derive(Debug, Default)]
 struct Part {
-    patient: List<LINE>,
-    impatient: List<LINE>,
+    patient: List<AT_KEY>,
+    impatient: List<AT_KEY>,
     /// How many are patient.
     count: usize,
 }
@@ -46,7 +46,7 @@ impl Queue {
 
     /// Who is ready to wait and stands before this one, who is ready as well.
     pub fn before(&self, requests: &Requests, place: Place) -> Option<Place> {
-        let before = requests.entries.previous::<LINE>(place);
+        let before = requests.entries.previous::<AT_KEY>(place);
         match requests.entries[place].stage {
             Stage::WaitsAsHolder => before,
             _ => before.or_else(|| self.holders.patient.last()),
@@ -116,7 +116,7 @@ impl Queue {
         }
     }
 
-    fn list_of(&mut self, requests: &Requests, place: Place) -> (&mut List<LINE>, &mut usize) {
+    fn list_of(&mut self, requests: &Requests, place: Place) -> (&mut List<AT_KEY>, &mut usize) {
         let entry = &requests.entries[place];
         let part = match entry.stage {
             Stage::WaitsAsHolder => &mut self.holders,

@@ -11,9 +11,9 @@ use std::hash::BuildHasher;
 use std::ops;
 
 /// The list of an entry among its like at its key: in a part of the queue, or among the holds.
-pub(super) const LINE: usize = 0;
+pub(super) const AT_KEY: usize = 0;
 /// The list of an entry among those of its owner at its key.
-pub(super) const MATES: usize = 1;
+pub(super) const OF_OWNER: usize = 1;
 /// The list of an entry among the waits or the holds of its group.
 const GROUP: usize = 2;
 
@@ -104,7 +104,7 @@ impl Requests {
 
     /// The request is over.
     pub fn remove(&mut self, place: Place) -> Entry {
-        self.leave_group(place);
+        self.remove_from_group(place);
         let entry = self.entries.remove(place);
         let found = self.by_id.find_entry(self.hasher.hash_one(entry.id), |&other| other == place);
         found.expect("BUG: a request cannot be found by its name").remove();
@@ -174,7 +174,7 @@ impl Requests {
         }
     }
 
-    fn leave_group(&mut self, place: Place) {
+    fn remove_from_group(&mut self, place: Place) {
         let entry = &self.entries[place];
         let (owner, patient) = (entry.owner, entry.patient && entry.stage != Stage::Held);
         let group = self.groups.get_mut(&owner.group()).expect("BUG: a request whose group is forgotten");

@@ -1,4 +1,4 @@
-//! The owners that may be part of a ring of waits, and how far the search among them has got.
+//! The owners that may be part of a deadlock, and how far the search among them has got.
 
 use super::arena::Place;
 use super::effects::Ticks;
@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 /// What a search has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// There is no ring, or not yet.
+    /// There is none, or not yet.
     Done,
-    /// The youngest wait of a ring. Whether there are more is still to be found out, once it has been refused.
-    Ring(RequestId),
+    /// The youngest wait of one. Whether there are more is still to be found out, once it has been refused.
+    Deadlock(RequestId),
     /// There is more to look at.
     Unfinished,
 }
@@ -21,7 +21,7 @@ pub enum Search {
 /// The owners to be looked at, and how far that has got.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    /// By owner: since when, and the oldest of its waits that may be part of a ring.
+    /// By owner: since when, and the oldest of its waits that may be part of a deadlock.
     listed: HashMap<OwnerId, (Ticks, RequestId)>,
     in_order: BTreeSet<(Ticks, OwnerId)>,
     /// Where the search has stopped for now.

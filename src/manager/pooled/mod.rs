@@ -8,7 +8,7 @@
 //! Invariant: what the lock table or a caller has asked for is on a session or among the waits, or its report is in
 //! [`Pooled::reports`].
 
-mod deed;
+mod job;
 mod sessions;
 mod slot;
 pub(super) mod task;
@@ -23,8 +23,8 @@ use crate::core::lock_table::{Event, Operation};
 use crate::core::{Key, Mode, RequestId, SessionId, Step};
 use crate::error::Error;
 use crate::pg::{Seen, Wire};
-use deed::Deed;
 use foldhash::HashSet;
+use job::Job;
 use sessions::Sessions;
 use slot::Slot;
 use std::sync::Arc;
@@ -85,9 +85,9 @@ impl Pooled {
             Operation::Do { step: Step::Try { key, mode }, home: None, patient } => self.route_try(key, mode, patient),
             Operation::Do { step, home: None, .. } => unreachable!("BUG: no session for {step:?}"),
             Operation::Do { step, home: Some(home), patient } => match step {
-                Step::Try { key, mode } => self.push(home, Deed::Upgrade { key, mode }),
-                Step::Release { key, .. } => self.give_up(home, Deed::Unpin { key }),
-                Step::Requeue { key, mode, .. } => self.give_up(home, Deed::Repin { key, mode, patient }),
+                Step::Try { key, mode } => self.push(home, Job::Upgrade { key, mode }),
+                Step::Release { key, .. } => self.give_up(home, Job::Unpin { key }),
+                Step::Requeue { key, mode, .. } => self.give_up(home, Job::Repin { key, mode, patient }),
                 // What a transaction holds it holds to its end.
                 Step::Downgrade { key, .. } => self.report(Event::Downgraded { key, done: false }, None),
             },
@@ -101,7 +101,7 @@ impl Pooled {
                     self.report(Event::WaitEnded { key }, None);
                 }
             }
-            Operation::Probe { key, .. } => self.ask(Deed::Probe { key }),
+            Operation::Probe { key, .. } => self.ask(Job::Probe { key }),
             Operation::EndFence { .. } => unreachable!("BUG: a hold through a pooler has no fence"),
         }
     }
@@ -121,12 +121,12 @@ impl Pooled {
 
     /// Asks who holds the key or waits for it, for whoever has the ticket.
     pub fn ask_for_holders(&mut self, key: Key, ticket: RequestId) {
-        self.ask(Deed::Holders { key, ticket });
+        self.ask(Job::Holders { key, ticket });
     }
 
     /// Asks the session that holds for a sign of life, for whoever has the ticket.
     pub fn verify(&mut self, home: SessionId, ticket: RequestId) {
-        self.push(home, Deed::Verify { ticket });
+        self.push(home, Job::Verify { ticket });
     }
 
     /// Why nobody can say whether a key is taken for which somebody has waited so long. `is_taken`: what the lock table knows,
@@ -141,7 +141,7 @@ impl Pooled {
 
     /// Gives up the sessions of which the last sign of life does not promise any more that their transactions go on, as the server
     /// ends one that is silent for long.
-    pub fn settle_doubts(&mut self) {
+    pub fn check_liveness(&mut self) {
         let doubtful = self.sessions.slots.iter().filter(|(_, slot)| slot.holds && slot.is_doubtful());
         let doubtful: Vec<SessionId> = doubtful.map(|(id, _)| id).collect();
         for id in doubtful {
@@ -179,11 +179,11 @@ impl Pooled {
         }
         let now = Instant::now();
         for (key, mode, home) in self.waits.take_due_upgrades(now) {
-            self.push(home, Deed::Upgrade { key, mode });
+            self.push(home, Job::Upgrade { key, mode });
         }
         if self.waits.is_due(now) && !self.is_looking && self.sessions.may_pin() {
             self.is_looking = true;
-            self.ask(Deed::Look);
+            self.ask(Job::Look);
         }
         Some(self.waits.pause(now))
     }
@@ -192,7 +192,7 @@ impl Pooled {
     fn pin(&mut self, key: Key, mode: Mode, patient: bool, takes_turn: bool) -> bool {
         let session = self.sessions.pin();
         if let Some(session) = session {
-            self.push(session, Deed::Pin { key, mode, patient, takes_turn });
+            self.push(session, Job::Pin { key, mode, patient, takes_turn });
         }
         session.is_some()
     }
@@ -205,23 +205,23 @@ impl Pooled {
     }
 
     /// Asks the server something by a session that is not pinned.
-    fn ask(&mut self, deed: Deed) {
+    fn ask(&mut self, job: Job) {
         let asker = self.sessions.find_asker();
-        self.push(asker, deed);
+        self.push(asker, job);
     }
 
     /// Has a session give up what it holds, of which nobody needs to hear any more.
-    fn give_up(&mut self, session: SessionId, deed: Deed) {
+    fn give_up(&mut self, session: SessionId, job: Job) {
         if let Some(slot) = self.sessions.slots.get_mut(session) {
             slot.holds = false;
         }
-        self.push(session, deed);
+        self.push(session, job);
     }
 
-    fn push(&mut self, session: SessionId, deed: Deed) {
+    fn push(&mut self, session: SessionId, job: Job) {
         match self.sessions.slots.get_mut(session) {
-            Some(slot) => slot.push(deed),
-            None => self.failed(deed, &Error::new("ECONNRESET", "the session is gone"), Failure::Passing),
+            Some(slot) => slot.push(job),
+            None => self.failed(job, &Error::new("ECONNRESET", "the session is gone"), Failure::Passing),
         }
     }
 
@@ -254,44 +254,44 @@ impl Pooled {
         let Some(slot) = self.sessions.remove(id) else { return };
         slot.changed.notify_one();
         self.failure = Some(cause.clone());
-        slot.into_deeds().for_each(|deed| self.failed(deed, cause, failure));
+        slot.into_jobs().for_each(|job| self.failed(job, cause, failure));
     }
 
-    /// Reports what has come of the deed in hand.
+    /// Reports what has come of the job in hand.
     fn done(&mut self, id: SessionId, result: Result<bool, Error>) {
-        let Some(deed) = self.sessions.take_deed(id) else { return };
+        let Some(job) = self.sessions.take_job(id) else { return };
         let result = match result {
             Ok(result) => result,
             Err(cause) => {
-                if let Deed::Pin { .. } | Deed::Repin { .. } = deed {
+                if let Job::Pin { .. } | Job::Repin { .. } = job {
                     self.unpin(id);
                 }
                 let is_passing = cause.is_lack_of_sessions();
-                return self.failed(deed, &cause, if is_passing { Failure::Passing } else { Failure::Lasting });
+                return self.failed(job, &cause, if is_passing { Failure::Passing } else { Failure::Lasting });
             }
         };
         self.has_answered();
-        match deed {
-            Deed::Pin { key, .. } | Deed::Repin { key, .. } | Deed::Upgrade { key, .. } if result => {
+        match job {
+            Job::Pin { key, .. } | Job::Repin { key, .. } | Job::Upgrade { key, .. } if result => {
                 self.waits.remove(key);
                 if let Some(slot) = self.sessions.slots.get_mut(id) {
                     slot.holds = true;
                 }
                 self.report(Event::Acquired { key, home: id }, None);
             }
-            Deed::Pin { key, patient, .. } | Deed::Repin { key, patient, .. } => {
+            Job::Pin { key, patient, .. } | Job::Repin { key, patient, .. } => {
                 self.unpin(id);
                 self.denied(key, patient);
             }
-            Deed::Upgrade { key, .. } => self.denied(key, true),
-            Deed::Unpin { key } => {
+            Job::Upgrade { key, .. } => self.denied(key, true),
+            Job::Unpin { key } => {
                 self.unpin(id);
                 let cause = Error::new("25P01", "the transaction that held it was over");
                 self.report(Event::Released { key, held: result }, Some(&cause));
             }
-            Deed::Probe { key } => self.report(Event::Probed { key, contended: result }, None),
+            Job::Probe { key } => self.report(Event::Probed { key, contended: result }, None),
             // What is answered with more than a yes or no has been answered.
-            Deed::Look | Deed::Holders { .. } | Deed::Verify { .. } => {}
+            Job::Look | Job::Holders { .. } | Job::Verify { .. } => {}
         }
     }
 
@@ -318,7 +318,7 @@ impl Pooled {
 
     /// Reports what a look has found.
     fn looked(&mut self, id: SessionId, keys: &[(Key, Mode)], seen: &[Seen]) {
-        if self.sessions.take_deed(id).is_none() {
+        if self.sessions.take_job(id).is_none() {
             return;
         }
         self.is_looking = false;
@@ -344,16 +344,16 @@ impl Pooled {
         self.changed.notify_one();
     }
 
-    /// Reports a deed that was not done, or of which nobody knows.
-    fn failed(&mut self, deed: Deed, cause: &Error, failure: Failure) {
-        match deed {
-            Deed::Pin { key, patient, .. } | Deed::Repin { key, patient, .. } => {
+    /// Reports a job that was not done, or of which nobody knows.
+    fn failed(&mut self, job: Job, cause: &Error, failure: Failure) {
+        match job {
+            Job::Pin { key, patient, .. } | Job::Repin { key, patient, .. } => {
                 self.acquire_failed(key, cause, patient && failure == Failure::Passing);
             }
             // What was to be added to is gone.
-            Deed::Upgrade { key, .. } => self.acquire_failed(key, cause, false),
-            Deed::Unpin { key } => self.report(Event::Released { key, held: false }, Some(cause)),
-            Deed::Look => {
+            Job::Upgrade { key, .. } => self.acquire_failed(key, cause, false),
+            Job::Unpin { key } => self.report(Event::Released { key, held: false }, Some(cause)),
+            Job::Look => {
                 self.is_looking = false;
                 // Where it has not begun it would have been for those that are due.
                 self.waits.take_due(Instant::now());
@@ -362,8 +362,8 @@ impl Pooled {
                 }
                 self.changed.notify_one();
             }
-            Deed::Probe { key } => self.report(Event::Probed { key, contended: false }, None),
-            Deed::Holders { ticket, .. } | Deed::Verify { ticket } => {
+            Job::Probe { key } => self.report(Event::Probed { key, contended: false }, None),
+            Job::Holders { ticket, .. } | Job::Verify { ticket } => {
                 self.reports.push(Report::Answer(ticket, Answer::Failed(cause.clone())));
             }
         }

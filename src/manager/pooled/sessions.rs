@@ -1,6 +1,6 @@
 //! The sessions through a pooler: how many hold a key, which of them asks, and which are to be had for either.
 
-use super::deed::Deed;
+use super::job::Job;
 use super::slot::Slot;
 use crate::core::SessionId;
 use crate::manager::slots::Slots;
@@ -69,14 +69,14 @@ impl Sessions {
         }
     }
 
-    /// Takes the deed in hand, which is done. A session that has nothing to ask any more leaves that to others.
-    pub(super) fn take_deed(&mut self, id: SessionId) -> Option<Deed> {
+    /// Takes the job in hand, which is done. A session that has nothing to ask any more leaves that to others.
+    pub(super) fn take_job(&mut self, id: SessionId) -> Option<Job> {
         let slot = self.slots.get_mut(id)?;
-        let deed = slot.end_deed();
+        let job = slot.end_job();
         if self.asker == Some(id) && slot.has_no_work() {
             self.asker = None;
         }
-        deed
+        job
     }
 
     /// Removes a session that is gone, and is not pinned any more.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
 
-use super::deed::Deed;
+use super::job::Job;
 use crate::manager::slots::SessionSlot;
 use crate::pg::Wire;
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ pub(in crate::manager) struct Slot {
     pub is_pinned: bool,
     /// Whether somebody holds what it holds.
     pub holds: bool,
-    deeds: VecDeque<Deed>,
+    jobs: VecDeque<Job>,
     /// Whether the session's task is at the first of these.
     is_at_work: bool,
     pub idle_since: Instant,
@@ -30,7 +30,7 @@ impl Slot {
             wire: None,
             is_pinned: false,
             holds: false,
-            deeds: VecDeque::new(),
+            jobs: VecDeque::new(),
             is_at_work: false,
             idle_since: now,
             changed: Arc::new(Notify::new()),
@@ -42,30 +42,30 @@ impl Slot {
         self.idle_since = Instant::now();
     }
 
-    pub fn push(&mut self, deed: Deed) {
-        self.deeds.push_back(deed);
+    pub fn push(&mut self, job: Job) {
+        self.jobs.push_back(job);
         self.changed.notify_one();
     }
 
-    /// The next deed, which is in hand until [`Slot::end_deed`].
-    pub fn begin_deed(&mut self) -> Option<Deed> {
-        let deed = self.deeds.front().copied()?;
+    /// The next job, which is in hand until [`Slot::end_job`].
+    pub fn begin_job(&mut self) -> Option<Job> {
+        let job = self.jobs.front().copied()?;
         self.is_at_work = true;
-        Some(deed)
+        Some(job)
     }
 
-    /// The deed in hand, which is done.
-    pub fn end_deed(&mut self) -> Option<Deed> {
+    /// The job in hand, which is done.
+    pub fn end_job(&mut self) -> Option<Job> {
         self.idle_since = Instant::now();
         if std::mem::take(&mut self.is_at_work) {
-            self.deeds.pop_front()
+            self.jobs.pop_front()
         } else {
             None
         }
     }
 
     pub fn has_no_work(&self) -> bool {
-        self.deeds.is_empty()
+        self.jobs.is_empty()
     }
 
     /// Whether it may be given something to do that needs a session without a transaction.
@@ -74,8 +74,8 @@ impl Slot {
     }
 
     /// All that has not been reported.
-    pub fn into_deeds(self) -> impl Iterator<Item = Deed> {
-        self.deeds.into_iter()
+    pub fn into_jobs(self) -> impl Iterator<Item = Job> {
+        self.jobs.into_iter()
     }
 
     /// Whether its transaction may be over, for all that the server has shown.

@@ -1,7 +1,7 @@
-//! The task that owns one session through a pooler: opens it, does the deeds of its slot, keeps its transaction alive while it
+//! The task that owns one session through a pooler: opens it, does the jobs of its slot, keeps its transaction alive while it
 //! holds, closes it. And the task that has looks made while somebody waits.
 
-use super::deed::Deed;
+use super::job::Job;
 use super::Pooled;
 use crate::core::{Key, Mode, SessionId};
 use crate::error::Error;
@@ -23,23 +23,23 @@ const KEPT_FOR_LOOKS: Duration = Duration::from_secs(10);
 
 /// What a session is to do next.
 enum Work {
-    Do(Deed),
+    Do(Job),
     /// Look for these keys.
     Look(Vec<(Key, Mode)>),
     Heartbeat,
     /// Nothing until something changes, or this has passed.
     Idle(Duration),
-    /// Take leave of the pooler.
-    Close(Departure),
+    /// Close the session.
+    Close(Closing),
     /// The session has been found lost by somebody else.
     Gone,
 }
 
-/// A session that takes leave of the pooler: those who wait for it to be gone are told when this is dropped, however that comes
+/// A session that is closing: those who wait for it to be gone are told when this is dropped, however that comes
 /// about.
-struct Departure(Arc<Manager>);
+struct Closing(Arc<Manager>);
 
-impl Drop for Departure {
+impl Drop for Closing {
     fn drop(&mut self) {
         self.0.change_pooled(|pooled| pooled.sessions.slots.end_closing());
     }
@@ -50,15 +50,15 @@ pub(in crate::manager) async fn run(manager: Arc<Manager>, id: SessionId, change
     let Some(mut session) = open(&manager, id, &changed).await else { return };
     let cause = loop {
         let done = match manager.next_pooled_work(id) {
-            Work::Do(deed) => serve(&manager, id, &mut session, deed).await,
+            Work::Do(job) => serve(&manager, id, &mut session, job).await,
             Work::Look(keys) => look(&manager, id, &session, &keys).await,
             Work::Heartbeat => session.heartbeat().await.map_err(Fault::into_error),
             Work::Idle(limit) => session_life::idle(session.lost(), &changed, limit).await,
-            Work::Close(departure) => {
+            Work::Close(closing) => {
                 // Before it is over, for whom it is the end of everything.
                 tell(SessionEvent::Closed, &session, None);
                 session.close().await;
-                return drop(departure);
+                return drop(closing);
             }
             Work::Gone => return,
         };
@@ -102,25 +102,25 @@ async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option
     }
 }
 
-async fn serve(manager: &Manager, id: SessionId, session: &mut PooledSession, deed: Deed) -> Result<(), Error> {
-    let result = match deed {
-        Deed::Pin { key, mode, takes_turn, .. } => session.pin(key, mode, Some(TURN).filter(|_| takes_turn)).await,
-        Deed::Repin { key, mode, .. } => match session.unpin().await {
+async fn serve(manager: &Manager, id: SessionId, session: &mut PooledSession, job: Job) -> Result<(), Error> {
+    let result = match job {
+        Job::Pin { key, mode, takes_turn, .. } => session.pin(key, mode, Some(TURN).filter(|_| takes_turn)).await,
+        Job::Repin { key, mode, .. } => match session.unpin().await {
             Ok(_) => session.pin(key, mode, None).await,
             Err(fault) => Err(fault),
         },
-        Deed::Upgrade { key, mode } => session.take_also(key, mode).await,
-        Deed::Unpin { .. } => session.unpin().await,
-        Deed::Probe { key } => session.is_contended(key).await,
-        Deed::Holders { key, ticket } => session.holders(key).await.map(|holders| {
+        Job::Upgrade { key, mode } => session.take_also(key, mode).await,
+        Job::Unpin { .. } => session.unpin().await,
+        Job::Probe { key } => session.is_contended(key).await,
+        Job::Holders { key, ticket } => session.holders(key).await.map(|holders| {
             manager.answer(ticket, Answer::Holders(holders));
             true
         }),
-        Deed::Verify { ticket } => session.verify().await.map(|time| {
+        Job::Verify { ticket } => session.verify().await.map(|time| {
             manager.answer(ticket, Answer::Verified(time));
             true
         }),
-        Deed::Look => unreachable!("BUG: a look without keys"),
+        Job::Look => unreachable!("BUG: a look without keys"),
     };
     report(manager, id, result)
 }
@@ -154,9 +154,9 @@ impl Manager {
             let pooled = state.pooled.as_mut()?;
             let is_kept = !pooled.waits.is_empty();
             let slot = pooled.sessions.slots.get_mut(id)?;
-            match slot.begin_deed() {
-                Some(Deed::Look) => return Some(Work::Look(pooled.waits.take_due(Instant::now()))),
-                Some(deed) => return Some(Work::Do(deed)),
+            match slot.begin_job() {
+                Some(Job::Look) => return Some(Work::Look(pooled.waits.take_due(Instant::now()))),
+                Some(job) => return Some(Work::Do(job)),
                 None => {}
             }
             if slot.is_pinned {
@@ -173,7 +173,7 @@ impl Manager {
                 return Some(Work::Idle(limit.saturating_sub(idle)));
             }
             pooled.sessions.close(id);
-            Some(Work::Close(Departure(Arc::clone(self))))
+            Some(Work::Close(Closing(Arc::clone(self))))
         });
         next.answer.unwrap_or(Work::Gone)
     }

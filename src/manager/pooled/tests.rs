@@ -1,6 +1,6 @@
 //! What is asked of the sessions is reported once, whatever becomes of them, and what is counted returns.
 
-use super::{Deed, Pooled};
+use super::{Job, Pooled};
 use crate::core::lock_table::{Event, Operation};
 use crate::core::{Key, Mode, Modes, SessionId, Step};
 use crate::error::Error;
@@ -41,9 +41,9 @@ fn reports(pooled: &mut Pooled) -> Vec<String> {
     std::iter::from_fn(|| pooled.reports.take_first()).map(describe).collect()
 }
 
-/// The deed that a session begins.
-fn begin(pooled: &mut Pooled, id: SessionId) -> Option<Deed> {
-    pooled.sessions.slots.get_mut(id)?.begin_deed()
+/// The job that a session begins.
+fn begin(pooled: &mut Pooled, id: SessionId) -> Option<Job> {
+    pooled.sessions.slots.get_mut(id)?.begin_job()
 }
 
 /// Takes a session that is to be opened.
@@ -55,7 +55,7 @@ fn opened(pooled: &mut Pooled) -> SessionId {
 fn hold(pooled: &mut Pooled, key: Key) -> SessionId {
     pooled.route(try_step(key, false));
     let id = opened(pooled);
-    assert!(matches!(begin(pooled, id), Some(Deed::Pin { .. })));
+    assert!(matches!(begin(pooled, id), Some(Job::Pin { .. })));
     pooled.done(id, Ok(true));
     assert_eq!(reports(pooled), ["acquired"]);
     id
@@ -66,7 +66,7 @@ fn look(pooled: &mut Pooled, is_free: bool) -> SessionId {
     assert!(pooled.look_round().is_some());
     let id = pooled.sessions.asker.expect("somebody looks");
     pooled.sessions.slots.take_to_open();
-    assert!(matches!(begin(pooled, id), Some(Deed::Look)));
+    assert!(matches!(begin(pooled, id), Some(Job::Look)));
     let keys = pooled.waits.take_due(Instant::now());
     let seen = if is_free { Seen::Free } else { Seen::Taken { by: 1, is_awaited: false } };
     pooled.looked(id, &keys, &vec![seen; keys.len()]);
@@ -107,7 +107,7 @@ fn who_finds_no_session_is_told_or_waits() {
     pooled.done(id, Ok(true));
     assert_eq!(reports(&mut pooled), ["released true"]);
     assert_eq!(look(&mut pooled, true), id, "the one that is free");
-    assert!(matches!(begin(&mut pooled, id), Some(Deed::Pin { .. })));
+    assert!(matches!(begin(&mut pooled, id), Some(Job::Pin { .. })));
     pooled.done(id, Ok(true));
     assert_eq!(reports(&mut pooled), ["acquired"]);
     assert!(pooled.waits.is_empty());
@@ -162,10 +162,10 @@ fn a_key_that_changes_hands_is_waited_for_in_the_queue_if_nobody_is() {
         assert!(begin(&mut pooled, id).is_none());
         let keys = [(KEY, Mode::Exclusive)];
         std::thread::sleep(pooled.waits.pause(Instant::now()));
-        assert!(pooled.look_round().is_some() && matches!(begin(&mut pooled, id), Some(Deed::Look)));
+        assert!(pooled.look_round().is_some() && matches!(begin(&mut pooled, id), Some(Job::Look)));
         assert_eq!(pooled.waits.take_due(Instant::now()), keys);
         pooled.looked(id, &keys, &[Seen::Taken { by, is_awaited }]);
-        assert_eq!(matches!(begin(&mut pooled, id), Some(Deed::Pin { takes_turn: true, .. })), takes_turn);
+        assert_eq!(matches!(begin(&mut pooled, id), Some(Job::Pin { takes_turn: true, .. })), takes_turn);
     }
 }
 

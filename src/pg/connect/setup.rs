@@ -5,7 +5,7 @@
 //! transaction to one backend, and nothing is set in one that was not expected: what others share stays as it is.
 
 use crate::error::Error;
-use crate::pg::backend::{new_mark, Backend};
+use crate::pg::backend::{new_fingerprint, Backend};
 use crate::pg::connect::config::{ConnectConfig, Server};
 use crate::pg::connect::timing::Timing;
 use crate::pg::fault::Fault;
@@ -44,13 +44,13 @@ pub(in crate::pg) async fn set_up(
     timing: Timing,
     expected: &Expected,
 ) -> Result<Found, Error> {
-    let mark = new_mark()?;
+    let fingerprint = new_fingerprint()?;
     let mut settings = settings(config.options.as_deref().unwrap_or(""), timing);
-    let answer = match ask(wire, timing, &settings, expected, &mark).await {
+    let answer = match ask(wire, timing, &settings, expected, &fingerprint).await {
         // Not every platform's server can watch a client while it works; without it, a dead client's wait lasts a turn.
         Err(error) if error.code() == SqlState::INVALID_PARAMETER_VALUE.code() => {
             settings.retain(|(name, _)| *name != "client_connection_check_interval");
-            ask(wire, timing, &settings, expected, &mark).await
+            ask(wire, timing, &settings, expected, &fingerprint).await
         }
         answer => answer,
     };
@@ -62,7 +62,7 @@ pub(in crate::pg) async fn set_up(
     let is_set_up = row.try_get(3)?.unwrap_or(false);
     Ok(Found {
         server: Server { is_standby: row.get(4)?, is_read_only: row.get(5)? },
-        backend: if is_set_up { Some(Backend { pid: row.get(0)?, mark }) } else { None },
+        backend: if is_set_up { Some(Backend { pid: row.get(0)?, fingerprint }) } else { None },
     })
 }
 
@@ -72,12 +72,12 @@ async fn ask(
     timing: Timing,
     settings: &[(&str, String)],
     expected: &Expected,
-    mark: &str,
+    fingerprint: &str,
 ) -> Result<Row, Error> {
-    let Expected { backend: Backend { pid, mark: found }, most_locks } = expected;
+    let Expected { backend: Backend { pid, fingerprint: found }, most_locks } = expected;
     let (names, values): (Vec<&str>, Vec<&str>) = settings.iter().map(|(name, value)| (*name, value.as_str())).unzip();
     let parameters: [Parameter; 6] = [
-        (&mark, Type::TEXT),
+        (&fingerprint, Type::TEXT),
         (&names, Type::TEXT_ARRAY),
         (&values, Type::TEXT_ARRAY),
         (pid, Type::INT4),
@@ -146,7 +146,8 @@ pub(in crate::pg) fn setting_names() -> Vec<&'static str> {
     settings("", some).into_iter().map(|(name, _)| name).collect()
 }
 
-/// Why a server has failed to set a session up. Another server may not even understand it: what it calls itself says more than that.
+/// Why a server has failed to set a session up. Another server may not even understand it: what it calls itself says more than
+/// that.
 pub(in crate::pg) async fn explain(wire: &Wire, timing: Timing, error: Error) -> Error {
     let version = wire.ask(Statement::once(sql::VERSION), &[], timing.patience().answer).await;
     let version = version.ok().and_then(|rows| rows.first()?.get::<String>(0).ok());

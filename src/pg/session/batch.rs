@@ -52,15 +52,23 @@ fn single(rows: &[(Action, Key)]) -> Option<(usize, i32, i32)> {
     }
 }
 
-/// Gives the call that does the rows to `ask`: nothing is done by a backend without this mark.
-pub(super) fn request<T>(rows: &[(Action, Key)], mark: &str, ask: impl FnOnce(Statement, &[Parameter]) -> T) -> T {
+/// Gives the call that does the rows to `ask`: nothing is done by a backend without this fingerprint.
+pub(super) fn request<T>(
+    rows: &[(Action, Key)],
+    fingerprint: &str,
+    ask: impl FnOnce(Statement, &[Parameter]) -> T,
+) -> T {
     if let Some((place, high, low)) = single(rows) {
-        return ask(SINGLE[place], &[(&high, Type::INT4), (&low, Type::INT4), (&mark, Type::TEXT)]);
+        return ask(SINGLE[place], &[(&high, Type::INT4), (&low, Type::INT4), (&fingerprint, Type::TEXT)]);
     }
     let actions: Vec<i16> = rows.iter().map(|(action, key)| action.code(key.space())).collect();
     let (highs, lows): (Vec<i32>, Vec<i32>) = rows.iter().map(|(_, key)| key.halves()).unzip();
-    let parameters: &[Parameter] =
-        &[(&actions, Type::INT2_ARRAY), (&highs, Type::INT4_ARRAY), (&lows, Type::INT4_ARRAY), (&mark, Type::TEXT)];
+    let parameters: &[Parameter] = &[
+        (&actions, Type::INT2_ARRAY),
+        (&highs, Type::INT4_ARRAY),
+        (&lows, Type::INT4_ARRAY),
+        (&fingerprint, Type::TEXT),
+    ];
     ask(MANY, parameters)
 }
 

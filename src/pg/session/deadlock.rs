@@ -1,6 +1,6 @@
-//! Deadlocks across sessions, which PostgreSQL cannot see: processes publish what they hold and wait for, and look for a ring.
+//! Deadlocks across sessions, which PostgreSQL cannot see: processes publish what they hold and wait for, and look for deadlocks.
 //!
-//! Only what may be part of a ring is published: a link whose held lock somebody waits for.
+//! Only what may be part of a deadlock is published: a link whose held lock somebody waits for.
 
 use crate::core::lock_table::Link;
 use crate::core::{Key, Mode};
@@ -27,7 +27,7 @@ pub struct Inquiry {
     pub unconditional: BTreeSet<Link>,
     /// What is published so far.
     pub published: Published,
-    /// Links that have been found the youngest of a ring before: to be looked up once more by other hashes.
+    /// Links that have been found the youngest of a deadlock before: to be looked up once more by other hashes.
     pub suspects: BTreeSet<Link>,
     /// What the session says of its locks meanwhile.
     pub held: Option<HeldNames>,
@@ -38,7 +38,7 @@ pub struct Inquiry {
 pub struct Findings {
     /// What is published now.
     pub published: Published,
-    /// Links that are the youngest of a ring.
+    /// Links that are the youngest of a deadlock.
     pub youngest: BTreeSet<Link>,
     /// Suspects that are it by both looks.
     pub confirmed: BTreeSet<Link>,
@@ -77,8 +77,8 @@ impl Session {
             return Err(fault);
         }
         published.extend(fresh);
-        let youngest = self.youngest_of_rings(published.keys(), "0", &comment).await?;
-        let confirmed = self.youngest_of_rings(youngest.intersection(&inquiry.suspects), "1", &comment).await?;
+        let youngest = self.youngest_of_cycles(published.keys(), "0", &comment).await?;
+        let confirmed = self.youngest_of_cycles(youngest.intersection(&inquiry.suspects), "1", &comment).await?;
         Ok(Findings { published, youngest, confirmed })
     }
 
@@ -91,7 +91,7 @@ impl Session {
         let held: BTreeSet<(Key, Mode)> = links.keys().filter_map(|link| link.held).collect();
         let held: Vec<(Key, Mode)> = held.into_iter().collect();
         let spelled: Vec<String> = held.iter().copied().map(spell).collect();
-        let row = self.ask(comment, sql::WANTED, &[(&spelled, Type::TEXT_ARRAY)]).await?;
+        let row = self.ask(comment, sql::deadlock::WANTED, &[(&spelled, Type::TEXT_ARRAY)]).await?;
         let places: Option<Vec<i64>> = decode(row.try_get(2))?;
         Ok((decode(row.get(1))?, at_places(&held, &places.unwrap_or_default()).collect()))
     }
@@ -105,20 +105,20 @@ impl Session {
         let text = Type::TEXT_ARRAY;
         self.ask(
             "",
-            sql::MARK,
+            sql::deadlock::PUBLISH_LINKS,
             &[
                 (&held, text.clone()),
                 (&awaited, text),
                 (&since, Type::INT8_ARRAY),
                 (&publish, Type::BOOL),
-                (&self.backend.mark, Type::TEXT),
+                (&self.backend.fingerprint, Type::TEXT),
             ],
         )
         .await?;
         Ok(())
     }
 
-    async fn youngest_of_rings(
+    async fn youngest_of_cycles(
         &self,
         links: impl Iterator<Item = &Link>,
         look: &str,
@@ -130,8 +130,9 @@ impl Session {
         }
         let (held, awaited) = spell_both(links.iter());
         let text = Type::TEXT_ARRAY;
-        let row =
-            self.ask(comment, sql::RINGS, &[(&held, text.clone()), (&awaited, text), (&look, Type::TEXT)]).await?;
+        let row = self
+            .ask(comment, sql::deadlock::DEADLOCKS, &[(&held, text.clone()), (&awaited, text), (&look, Type::TEXT)])
+            .await?;
         let places: Option<Vec<i64>> = decode(row.try_get(1))?;
         Ok(at_places(&links, &places.unwrap_or_default()).collect())
     }
@@ -153,7 +154,7 @@ fn spell_both<'a>(links: impl Iterator<Item = &'a Link>) -> (Vec<String>, Vec<St
     links.map(|link| (link.held.map_or_else(String::new, spell), spell(link.in_the_way))).unzip()
 }
 
-/// The way [`sql::RINGS`] spells what it finds in `pg_locks`.
+/// The way [`sql::deadlock::DEADLOCKS`] spells what it finds in `pg_locks`.
 fn spell((key, mode): (Key, Mode)) -> String {
     let (high, low) = key.halves();
     let mode = if mode == Mode::Exclusive { 'x' } else { 's' };

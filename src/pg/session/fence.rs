@@ -37,7 +37,7 @@ impl Session {
         let own_number = random_number().map_err(Fault::Statement)?;
         let own_key = Key::Single(own_number);
         self.trace(|| format!("fence by {own_key}"));
-        let parameters = [(&own_number as _, Type::INT8), (&self.backend.mark as _, Type::TEXT)];
+        let parameters = [(&own_number as _, Type::INT8), (&self.backend.fingerprint as _, Type::TEXT)];
         let asked = self.wire.ask(Statement::once(sql::FENCE_HOLD), &parameters, self.patience.answer).await;
         let rows = match asked {
             Ok(rows) => rows,

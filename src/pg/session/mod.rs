@@ -10,6 +10,7 @@ pub(in crate::pg) mod driver;
 pub(in crate::pg) mod fence;
 pub(in crate::pg) mod held_names;
 pub(in crate::pg) mod holder;
+mod key_query;
 pub(in crate::pg) mod overview;
 pub(in crate::pg) mod pooled;
 pub(in crate::pg) mod readiness;
@@ -29,6 +30,7 @@ use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::driver::Driver;
 use crate::pg::session::held_names::HeldNames;
 use crate::pg::session::holder::Holder;
+use crate::pg::session::key_query::{read_holders, read_time, read_yes_or_no, KeyParameters};
 use crate::pg::session::row::Row;
 use crate::pg::session::wire::{Patience, Wire, HEARTBEAT};
 use crate::pg::sql;
@@ -37,7 +39,6 @@ use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use tokio::time::timeout;
-use tokio_postgres::types::Type;
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +93,7 @@ impl Session {
     /// [`Fault`].
     pub async fn is_contended(&self, key: Key) -> Result<bool, Fault> {
         self.trace(|| format!("ask whether anybody waits for {key}"));
-        let rows = self.ask_about(sql::CONTENDED, key).await?;
-        rows.first().map_or(Ok(false), |row| decode(row.get(0)))
+        read_yes_or_no(&self.ask_about(sql::CONTENDED, key).await?)
     }
 
     /// Who holds the key or waits for it on the server.
@@ -102,7 +102,7 @@ impl Session {
     /// [`Fault`].
     pub async fn holders(&self, key: Key) -> Result<Vec<Holder>, Fault> {
         self.trace(|| format!("ask who holds {key}"));
-        self.ask_about(sql::HOLDERS, key).await?.iter().map(|row| decode(Holder::read(row))).collect()
+        read_holders(&self.ask_about(sql::HOLDERS, key).await?)
     }
 
     /// Whether any other session holds the key.
@@ -111,8 +111,7 @@ impl Session {
     /// [`Fault`].
     pub async fn is_held_by_others(&self, key: Key) -> Result<bool, Fault> {
         self.trace(|| format!("ask whether others hold {key}"));
-        let rows = self.ask_about(sql::HELD_BY_OTHERS, key).await?;
-        rows.first().map_or(Ok(false), |row| decode(row.get(0)))
+        read_yes_or_no(&self.ask_about(sql::HELD_BY_OTHERS, key).await?)
     }
 
     /// A sign of life, with which the session says what it holds.
@@ -136,12 +135,10 @@ impl Session {
         self.trace(|| "verify".to_owned());
         let rows = self.look(sql::VERIFY, &[]).await?;
         self.verify_backend(rows.first())?;
-        let seconds: f64 = decode(rows[0].get(1))?;
-        // The server counts microseconds.
-        Ok((seconds * 1e6).round() / 1e3)
+        read_time(&rows[0])
     }
 
-    /// Takes leave of the server; the locks that are left are given up.
+    /// Closes the session; the locks that it still has are given up.
     pub async fn close(self) {
         self.give_back().await;
         self.trace(|| "closed".to_owned());
@@ -156,9 +153,7 @@ impl Session {
     }
 
     async fn ask_about(&self, statement: &'static str, key: Key) -> Result<Vec<Row>, Fault> {
-        let (high, low) = key.halves();
-        let space = key.space();
-        self.look(statement, &[(&high, Type::INT4), (&low, Type::INT4), (&space, Type::INT2)]).await
+        self.look(statement, &KeyParameters::of(key).as_parameters()).await
     }
 
     /// Finds out which steps of failed batches are done, and gives back what they have left locked for nobody. One answer a
@@ -212,14 +207,14 @@ impl Session {
     /// Has steps done by themselves.
     fn ask_for(&self, steps: &[Step]) -> impl Future<Output = Answer> + Send + use<> {
         self.trace(|| steps::describe(steps));
-        batch::request(&batch::rows(steps), &self.backend.mark, |statement, parameters| {
+        batch::request(&batch::rows(steps), &self.backend.fingerprint, |statement, parameters| {
             self.wire.ask(statement, parameters, self.patience.answer)
         })
     }
 
     fn verify_backend(&self, row: Option<&Row>) -> Result<(), Fault> {
         let row = row.ok_or_else(|| Fault::of_protocol("no row"))?;
-        if decode::<Option<String>>(row.try_get(0))?.as_ref() == Some(&self.backend.mark) {
+        if decode::<Option<String>>(row.try_get(0))?.as_ref() == Some(&self.backend.fingerprint) {
             Ok(())
         } else {
             Err(Fault::Lost(Error::transaction_pooling()))

@@ -1,14 +1,15 @@
 //! One connection through a pooler that lends a server session for one transaction at a time.
 //!
-//! A lock is held by a transaction that is kept open; without one the connection has no server session. The mark that the
+//! A lock is held by a transaction that is kept open; without one the connection has no server session. The fingerprint that the
 //! transaction sets for itself goes with it: whoever reads it has the very transaction that took the lock, whatever the pooler
 //! does. What it says last is a `SHOW`: that takes no snapshot, and makes the server drop the one of the statement before, which
-//! `VACUUM` would have to heed. Invariant: nothing outlives its transaction, neither a setting nor a statement, and nothing waits at the server.
+//! `VACUUM` would have to heed. Invariant: nothing outlives its transaction, neither a setting nor a statement, and nothing waits
+//! at the server.
 
 use crate::core::{Key, Mode};
 use crate::error::Error;
 use crate::notice;
-use crate::pg::backend::new_mark;
+use crate::pg::backend::new_fingerprint;
 use crate::pg::clock;
 use crate::pg::connect::config::{Server, Target};
 use crate::pg::fault::Fault;
@@ -16,6 +17,7 @@ use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::decode;
 use crate::pg::session::driver::Driver;
 use crate::pg::session::holder::Holder;
+use crate::pg::session::key_query::{read_holders, read_time, read_yes_or_no, KeyParameters};
 use crate::pg::session::row::Row;
 use crate::pg::session::turn::lacks_blocks;
 use crate::pg::session::wire::{Patience, Wire};
@@ -42,8 +44,8 @@ pub struct PooledSession {
     pub(in crate::pg) may_be_deferred: bool,
     /// Whether the server has been found to have no blocks of PL/pgSQL for this role.
     pub(in crate::pg) lacks_blocks: bool,
-    /// The mark of the transaction that holds a lock.
-    pub(in crate::pg) mark: Option<String>,
+    /// The fingerprint of the transaction that holds a lock.
+    pub(in crate::pg) fingerprint: Option<String>,
     /// The server's process of that transaction.
     pub(in crate::pg) pid: i32,
 }
@@ -73,13 +75,13 @@ impl PooledSession {
     /// # Cancel safety
     /// None: the transaction may have begun.
     pub async fn pin(&mut self, key: Key, mode: Mode, turn: Option<Duration>) -> Result<bool, Fault> {
-        let mark = new_mark().map_err(Fault::Lost)?;
+        let fingerprint = new_fingerprint().map_err(Fault::Lost)?;
         let asked_at = clock::now();
         let begun = self.execute(pooled::BEGIN);
         let (high, low) = key.halves();
         let statement = &self.pins[place_of(key.space(), mode)];
-        let taken = self.ask(statement, &[(&mark, Type::TEXT), (&high, Type::INT4), (&low, Type::INT4)]);
-        let shown = self.execute(pooled::SHOW_MARK);
+        let taken = self.ask(statement, &[(&fingerprint, Type::TEXT), (&high, Type::INT4), (&low, Type::INT4)]);
+        let shown = self.execute(pooled::SHOW_FINGERPRINT);
         let (begun, taken, shown) = (begun.await, taken.await, shown.await);
         begun.map_err(|fault| without_server(fault).into_loss())?;
         let row = match first(taken) {
@@ -98,15 +100,15 @@ impl PooledSession {
             format!("try {key} in a transaction: {}", if is_taken { "it is held now" } else { "it is taken" })
         });
         let (is_taken, shown) = match turn.filter(|_| !is_taken && !self.lacks_blocks) {
-            Some(limit) => self.take_turn(key, mode, limit, &mark).await?,
+            Some(limit) => self.take_turn(key, mode, limit, &fingerprint).await?,
             None => (is_taken, shown),
         };
         if !is_taken {
             drop(self.execute(pooled::COMMIT));
             return Ok(false);
         }
-        self.mark = Some(mark);
-        if let Err(Fault::Lost(cause)) = self.check_mark(shown) {
+        self.fingerprint = Some(fingerprint);
+        if let Err(Fault::Lost(cause)) = self.check_fingerprint(shown) {
             return Err(Fault::Lost(if is_over(&cause) { Error::statement_pooling() } else { cause }));
         }
         // An answer that was long in coming may be older than the end of its transaction.
@@ -116,14 +118,20 @@ impl PooledSession {
         Ok(true)
     }
 
-    /// Waits for the key in the server's queue for a moment, by the transaction with this mark; whether it has the key then, and the
-    /// mark that it shows.
-    async fn take_turn(&mut self, key: Key, mode: Mode, limit: Duration, mark: &str) -> Result<(bool, Answer), Fault> {
+    /// Waits for the key in the server's queue for a moment, by the transaction with this fingerprint; whether it has the key
+    /// then, and the fingerprint that it shows.
+    async fn take_turn(
+        &mut self,
+        key: Key,
+        mode: Mode,
+        limit: Duration,
+        fingerprint: &str,
+    ) -> Result<(bool, Answer), Fault> {
         let limit = limit.min(self.patience.answer / 2);
         self.trace(|| format!("wait for {key} for {} ms", limit.as_millis()));
-        let text = pooled::turn(key, mode, limit.as_millis(), mark);
+        let text = pooled::turn(key, mode, limit.as_millis(), fingerprint);
         let waited = self.wire.ask(Statement::once(&text), &[], self.patience.answer + limit);
-        let (outcome, shown) = (self.execute(sql::TURN_OUTCOME), self.execute(pooled::SHOW_MARK));
+        let (outcome, shown) = (self.execute(sql::TURN_OUTCOME), self.execute(pooled::SHOW_FINGERPRINT));
         let (waited, outcome, shown) = (waited.await, outcome.await, shown.await);
         match waited {
             // PostgreSQL without PL/pgSQL, or a role that may not use it.
@@ -145,10 +153,10 @@ impl PooledSession {
     /// [`Fault::Lost`]: the transaction is over.
     pub async fn take_also(&self, key: Key, mode: Mode) -> Result<bool, Fault> {
         self.trace(|| format!("try {key} in the same transaction"));
-        let mark = self.mark.clone().unwrap_or_default();
-        let (taken, shown) = (self.take(key, mode, &mark), self.execute(pooled::SHOW_MARK));
+        let fingerprint = self.fingerprint.clone().unwrap_or_default();
+        let (taken, shown) = (self.take(key, mode, &fingerprint), self.execute(pooled::SHOW_FINGERPRINT));
         let (taken, shown) = (taken.await, shown.await);
-        self.check_mark(shown)?;
+        self.check_fingerprint(shown)?;
         let row = first(taken).map_err(Fault::into_loss)?;
         decode(row.try_get::<bool>(0))?.ok_or_else(transaction_over)
     }
@@ -159,12 +167,12 @@ impl PooledSession {
     /// [`Fault::Lost`]: nobody knows.
     pub async fn unpin(&mut self) -> Result<bool, Fault> {
         self.trace(|| "end the transaction".to_owned());
-        let (held, ended) = (self.execute(pooled::SHOW_MARK), self.execute(pooled::COMMIT));
+        let (held, ended) = (self.execute(pooled::SHOW_FINGERPRINT), self.execute(pooled::COMMIT));
         let (held, ended) = (held.await, ended.await);
-        let mark = self.mark.take();
+        let fingerprint = self.fingerprint.take();
         ended.map_err(Fault::into_loss)?;
         match first(held) {
-            Ok(row) => Ok(mark.is_some() && decode(row.try_get::<String>(0))? == mark),
+            Ok(row) => Ok(fingerprint.is_some() && decode(row.try_get::<String>(0))? == fingerprint),
             // It ends the transaction, too.
             Err(Fault::Statement(_)) => Ok(false),
             Err(lost) => Err(lost),
@@ -177,7 +185,9 @@ impl PooledSession {
     /// [`Fault::Lost`]: it is over.
     pub async fn heartbeat(&self) -> Result<(), Fault> {
         self.trace(|| "heartbeat".to_owned());
-        self.check_mark(self.wire.ask(Statement::once(pooled::SHOW_MARK), &[], self.wire.time_for_proof()).await)
+        self.check_fingerprint(
+            self.wire.ask(Statement::once(pooled::SHOW_FINGERPRINT), &[], self.wire.time_for_proof()).await,
+        )
     }
 
     /// A sign of life, and the server's time of it in milliseconds since 1970: at that time the transaction held what it holds.
@@ -186,13 +196,11 @@ impl PooledSession {
     /// [`Fault::Lost`]: it is over.
     pub async fn verify(&self) -> Result<f64, Fault> {
         self.trace(|| "verify".to_owned());
-        let (told, shown) = (self.execute(sql::VERIFY), self.execute(pooled::SHOW_MARK));
+        let (told, shown) = (self.execute(sql::VERIFY), self.execute(pooled::SHOW_FINGERPRINT));
         let (told, shown) = (told.await, shown.await);
         let row = first(told).map_err(Fault::into_loss)?;
-        self.check_mark(shown)?;
-        let seconds: f64 = decode(row.get(1))?;
-        // The server counts microseconds.
-        Ok((seconds * 1e6).round() / 1e3)
+        self.check_fingerprint(shown)?;
+        read_time(&row)
     }
 
     /// What there is to be seen of the keys, each in its mode.
@@ -213,8 +221,7 @@ impl PooledSession {
     /// [`Fault`].
     pub async fn is_contended(&self, key: Key) -> Result<bool, Fault> {
         self.trace(|| format!("ask whether anybody waits for {key}"));
-        let rows = self.ask_about(sql::CONTENDED, key).await?;
-        rows.first().map_or(Ok(false), |row| decode(row.get(0)))
+        read_yes_or_no(&self.ask_about(sql::CONTENDED, key).await?)
     }
 
     /// Who holds the key or waits for it on the server.
@@ -223,10 +230,10 @@ impl PooledSession {
     /// [`Fault`].
     pub async fn holders(&self, key: Key) -> Result<Vec<Holder>, Fault> {
         self.trace(|| format!("ask who holds {key}"));
-        self.ask_about(sql::HOLDERS, key).await?.iter().map(|row| decode(Holder::read(row))).collect()
+        read_holders(&self.ask_about(sql::HOLDERS, key).await?)
     }
 
-    /// Takes leave of the pooler; what is held is given up.
+    /// Closes the connection; what is held is given up.
     pub async fn close(self) {
         self.trace(|| "closed".to_owned());
         self.wire.terminate();
@@ -236,25 +243,25 @@ impl PooledSession {
 
     /// Tells whoever wants to know what this session is about to do.
     pub fn trace(&self, what: impl FnOnce() -> String) {
-        notice::trace(|| match self.mark {
+        notice::trace(|| match self.fingerprint {
             Some(_) => format!("backend {}, lent: {}", self.pid, what()),
             None => format!("through a pooler: {}", what()),
         });
     }
 
-    fn take(&self, key: Key, mode: Mode, mark: &str) -> impl Future<Output = Answer> + Send + use<> {
+    fn take(&self, key: Key, mode: Mode, fingerprint: &str) -> impl Future<Output = Answer> + Send + use<> {
         let (high, low) = key.halves();
-        self.ask(pooled::take(key, mode), &[(&high, Type::INT4), (&low, Type::INT4), (&mark, Type::TEXT)])
+        self.ask(pooled::take(key, mode), &[(&high, Type::INT4), (&low, Type::INT4), (&fingerprint, Type::TEXT)])
     }
 
     /// Whether it is the transaction that holds the lock which has answered.
-    fn check_mark(&self, shown: Answer) -> Result<(), Fault> {
+    fn check_fingerprint(&self, shown: Answer) -> Result<(), Fault> {
         let row = match first(shown) {
             Err(Fault::Statement(error)) if error.code() == NO_SUCH_SETTING => return Err(transaction_over()),
             // An error ends the transaction, too.
             shown => shown.map_err(Fault::into_loss)?,
         };
-        if self.mark.is_some() && decode(row.try_get::<String>(0))? == self.mark {
+        if self.fingerprint.is_some() && decode(row.try_get::<String>(0))? == self.fingerprint {
             Ok(())
         } else {
             Err(transaction_over())
@@ -262,9 +269,7 @@ impl PooledSession {
     }
 
     async fn ask_about(&self, statement: &str, key: Key) -> Result<Vec<Row>, Fault> {
-        let (high, low) = key.halves();
-        let space = key.space();
-        self.ask_between(statement, &[(&high, Type::INT4), (&low, Type::INT4), (&space, Type::INT2)]).await
+        self.ask_between(statement, &KeyParameters::of(key).as_parameters()).await
     }
 
     /// Asks something for which no transaction is open, and which changes nothing.
@@ -360,7 +365,7 @@ fn place_of(space: i16, mode: Mode) -> usize {
     2 * usize::from(space == 1) + usize::from(mode == Mode::Shared)
 }
 
-/// A backend that has never seen a mark calls it so.
+/// A backend that has never seen a fingerprint calls it so.
 const NO_SUCH_SETTING: &str = "42704";
 /// As PostgreSQL calls it where there is no transaction.
 const NO_TRANSACTION: &str = "25P01";

@@ -60,7 +60,7 @@ impl Session {
     /// [`Fault::Lost`].
     pub async fn finds_place(&self, key: Key) -> Result<bool, Fault> {
         let places = places(key);
-        let parameters: [Parameter; 2] = [(&places, Type::INT8), (&self.backend.mark, Type::TEXT)];
+        let parameters: [Parameter; 2] = [(&places, Type::INT8), (&self.backend.fingerprint, Type::TEXT)];
         match self.wire.ask(FREE_PLACE, &parameters, self.patience.answer).await {
             Ok(rows) => {
                 self.verify_backend(rows.first())?;
@@ -90,7 +90,7 @@ impl Session {
         if self.lacks_blocks.load(Ordering::Relaxed) {
             return self.wait_plainly(key, mode, turn, interrupted).await.map(Turn::of);
         }
-        let text = sql::turn(key, mode, turn.as_millis(), places(key), &self.backend.mark);
+        let text = sql::turn(key, mode, turn.as_millis(), places(key), &self.backend.fingerprint);
         let waited = self.wire.ask(Statement::once(&text), &[], self.patience.answer + turn);
         // Behind it at once: whoever is granted the lock is not to wait for one more round trip.
         let outcome = self.wire.ask(OUTCOME, &[], self.patience.answer);
@@ -139,7 +139,7 @@ impl Session {
             (&low, Type::INT4),
             (&exclusive, Type::BOOL),
             (&limit, Type::TEXT),
-            (&self.backend.mark, Type::TEXT),
+            (&self.backend.fingerprint, Type::TEXT),
         ];
         let waited = self.wire.ask(WAIT[usize::from(key.space() == 1)], &parameters, self.patience.answer + turn);
         match self.answer_or_cancel(waited, interrupted).await {

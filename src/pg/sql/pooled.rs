@@ -10,11 +10,11 @@ pub(in crate::pg) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, REA
 /// Ends it, and gives its locks up.
 pub(in crate::pg) const COMMIT: &str = "COMMIT";
 
-/// Takes a lock of this transaction if it is free, after it was prepared: with the mark `$1`, by which it is known, and without what
-/// could end it, of which the server takes what it knows. `$2` and `$3` are the halves of the key. Tells the process, whether it is a
-/// standby, whether nothing can be written, and whether the lock is taken.
+/// Takes a lock of this transaction if it is free, after it was prepared: with the fingerprint `$1`, by which it is known, and
+/// without what could end it, of which the server takes what it knows. `$2` and `$3` are the halves of the key. Tells the
+/// process, whether it is a standby, whether nothing can be written, and whether the lock is taken.
 ///
-/// The lock goes with the mark: who sees the mark afterwards is in the transaction that has the lock.
+/// The lock goes with the fingerprint: who sees the fingerprint afterwards is in the transaction that has the lock.
 pub(in crate::pg) fn pin(space: i16, mode: Mode, settings: &[(&str, String)]) -> String {
     let mut text = String::from(
         "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), \
@@ -40,8 +40,8 @@ pub(in crate::pg) fn pin(space: i16, mode: Mode, settings: &[(&str, String)]) ->
     text
 }
 
-/// Takes one more lock of the transaction if it is free: `$1` and `$2` are the halves of the key, `$3` is the mark of the transaction that
-/// alone may take it. Null: this is another one, and nothing is done.
+/// Takes one more lock of the transaction if it is free: `$1` and `$2` are the halves of the key, `$3` is the fingerprint of the
+/// transaction that alone may take it. Null: this is another one, and nothing is done.
 pub(in crate::pg) const fn take(key: Key, mode: Mode) -> &'static str {
     match (key, mode) {
         (Key::Pair(..), Mode::Exclusive) => {
@@ -65,14 +65,15 @@ pub(in crate::pg) const fn take(key: Key, mode: Mode) -> &'static str {
     }
 }
 
-/// The mark of the transaction.
-pub(in crate::pg) const SHOW_MARK: &str = "SHOW advisory_lock_native.session";
+/// The fingerprint of the transaction.
+pub(in crate::pg) const SHOW_FINGERPRINT: &str = "SHOW advisory_lock_native.session";
 
 /// Asks for what tells nothing, and takes no snapshot.
 pub(in crate::pg) const SHOW: &str = "SHOW transaction_isolation";
 
-/// What a session must know before it is used, by a transaction that has the mark `$1` from then on: the server's version, whether it is a standby, whether nothing can be written, the
-/// default isolation of transactions, and the number of the database.
+/// What a session must know before it is used, by a transaction that has the fingerprint `$1` from then on: the server's version,
+/// whether it is a standby, whether nothing can be written, the default isolation of transactions, and the number of the
+/// database.
 pub(in crate::pg) const CHECK: &str = "\
 SELECT pg_catalog.version(), pg_catalog.pg_is_in_recovery(), \
  pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool, \
@@ -89,10 +90,10 @@ SELECT classid::pg_catalog.int8, objid::pg_catalog.int8, objsubid, mode OPERATOR
  AND database OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
  AND objid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[])";
 
-/// One turn of waiting for a lock of the transaction that has this mark, for `limit` milliseconds at most: a block that catches its
-/// own end, so that the transaction goes on and the server's log does not show it. [`crate::pg::sql::TURN_OUTCOME`] tells what has
-/// become of it. What is granted in the moment of the end is given up with the block.
-pub(in crate::pg) fn turn(key: Key, mode: Mode, limit: u128, mark: &str) -> String {
+/// One turn of waiting for a lock of the transaction that has this fingerprint, for `limit` milliseconds at most: a block that
+/// catches its own end, so that the transaction goes on and the server's log does not show it. [`crate::pg::sql::TURN_OUTCOME`]
+/// tells what has become of it. What is granted in the moment of the end is given up with the block.
+pub(in crate::pg) fn turn(key: Key, mode: Mode, limit: u128, fingerprint: &str) -> String {
     let shared = if mode == Mode::Shared { "_shared" } else { "" };
     let key = match key {
         Key::Pair(high, low) => format!("'{high}'::pg_catalog.int4, '{low}'::pg_catalog.int4"),
@@ -100,7 +101,7 @@ pub(in crate::pg) fn turn(key: Key, mode: Mode, limit: u128, mark: &str) -> Stri
     };
     format!(
         "DO $turn$ BEGIN PERFORM pg_catalog.set_config('advisory_lock_native.turn', 'over', true); \
-         IF pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) '{mark}' THEN BEGIN \
+         IF pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) '{fingerprint}' THEN BEGIN \
          PERFORM pg_catalog.set_config('lock_timeout', '{limit}', true); \
          PERFORM pg_catalog.pg_advisory_xact_lock{shared}({key}); \
          PERFORM pg_catalog.set_config('advisory_lock_native.turn', 'granted', true); \

@@ -106,7 +106,10 @@ fn faults(statement: &str) -> Vec<String> {
 
 /// Every statement of these files.
 fn statements() -> Vec<String> {
-    [include_str!("../sql.rs"), include_str!("pooled.rs")].into_iter().flat_map(statements_of).collect()
+    [include_str!("../sql.rs"), include_str!("deadlock.rs"), include_str!("pooled.rs")]
+        .into_iter()
+        .flat_map(statements_of)
+        .collect()
 }
 
 fn statements_of(code: &str) -> Vec<String> {

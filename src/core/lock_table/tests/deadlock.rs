@@ -1,7 +1,7 @@
 //! Owners that wait for each other.
 
 use super::script::{A, B, C, HOME, S, TENURE, X};
-use super::{find_ring, request_id};
+use super::{find_deadlock, request_id};
 use crate::core::lock_table::Outcome::{Deadlock, Granted};
 use crate::core::lock_table::{Admission, Link, LockTable, Operation, Request, Ticks};
 use crate::core::{Key, Mode, OwnerId, RequestId, Step};
@@ -43,8 +43,8 @@ impl Play {
         id
     }
 
-    fn ring(&mut self) -> Option<RequestId> {
-        find_ring(&mut self.table, AGE, self.now + AGE)
+    fn deadlock(&mut self) -> Option<RequestId> {
+        find_deadlock(&mut self.table, AGE, self.now + AGE)
     }
 
     fn links(&self) -> Vec<(Link, RequestId)> {
@@ -62,14 +62,14 @@ fn a_ring_of_two() {
     play.lock(A, ONE, X);
     play.lock(B, TWO, X);
     let of_a = play.lock(A, TWO, X);
-    assert_eq!(play.ring(), None);
+    assert_eq!(play.deadlock(), None);
     let of_b = play.lock(B, ONE, S);
-    assert_eq!(play.ring(), Some(of_b), "the youngest");
-    assert_eq!(find_ring(&mut play.table, AGE, play.now + AGE - 1), None, "not before its time");
+    assert_eq!(play.deadlock(), Some(of_b), "the youngest");
+    assert_eq!(find_deadlock(&mut play.table, AGE, play.now + AGE - 1), None, "not before its time");
     play.table.effects().outcomes.clear();
     play.table.refuse(of_b, play.now);
     assert_eq!(play.table.effects().outcomes, [(of_b, Deadlock)]);
-    assert!(play.table.knows(of_a) && play.ring().is_none());
+    assert!(play.table.knows(of_a) && play.deadlock().is_none());
 }
 
 #[test]
@@ -82,10 +82,10 @@ fn a_ring_of_three_and_those_behind_it() {
     let youngest = play.lock(C, ONE, S);
     // Later, but only behind the others.
     play.lock(OwnerId::new(9), ONE, X);
-    assert_eq!(play.ring(), None);
+    assert_eq!(play.deadlock(), None);
     let of_b = play.lock(B, THREE, X);
-    assert_eq!(play.ring(), Some(of_b));
-    assert_ne!(play.ring(), Some(youngest));
+    assert_eq!(play.deadlock(), Some(of_b));
+    assert_ne!(play.deadlock(), Some(youngest));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn who_waits_in_line_waits_for_those_before() {
     play.lock(C, ONE, X);
     play.lock(B, ONE, S);
     let of_a = play.lock(A, TWO, X);
-    assert_eq!(play.ring(), Some(of_a));
+    assert_eq!(play.deadlock(), Some(of_a));
 }
 
 #[test]
@@ -108,17 +108,17 @@ fn a_wait_that_is_older_than_the_hold_blocks_nothing() {
     play.lock(B, ONE, X);
     play.lock(B, TWO, X);
     play.lock(A, TWO, X);
-    assert_eq!(play.ring(), None);
+    assert_eq!(play.deadlock(), None);
 }
 
 #[test]
-fn holds_that_go_together_make_no_ring() {
+fn holds_that_go_together_make_no_deadlock() {
     let mut play = Play::new();
     play.lock(A, ONE, S);
     play.lock(B, TWO, S);
     play.lock(A, TWO, S);
     play.lock(B, ONE, S);
-    assert_eq!(play.ring(), None);
+    assert_eq!(play.deadlock(), None);
 }
 
 #[test]

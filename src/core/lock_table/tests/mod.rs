@@ -29,11 +29,11 @@ fn state_of(table: &LockTable, key: Key) -> Option<&KeyState> {
     table.keys.find(key).map(|place| &table.keys[place])
 }
 
-/// The youngest wait of a ring. The search is interrupted again and again.
-fn find_ring(table: &mut LockTable, age: Ticks, now: Ticks) -> Option<RequestId> {
+/// The youngest wait of a deadlock. The search is interrupted again and again.
+fn find_deadlock(table: &mut LockTable, age: Ticks, now: Ticks) -> Option<RequestId> {
     loop {
         match table.search_deadlock(age, now, 2) {
-            Search::Ring(youngest) => return Some(youngest),
+            Search::Deadlock(youngest) => return Some(youngest),
             Search::Unfinished => {}
             Search::Done => return None,
         }

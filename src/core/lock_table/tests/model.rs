@@ -53,7 +53,7 @@ pub struct Evidence {
     pub broken: BTreeSet<Key>,
     pub lost: BTreeSet<RequestId>,
     /// The request that was to be refused.
-    pub ring: Option<RequestId>,
+    pub deadlock: Option<RequestId>,
 }
 
 impl Model {
@@ -179,7 +179,7 @@ impl Model {
             }
             Outcome::Deadlock => {
                 let request = self.end(id, State::Waiting);
-                assert!(request.patient && evidence.ring == Some(id), "{id:?} is refused for no ring");
+                assert!(request.patient && evidence.deadlock == Some(id), "{id:?} is refused for no deadlock");
             }
             Outcome::Lost => {
                 self.end(id, State::Held);
@@ -271,10 +271,10 @@ impl Model {
             assert!(patient, "{id:?} does not wait and yet is not answered");
             let is_holder = self.held_by(owner, key, table);
             if is_holder {
-                let ring = self
+                let other = self
                     .waiting(key)
                     .find(|other| other.request.owner != owner && self.held_by(other.request.owner, key, table));
-                assert!(ring.is_none(), "two holders wait for each other: {id:?} and {ring:?}");
+                assert!(other.is_none(), "two holders wait for each other: {id:?} and {other:?}");
             }
             if blocked.contains_key(&key) {
                 continue;

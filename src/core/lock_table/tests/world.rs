@@ -3,7 +3,7 @@
 use super::model::{Evidence, Model, TENURE};
 use super::server::Server;
 use super::task::Task;
-use super::{find_ring, request_id, state_of};
+use super::{find_deadlock, request_id, state_of};
 use crate::core::lock_table::{LockTable, Operation, Release, Request, Ticks};
 use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId};
 use std::collections::BTreeMap;
@@ -173,22 +173,22 @@ impl World {
         }
     }
 
-    /// Owners that wait keep what they hold: then all get on nevertheless, as one of each ring is refused.
+    /// Owners that wait keep what they hold: then all get on nevertheless, as one of each deadlock is refused.
     pub fn finish_without_deadlock(&mut self) {
         (0..10).for_each(|client| self.server.end(SessionId(OTHERS + client)));
         self.come_to_rest();
         while !self.model.live().is_empty() {
             if let Some(hold) = self.model.unblocked_hold(&self.table) {
-                assert_ne!(find_ring(&mut self.table, 0, self.now), Some(hold), "a hold is no wait");
+                assert_ne!(find_deadlock(&mut self.table, 0, self.now), Some(hold), "a hold is no wait");
                 let index = self.model.live().iter().position(|&(id, _)| id == hold).expect("it is live");
                 self.release(index);
             } else {
-                let youngest = find_ring(&mut self.table, 0, self.now);
+                let youngest = find_deadlock(&mut self.table, 0, self.now);
                 assert!(youngest.is_some(), "a deadlock that nobody sees: {:?}", self.model.live());
                 let links = self.table.links(0, self.now);
                 assert!(links.is_empty(), "nobody else is on the server: {links:?}");
                 self.table.refuse(youngest.expect("it is there"), self.now);
-                self.follow(Evidence { ring: youngest, ..Evidence::default() });
+                self.follow(Evidence { deadlock: youngest, ..Evidence::default() });
             }
             self.come_to_rest();
         }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A pooler closes at once what takes its leave.
-const LEAVE_LIMIT: Duration = Duration::from_millis(500);
+/// A pooler ends a connection at once that is closed.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Whoever stands between a session and the server, if anybody does: the way to another session there.
 pub(in crate::pg) struct Pooler {
@@ -65,9 +65,9 @@ impl Pooler {
 }
 
 impl Other {
-    /// As whoever stands between has it: a server session that is left in the middle of something is of no use to others.
-    pub async fn leave(self) {
+    /// In order: a server session that is abandoned in the middle of something is of no use to others.
+    pub async fn close(self) {
         self.wire.terminate();
-        let _ = timeout(LEAVE_LIMIT, self.wire.over()).await;
+        let _ = timeout(CLOSE_LIMIT, self.wire.over()).await;
     }
 }

@@ -1,17 +1,17 @@
 //! Poolers between a session and the server. One that lends each client a server session of its own is as good as none; one
 //! that shares server sessions between clients makes locks exclude nobody, and has to be found out before they are relied on.
 //!
-//! Whoever stands between is known by the process id for requests to cancel, which is not the backend's, or by the mark of
+//! Whoever stands between is known by the process id for requests to cancel, which is not the backend's, or by the fingerprint of
 //! another session in the backend. Neither proves anything but that it has to be looked at: a second session is asked for,
 //! and both are asked who serves them. A pooler may share sessions but for those that hold an advisory lock: there a lock is
 //! held for as long as the session lasts. What comes out later, as an answer comes from another backend, has done nothing there.
 
 mod access;
-mod debt;
+mod cleanup;
 mod search;
 
 pub(in crate::pg) use access::Pooler;
-pub(in crate::pg) use debt::Debt;
+pub(in crate::pg) use cleanup::Cleanup;
 
 use crate::error::Error;
 use crate::pg::backend::Backend;
@@ -36,7 +36,7 @@ impl Pooler {
     ///
     /// # Cancel safety
     /// What is left in a backend is looked for and undone.
-    pub async fn backend_of(self: &Arc<Self>, ours: &Wire) -> Result<(Expected, Debt), Error> {
+    pub async fn backend_of(self: &Arc<Self>, ours: &Wire) -> Result<(Expected, Cleanup), Error> {
         let row = self.ask(ours, sql::LOCK_COUNT, &[]).await.map_err(Fault::into_error)?;
         let (mut pid, mut locks) = (row.get::<i32>(0)?, row.get::<i64>(1)?);
         // Somebody has them who may be served there again with the next statement, or is gone and has left them for ever.
@@ -52,21 +52,21 @@ impl Pooler {
                 locks = 1;
                 pin = Some(kept);
             }
-            other.leave().await;
+            other.close().await;
         }
         let answer = self.ask(ours, sql::SERVED_BY, &[]).await.map_err(Fault::into_error);
         let served_by = answer.and_then(|row| Ok((row.get::<i32>(0)?, row.try_get::<String>(1)?.unwrap_or_default())));
         match served_by {
-            Ok((served_by, mark)) if served_by == pid => {
-                let expected = Expected { backend: Backend { pid, mark }, most_locks: Some(locks) };
-                let debt = Debt::everything(self, pid);
+            Ok((served_by, fingerprint)) if served_by == pid => {
+                let expected = Expected { backend: Backend { pid, fingerprint }, most_locks: Some(locks) };
+                let cleanup = Cleanup::everything(self, pid);
                 // It includes the lock by which the backend is kept.
-                pin.into_iter().for_each(Debt::forget);
-                Ok((expected, debt))
+                pin.into_iter().for_each(Cleanup::dismiss);
+                Ok((expected, cleanup))
             }
             answer => {
                 if let Some(pin) = pin {
-                    pin.settle(ours).await;
+                    pin.run(ours).await;
                 }
                 Err(answer.err().unwrap_or_else(Error::transaction_pooling))
             }
@@ -90,19 +90,19 @@ impl Pooler {
     }
 
     /// A lock in the backend that is left to our session while it holds one there, as it does from now on.
-    async fn kept_for_holders(self: &Arc<Self>, ours: &Wire, other: &Wire) -> Result<Debt, Error> {
+    async fn kept_for_holders(self: &Arc<Self>, ours: &Wire, other: &Wire) -> Result<Cleanup, Error> {
         let pin = self.pin(ours).await?;
         for pause in PAUSES {
             sleep(Duration::from_millis(pause)).await;
             // Whoever shares the backend gives the lock back by the very question.
-            let is_shared = pin.is_settled_by(other).await;
+            let is_shared = pin.is_done_by(other).await;
             if is_shared == Some(false) && self.served_by(ours).await == Some(pin.pid()) {
                 continue;
             }
             if is_shared == Some(true) {
-                pin.forget();
+                pin.dismiss();
             } else {
-                pin.settle(ours).await;
+                pin.run(ours).await;
             }
             return Err(Error::transaction_pooling());
         }
@@ -110,26 +110,26 @@ impl Pooler {
     }
 
     /// Takes a lock that nobody else has.
-    async fn pin(self: &Arc<Self>, wire: &Wire) -> Result<Debt, Error> {
+    async fn pin(self: &Arc<Self>, wire: &Wire) -> Result<Cleanup, Error> {
         let mut chance = [0; 8];
         getrandom::fill(&mut chance).map_err(|error| Error::system(&error.into(), None))?;
         let key = i64::from_ne_bytes(chance);
         let row = self.ask(wire, sql::PIN, &[(&key, Type::INT8)]).await.map_err(Fault::into_error)?;
-        Ok(Debt::lock(self, row.get(0)?, key))
+        Ok(Cleanup::lock(self, row.get(0)?, key))
     }
 
-    /// Leaves a backend as it was before the session, which this connection may not have any more: locks, settings, the mark.
-    /// A connection that is gone has none that others could get.
+    /// Leaves a backend as it was before the session, which this connection may not have any more: locks, settings, the
+    /// fingerprint. A connection that is gone has none that others could get.
     pub async fn give_back(self: &Arc<Self>, ours: &Wire, pid: i32) {
-        let debt = Debt::everything(self, pid);
-        match debt.is_settled_by(ours).await {
-            Some(false) => debt.search().await,
-            _ => debt.forget(),
+        let cleanup = Cleanup::everything(self, pid);
+        match cleanup.is_done_by(ours).await {
+            Some(false) => cleanup.search().await,
+            _ => cleanup.dismiss(),
         }
     }
 
     /// The same where backends are known to be shared: what is left there is there for others, whatever becomes of this connection.
     pub async fn give_back_shared(self: &Arc<Self>, ours: &Wire, pid: i32) {
-        Debt::everything(self, pid).settle(ours).await;
+        Cleanup::everything(self, pid).run(ours).await;
     }
 }

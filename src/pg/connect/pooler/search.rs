@@ -13,7 +13,8 @@ const NEXT_SEARCH: Duration = Duration::from_millis(20);
 const LATEST_NEXT_SEARCH: Duration = Duration::from_millis(150);
 /// How often: it may be gone.
 const SEARCHES: u32 = 15;
-/// So many server sessions are kept busy at a time to get at one among them: a pool has 20 by default, and lends the latest used first.
+/// So many server sessions are kept busy at a time to get at one among them: a pool has 20 by default, and lends the latest used
+/// first.
 const MOST_OCCUPIED: usize = 32;
 /// And so long at the most another one is waited for meanwhile, at first and later.
 const MOST_WAIT: Duration = Duration::from_millis(100);
@@ -29,7 +30,7 @@ impl Pooler {
             for _ in 0..SEARCHES {
                 let is_done = self.occupy(&mut others, wait, text, parameters).await;
                 match is_done {
-                    Some(is_done) if self.let_go(&others).await.is_some() => {
+                    Some(is_done) if self.release_all(&others).await.is_some() => {
                         if is_done {
                             return true;
                         }
@@ -45,12 +46,12 @@ impl Pooler {
         };
         let is_done = timeout(self.patience.answer, search).await.unwrap_or(false);
         for other in others {
-            other.leave().await;
+            other.close().await;
         }
         is_done
     }
 
-    async fn let_go(&self, others: &[Other]) -> Option<()> {
+    async fn release_all(&self, others: &[Other]) -> Option<()> {
         for other in others {
             self.execute(&other.wire, sql::COMMIT).await?;
         }

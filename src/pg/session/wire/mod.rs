@@ -135,7 +135,7 @@ impl Wire {
         notice::trace(|| format!("backend {}: {}", backend.pid, describe(&steps)));
         if !state.is_over {
             let rows = batch::rows(&steps);
-            batch::request(&rows, &backend.mark, |statement, parameters| {
+            batch::request(&rows, &backend.fingerprint, |statement, parameters| {
                 let to = Recipient::Batch(Batch { id, steps });
                 self.ask_as(&mut state, statement, parameters, self.patience.answer, to);
             });
@@ -236,8 +236,8 @@ impl Wire {
         self.changed.notify_one();
     }
 
-    /// Reads what has arrived, as far as it may at a time; `is_told`: whoever reads is told again of what it leaves, so that it need
-    /// not find the end.
+    /// Reads what has arrived, as far as it may at a time; `is_told`: whoever reads is told again of what it leaves, so that it
+    /// need not find the end.
     fn read(&self, state: &mut State, is_told: bool) -> Read {
         let mut room = [0; ROOM];
         let mut left = MOST_READ;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-const MARK: &str = "0123456789abcdef";
+const FINGERPRINT: &str = "0123456789abcdef";
 const LIMIT: Duration = Duration::from_secs(1);
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -98,7 +98,7 @@ impl Conversation {
     fn send(&mut self, steps: Vec<Step>) -> BatchId {
         self.batches += 1;
         let (id, asked) = (BatchId(self.batches), self.asked());
-        batch::request(&batch::rows(&steps), MARK, |statement, parameters| {
+        batch::request(&batch::rows(&steps), FINGERPRINT, |statement, parameters| {
             let to = Recipient::Batch(Batch { id, steps: steps.clone() });
             self.pipeline.ask(statement, parameters, asked, LIMIT, to);
         });

@@ -18,22 +18,22 @@ const PERIOD: Duration = Duration::from_millis(100);
 const MOST_PROOF_TIME: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
+pub(super) struct Liveness {
     /// When was looked, by [`crate::pg::clock`].
-    settled: Duration,
+    checked: Duration,
 }
 
-impl Doubts {
+impl Liveness {
     /// Finds out whether each session with locks is still there whose last sign of life does not promise it any more. Takes a
     /// moment where that is so, which may be after a pause of many seconds only. Whether some were asked.
-    pub fn settle(&mut self, sessions: &mut Sessions, pooled: Option<&mut Pooled>, table: &LockTable) -> bool {
+    pub fn check(&mut self, sessions: &mut Sessions, pooled: Option<&mut Pooled>, table: &LockTable) -> bool {
         let now = clock::now();
-        if now.saturating_sub(self.settled) < PERIOD {
+        if now.saturating_sub(self.checked) < PERIOD {
             return false;
         }
-        self.settled = now;
+        self.checked = now;
         if let Some(pooled) = pooled {
-            pooled.settle_doubts();
+            pooled.check_liveness();
             return true;
         }
         let is_doubtful = |wire: &&Arc<Wire>| wire.is_doubtful();

@@ -9,77 +9,77 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_postgres::types::Type;
 
-/// It is settled, forgotten where nothing is left to be undone, or else searched for when it is dropped: an attempt that fails or
+/// It is run, or dismissed where nothing is left to be undone, or else searched for when it is dropped: an attempt that fails or
 /// runs out of time leaves nothing behind.
 #[must_use]
-pub(in crate::pg) struct Debt {
-    owed: Owed,
-    /// None: it is settled.
+pub(in crate::pg) struct Cleanup {
+    remains: Remains,
+    /// None: it is done, or dismissed.
     pooler: Option<Arc<Pooler>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Owed {
+struct Remains {
     pid: i32,
-    /// The one lock that it is. None: all that a session leaves, which is locks, settings and the mark.
+    /// The one lock that it is. None: all that a session leaves, which is locks, settings and the fingerprint.
     lock: Option<i64>,
 }
 
-impl Debt {
+impl Cleanup {
     /// One lock in a backend.
-    pub fn lock(pooler: &Arc<Pooler>, pid: i32, key: i64) -> Debt {
-        Debt { owed: Owed { pid, lock: Some(key) }, pooler: Some(Arc::clone(pooler)) }
+    pub fn lock(pooler: &Arc<Pooler>, pid: i32, key: i64) -> Cleanup {
+        Cleanup { remains: Remains { pid, lock: Some(key) }, pooler: Some(Arc::clone(pooler)) }
     }
 
     /// All that a session leaves in a backend.
-    pub fn everything(pooler: &Arc<Pooler>, pid: i32) -> Debt {
-        Debt { owed: Owed { pid, lock: None }, pooler: Some(Arc::clone(pooler)) }
+    pub fn everything(pooler: &Arc<Pooler>, pid: i32) -> Cleanup {
+        Cleanup { remains: Remains { pid, lock: None }, pooler: Some(Arc::clone(pooler)) }
     }
 
     /// The backend's process id.
     pub fn pid(&self) -> i32 {
-        self.owed.pid
+        self.remains.pid
     }
 
-    /// Nothing is left to be undone, or another debt includes it.
-    pub fn forget(mut self) {
+    /// Nothing is left to be undone, or another cleanup includes it.
+    pub fn dismiss(mut self) {
         self.pooler = None;
     }
 
     /// Undoes it, by the session itself where that is still served by the backend.
-    pub async fn settle(self, ours: &Wire) {
-        match self.is_settled_by(ours).await {
-            Some(true) => self.forget(),
+    pub async fn run(self, ours: &Wire) {
+        match self.is_done_by(ours).await {
+            Some(true) => self.dismiss(),
             _ => self.search().await,
         }
     }
 
     /// Has it undone where a connection is served by the backend; whether it was.
-    pub async fn is_settled_by(&self, wire: &Wire) -> Option<bool> {
-        self.owed.is_settled_by(self.pooler.as_ref()?, wire).await
+    pub async fn is_done_by(&self, wire: &Wire) -> Option<bool> {
+        self.remains.is_done_by(self.pooler.as_ref()?, wire).await
     }
 
     /// Looks for the backend, and undoes it there.
     pub async fn search(mut self) {
         if let Some(pooler) = self.pooler.clone() {
-            self.owed.search(&pooler).await;
+            self.remains.search(&pooler).await;
         }
         self.pooler = None;
     }
 }
 
-impl Drop for Debt {
+impl Drop for Cleanup {
     fn drop(&mut self) {
-        let (owed, Some(pooler)) = (self.owed, self.pooler.take()) else { return };
+        let (remains, Some(pooler)) = (self.remains, self.pooler.take()) else { return };
         // Without a runtime the process is at its end.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { owed.search(&pooler).await });
+            runtime.spawn(async move { remains.search(&pooler).await });
         }
     }
 }
 
-impl Owed {
-    async fn is_settled_by(&self, pooler: &Pooler, wire: &Wire) -> Option<bool> {
+impl Remains {
+    async fn is_done_by(&self, pooler: &Pooler, wire: &Wire) -> Option<bool> {
         match self.lock {
             Some(key) => pooler.is_done(wire, sql::UNPIN, &[(&self.pid, Type::INT4), (&key, Type::INT8)]).await,
             None => {

@@ -1,34 +1,34 @@
 //! What each owner has at a key where there are many requests, so that none of them is looked for among the others.
 
 use super::arena::{List, Place};
-use super::requests::{Entries, Entry, Stage, MATES};
+use super::requests::{Entries, Entry, Stage, OF_OWNER};
 use crate::core::{Mode, OwnerId};
 use foldhash::HashMap;
 
 /// With so many requests at a key it pays to know what each owner has.
-pub(super) const CROWD: usize = if cfg!(test) { 3 } else { 32 };
+pub(super) const MANY: usize = if cfg!(test) { 3 } else { 32 };
 
 /// By owner. Owners of one call are not here, as they never have a second one at the key.
 #[derive(Debug, Default)]
-pub(super) struct Crowd(HashMap<OwnerId, Share>);
+pub(super) struct ByOwner(HashMap<OwnerId, OfOwner>);
 
 /// What one owner has at the key.
 #[derive(Debug, Default)]
-pub(super) struct Share {
-    waits: [List<MATES>; 2],
-    holds: [List<MATES>; 4],
+pub(super) struct OfOwner {
+    waits: [List<OF_OWNER>; 2],
+    holds: [List<OF_OWNER>; 4],
     held: usize,
     patient: usize,
 }
 
-impl Crowd {
-    pub fn of(entries: &mut Entries, all: impl Iterator<Item = Place>) -> Crowd {
-        let mut crowd = Crowd::default();
-        all.for_each(|place| crowd.add(entries, place));
-        crowd
+impl ByOwner {
+    pub fn new(entries: &mut Entries, all: impl Iterator<Item = Place>) -> ByOwner {
+        let mut by_owner = ByOwner::default();
+        all.for_each(|place| by_owner.add(entries, place));
+        by_owner
     }
 
-    pub fn share(&self, owner: OwnerId) -> Option<&Share> {
+    pub fn of(&self, owner: OwnerId) -> Option<&OfOwner> {
         self.0.get(&owner)
     }
 
@@ -39,13 +39,13 @@ impl Crowd {
             return;
         }
         let (mode, scoped, patient) = (entry.mode, entry.scoped, entry.patient);
-        let share = self.0.entry(entry.owner).or_default();
+        let own = self.0.entry(entry.owner).or_default();
         if entry.stage == Stage::Held {
-            share.holds[hold_list(mode, scoped)].push_back(entries, place);
-            share.held += 1;
+            own.holds[hold_list(mode, scoped)].push_back(entries, place);
+            own.held += 1;
         } else {
-            share.waits[mode as usize].push_back(entries, place);
-            share.patient += usize::from(patient);
+            own.waits[mode as usize].push_back(entries, place);
+            own.patient += usize::from(patient);
         }
     }
 
@@ -55,21 +55,21 @@ impl Crowd {
         if owner.is_of_one_call() {
             return;
         }
-        let share = self.0.get_mut(&owner).expect("BUG: an owner is missing in the crowd");
+        let own = self.0.get_mut(&owner).expect("BUG: an owner is missing in the index");
         if stage == Stage::Held {
-            share.holds[hold_list(mode, scoped)].remove(entries, place);
-            share.held -= 1;
+            own.holds[hold_list(mode, scoped)].remove(entries, place);
+            own.held -= 1;
         } else {
-            share.waits[mode as usize].remove(entries, place);
-            share.patient -= usize::from(patient);
+            own.waits[mode as usize].remove(entries, place);
+            own.patient -= usize::from(patient);
         }
-        if share.held == 0 && share.waits.iter().all(|list| list.is_empty()) {
+        if own.held == 0 && own.waits.iter().all(|list| list.is_empty()) {
             self.0.remove(&owner);
         }
     }
 }
 
-impl Share {
+impl OfOwner {
     pub const fn held(&self) -> usize {
         self.held
     }

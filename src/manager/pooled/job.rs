@@ -3,7 +3,7 @@
 use crate::core::{Key, Mode, RequestId};
 
 #[derive(Clone, Copy, Debug)]
-pub(in crate::manager) enum Deed {
+pub(in crate::manager) enum Job {
     /// Hold the key by a transaction, if it is free; or wait for it for a moment, where it takes a turn in the server's queue.
     Pin { key: Key, mode: Mode, patient: bool, takes_turn: bool },
     /// Hold the key in one more mode, if nobody else has it, by the transaction that holds it already.
