@@ -1,7 +1,9 @@
 // `npm run soak`: processes of mixed callers on a real server, while sessions, links, processes, threads, backends and the server
 // are broken at random. Proves from the records of all critical sections that nobody was let in twice, and that nothing hung or was left.
 //
-//   npm run soak -- [--seconds 60] [--processes 4] [--callers 16] [--standbys 20] [--seed <number>]
+//   npm run soak -- [--pooled] [--seconds 60] [--processes 4] [--callers 16] [--standbys 20] [--seed <number>]
+//
+// `--pooled` has another team count through transaction poolers (pooled.mjs).
 
 import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,6 +13,7 @@ import { choices } from '../__test__/support/random.mjs'
 import { startServer } from '../scripts/embedded-postgres.mjs'
 import { ExclusionChecker } from './checker.mjs'
 import { Faults } from './faults.mjs'
+import { soakPooled } from './pooled.mjs'
 import { Team } from './team.mjs'
 
 /** Milliseconds between the end of a session on the server and the news of it at its holder, on a loaded machine. */
@@ -28,6 +31,7 @@ const EXPECTED_OF_PG = new Set([...EXPECTED, 'Error'])
 async function main() {
   const { values } = parseArgs({
     options: {
+      pooled: { type: 'boolean', default: false },
       seconds: { type: 'string', default: '60' },
       processes: { type: 'string', default: '4' },
       callers: { type: 'string', default: '16' },
@@ -41,9 +45,11 @@ async function main() {
   if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) {
     throw new TypeError('the options take whole numbers')
   }
-  console.log(`soak: ${seconds} s, ${processes} processes of ${callers + 2} callers, ${standbys} standbys, seed ${seed}`)
+  if (values.pooled) console.log(`soak: ${seconds} s, ${processes} processes of ${callers} callers through PgBouncer, seed ${seed}`)
+  else console.log(`soak: ${seconds} s, ${processes} processes of ${callers + 2} callers, ${standbys} standbys, seed ${seed}`)
   const server = await startServer({ max_connections: 500, superuser_reserved_connections: 10 })
   try {
+    if (values.pooled) return await soakPooled(server, { seconds, processes, callers }, choices(seed))
     return await soak(server, { seconds, processes, callers, standbys: Math.ceil(standbys / processes), seed })
   } finally {
     await server.stop()
