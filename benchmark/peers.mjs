@@ -62,7 +62,7 @@ export const peers = {
           return (name) => mutexOf(name).lock()
         },
         keyOf,
-        standby: (index, name) => advisoryLock(connectionString, { applicationName: `${applicationName} ${index}` })(name).lock(),
+        standby: (index, name) => advisoryLock(connectionString, { applicationName, connectTimeout: 10_000 + index })(name).lock(),
         close: () => Promise.all(owners.map((owner) => owner.close())),
       }
     },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Between two looks for a wait.
 const SHORTEST: Duration = Duration::from_millis(25);
-const LONGEST: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_millis(3600);
 /// A wait is looked for again after this part of its age.
 const PART_OF_AGE: u32 = 8;
 /// What is due so soon is looked for at once: one look is cheaper than two.

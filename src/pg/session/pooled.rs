@@ -311,7 +311,7 @@ pub enum Seen {
 
 /// A lock as [`pooled::LOOK`] tells it.
 struct Lock {
-    key: (i64, i64, i16),
+    key: (u32, u32, i16),
     is_exclusive: bool,
     is_held: bool,
     transaction: String,
@@ -321,7 +321,7 @@ impl Lock {
     fn read(row: &Row) -> Result<Lock, Error> {
         Ok(Lock {
             key: (row.get(0)?, row.get(1)?, row.get(2)?),
-            is_exclusive: row.get(3)?,
+            is_exclusive: row.get::<String>(3)? == "ExclusiveLock",
             is_held: row.get(4)?,
             transaction: row.try_get(5)?.unwrap_or_default(),
         })
@@ -330,7 +330,7 @@ impl Lock {
 
 fn see(locks: &[Lock], key: Key, mode: Mode) -> Seen {
     let (high, low) = key.halves();
-    let key = (i64::from(unsigned(high)), i64::from(unsigned(low)), key.space());
+    let key = (unsigned(high), unsigned(low), key.space());
     let of_key = || locks.iter().filter(|lock| lock.key == key);
     if !of_key().any(|lock| lock.is_exclusive || mode == Mode::Exclusive) {
         return Seen::Free;

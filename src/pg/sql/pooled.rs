@@ -83,12 +83,11 @@ SELECT pg_catalog.version(), pg_catalog.pg_is_in_recovery(), \
  pg_catalog.set_config('advisory_lock_native.session', $1::pg_catalog.text, true)";
 
 /// Looks who has or awaits advisory locks of the database `$1` in whose key `$2` has the second half: both halves, the key space,
-/// whether exclusively, whether it is held, and the transaction. Touches nothing.
+/// the mode, whether it is held, and the transaction. Touches nothing, and does nothing that costs: a thousand processes may wait.
 pub(in crate::pg) const LOOK: &str = "\
-SELECT classid::pg_catalog.int8, objid::pg_catalog.int8, objsubid, mode OPERATOR(pg_catalog.=) 'ExclusiveLock', granted, \
- virtualtransaction FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
- AND database OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
- AND objid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[])";
+SELECT classid, objid, objsubid, mode, granted, virtualtransaction FROM pg_catalog.pg_lock_status() \
+ WHERE objid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.oid[]) AND locktype OPERATOR(pg_catalog.=) 'advisory' \
+ AND database OPERATOR(pg_catalog.=) $1::pg_catalog.oid";
 
 /// One turn of waiting for a lock of the transaction that has this fingerprint, for `limit` milliseconds at most: a block that
 /// catches its own end, so that the transaction goes on and the server's log does not show it. [`crate::pg::sql::TURN_OUTCOME`]
