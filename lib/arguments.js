@@ -72,20 +72,26 @@ const MAX_ANSWER_TIMEOUT = 600_000
 
 const LOCKS_OPTIONS = [
   ...['maxWaitConnections', 'idleTimeout', 'connectTimeout', 'applicationName', 'heartbeat', 'answerTimeout'],
-  ...['transactionPooling', 'maxPinnedConnections', 'publishNames'],
+  ...['transactionPooling', 'directConnectionString', 'maxPinnedConnections', 'publishNames'],
 ]
 
 /** The options of `advisoryLock`, complete; `defaults` where a contract has its own. */
 function toLocksOptions(options = {}, defaults = {}) {
   known('options', options, LOCKS_OPTIONS)
-  const { applicationName, transactionPooling, publishNames = true } = options
+  const { applicationName, transactionPooling, directConnectionString, publishNames = true } = options
   if (applicationName !== undefined && typeof applicationName !== 'string') {
     throw invalidType('options.applicationName', 'a string', applicationName)
   }
   if (transactionPooling !== undefined && typeof transactionPooling !== 'boolean') {
     throw invalidType('options.transactionPooling', 'a boolean', transactionPooling)
   }
-  if (transactionPooling && options.maxWaitConnections !== undefined) {
+  if (directConnectionString !== undefined) {
+    if (typeof directConnectionString !== 'string') throw invalidType('options.directConnectionString', 'a string', directConnectionString)
+    if (transactionPooling === false) throw invalidValue('options.directConnectionString goes with transactionPooling only')
+    if (options.maxPinnedConnections !== undefined) {
+      throw invalidValue('options.maxPinnedConnections does not go with directConnectionString: no lock is held through the pooler there')
+    }
+  } else if (transactionPooling && options.maxWaitConnections !== undefined) {
     throw invalidValue('options.maxWaitConnections does not go with transactionPooling: no connection waits at the server there')
   }
   if (transactionPooling === false && options.maxPinnedConnections !== undefined) {
@@ -97,6 +103,7 @@ function toLocksOptions(options = {}, defaults = {}) {
   return {
     maxWaitConnections: number('maxWaitConnections', 0, 1000, 8),
     transactionPooling,
+    directConnectionString,
     maxPinnedConnections: number('maxPinnedConnections', 1, 1000, 8),
     idleTimeout: number('idleTimeout', 0, MAX_INT32, defaults.idleTimeout ?? 10_000),
     connectTimeout: number('connectTimeout', 1, MAX_INT32, undefined),

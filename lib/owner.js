@@ -1,7 +1,7 @@
 'use strict'
 
 const { Call } = require('./call.js')
-const { clientClosed } = require('./errors.js')
+const { clientClosed, invalidValue } = require('./errors.js')
 const mailbox = require('./mailbox.js')
 const native = require('./native.js')
 
@@ -27,7 +27,9 @@ const variable = (name) => {
 /** What the core reads of a connection as {@link toConnection} makes it, and of complete options. */
 function toConfig({ description, desk, connectTimeout }, options) {
   const limit = options.connectTimeout ?? connectTimeout
-  return new native.Config(description, { ...options, connectTimeout: limit }, variable, desk)
+  const config = new native.Config(description, { ...options, connectTimeout: limit }, variable, desk)
+  if (config.conflict) throw invalidValue(config.conflict)
+  return config
 }
 
 /**

@@ -155,6 +155,21 @@ impl Error {
         )
     }
 
+    /// A pooler leads to another database than the direct connection (`ERR_OTHER_DATABASE`).
+    #[must_use]
+    pub fn other_database() -> Error {
+        Error::new(
+            "ERR_OTHER_DATABASE",
+            "directConnectionString leads to another database than the connection string: what is locked by the one is not seen by the other",
+        )
+    }
+
+    /// Whether it is [`Error::other_database`].
+    #[must_use]
+    pub fn is_other_database(&self) -> bool {
+        self.code() == "ERR_OTHER_DATABASE"
+    }
+
     /// Whether there was no room for one more session, which may be otherwise a moment later.
     #[must_use]
     pub fn is_lack_of_sessions(&self) -> bool {

@@ -16,6 +16,8 @@ pub struct Options {
     pub max_wait_connections: u32,
     /// Whether to work through a transaction pooler; absent: as the connection string says.
     pub transaction_pooling: Option<bool>,
+    /// The way past it by which locks are held.
+    pub direct_connection_string: Option<String>,
     /// Most locks that are held through one at a time.
     pub max_pinned_connections: u32,
     /// Until an unused session is closed.
@@ -56,6 +58,8 @@ pub struct Connection {
 pub struct Config {
     /// A description that cannot be used is reported by each call of an owner.
     pub(super) read: Result<(ConnectConfig, Settings), Error>,
+    /// What does not go together, to be read.
+    conflict: Option<&'static str>,
     /// Where a function that gives the password is asked.
     pub(super) questions: Option<Arc<Questions>>,
 }
@@ -73,6 +77,7 @@ impl Config {
         let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
         let mut settings = Settings {
             max_pinned_connections: None,
+            looks_through: None,
             max_wait_connections: options.max_wait_connections as usize,
             idle_timeout: milliseconds(options.idle_timeout),
             timing: Timing::new(milliseconds(options.heartbeat), milliseconds(options.answer_timeout)),
@@ -90,19 +95,44 @@ impl Config {
                 .zip(password_function)
                 .map(|(questions, function)| questions.source(function)),
         };
-        let read = ConnectConfig::parse(description, variable).map(|mut config| {
-            if let Some(limit) = options.connect_timeout {
-                config = config.with_connect_timeout(milliseconds(limit));
+        let parse = |description: Description| {
+            ConnectConfig::parse(description, variable).map(|mut config| {
+                if let Some(limit) = options.connect_timeout {
+                    config = config.with_connect_timeout(milliseconds(limit));
+                }
+                if let Some(name) = &options.application_name {
+                    config = config.with_application_name(name.clone());
+                }
+                config
+            })
+        };
+        let direct = options
+            .direct_connection_string
+            .as_deref()
+            .map(|text| parse(Description::from(text)).map_err(|error| error.about("directConnectionString")));
+        let mut conflict = None;
+        let read = parse(description).and_then(|config| {
+            let is_pooled = options.transaction_pooling.unwrap_or_else(|| config.is_pooled());
+            let Some(direct) = direct else {
+                settings.max_pinned_connections = is_pooled.then_some(options.max_pinned_connections as usize);
+                return Ok((config, settings));
+            };
+            let direct = direct?;
+            if !is_pooled {
+                conflict = Some("options.directConnectionString goes with transactionPooling (or pgbouncer=true) only");
+            } else if direct.is_pooled() {
+                conflict = Some("options.directConnectionString must lead past the pooler: it has pgbouncer=true");
             }
-            if let Some(name) = options.application_name {
-                config = config.with_application_name(name);
-            }
-            if options.transaction_pooling.unwrap_or_else(|| config.is_pooled()) {
-                settings.max_pinned_connections = Some(options.max_pinned_connections as usize);
-            }
-            (config, settings)
+            settings.looks_through = Some(config);
+            Ok((direct, settings))
         });
-        Config { read, questions }
+        Config { read, conflict, questions }
+    }
+
+    /// What does not go together, if anything does not.
+    #[napi(getter, catch_unwind)]
+    pub fn conflict(&self) -> Option<String> {
+        self.conflict.map(str::to_owned)
     }
 
     /// Most locks that are held at a time through a transaction pooler, where one is worked through.

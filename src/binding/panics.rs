@@ -48,6 +48,7 @@ mod tests {
         let settings = Settings {
             max_wait_connections: 1,
             max_pinned_connections: None,
+            looks_through: None,
             idle_timeout: Duration::ZERO,
             timing: Timing::new(Duration::from_secs(3), Duration::from_secs(5)),
             publish_names: false,

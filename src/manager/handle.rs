@@ -275,6 +275,13 @@ impl Manager {
         if let Err(cause) = (self.start)(&this, tasks) {
             self.change(None, |state| {
                 state.deadlocks.is_watched = false;
+                if let Some(looks) = &mut state.looks {
+                    looks
+                        .give_all_back()
+                        .into_iter()
+                        .for_each(|wait| state.sessions.reports.push_failed_wait(wait, &cause));
+                    looks.end();
+                }
                 match &mut state.pooled {
                     Some(pooled) => pooled.not_started(&sessions, &cause),
                     None => state.sessions.not_started(&sessions, &cause),

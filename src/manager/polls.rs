@@ -93,6 +93,11 @@ impl Polls {
         self.schedule(wait.key, next);
     }
 
+    /// A wait as it is now.
+    pub fn wait(&self, key: Key) -> Option<Wait> {
+        self.polls.get(&key).map(|poll| poll.wait)
+    }
+
     /// Takes out a wait that is over.
     pub fn remove(&mut self, key: Key) -> Option<Wait> {
         self.unschedule(key);

@@ -100,6 +100,11 @@ impl Sessions {
         }
         let due = self.waits.polls.due(now);
         for &Due { key, mode, home } in &due {
+            let movable = if home.is_none() { self.waits.polls.wait(key) } else { None };
+            if movable.is_some_and(|wait| self.waits.leave(wait, table, now)) {
+                self.waits.polls.remove(key);
+                continue;
+            }
             match home.map_or_else(|| self.main_session(table), Ok) {
                 Ok(session) => self.push(session, Job { step: Step::Try { key, mode }, purpose: Purpose::Poll }),
                 // No room, and waits go on in the queues.
@@ -221,7 +226,11 @@ impl Sessions {
         wait.lacks_place = !has_place;
         let wait = *wait;
         // An upgrade waits where its key is held.
-        if can_move && table.key_count_on(session) == 0 {
+        let is_movable = table.key_count_on(session) == 0;
+        if is_movable && self.waits.leave(wait, table, Instant::now()) {
+            self.waits.take(session, &mut self.slots);
+            self.find_wait_for(session, table);
+        } else if is_movable && can_move {
             self.waits.take(session, &mut self.slots);
             self.find_wait_for(session, table);
             self.waits.poll(wait, None, &mut self.slots);

@@ -48,6 +48,9 @@ pub(super) fn start(manager: &Arc<Manager>, tasks: Tasks) -> Result<(), Error> {
     } else if tasks.polls {
         io_thread.spawn(keep_on(Arc::clone(manager), poll));
     }
+    if tasks.looks {
+        io_thread.spawn(keep_on(Arc::clone(manager), pooled::look_task::look_for_waits));
+    }
     if tasks.watch {
         io_thread.spawn(keep_on(Arc::clone(manager), watch));
     }
@@ -244,6 +247,7 @@ mod tests {
         let settings = Settings {
             max_wait_connections: 1,
             max_pinned_connections: None,
+            looks_through: None,
             idle_timeout: second,
             timing,
             publish_names: false,

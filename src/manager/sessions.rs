@@ -31,12 +31,12 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// `most_waiting`: the most sessions that wait in the server's queue.
-    pub fn new(most_waiting: usize) -> Sessions {
+    /// `most_waiting`: the most sessions that wait in the server's queue; `waits_leave`: whether waits that last are left to others.
+    pub fn new(most_waiting: usize, waits_leave: bool) -> Sessions {
         Sessions {
             slots: Slots::new(),
             mains: MainSessions::new(),
-            waits: Waits::new(most_waiting),
+            waits: Waits::new(most_waiting, waits_leave),
             contended: Contended::new(Instant::now()),
             unsent: Unsent::default(),
             suspects_pooler: false,

@@ -1,6 +1,6 @@
 //! How the sessions of one manager behave.
 
-use crate::pg::Timing;
+use crate::pg::{ConnectConfig, Timing};
 use std::time::Duration;
 
 /// How the sessions of one manager behave.
@@ -11,6 +11,8 @@ pub struct Settings {
     /// The most sessions that hold a lock through a pooler which lends them for one transaction at a time; `None`: there is none, or
     /// it is not to be worked through.
     pub max_pinned_connections: Option<usize>,
+    /// The way through a pooler by which long waits are looked for, while locks are held on direct sessions.
+    pub looks_through: Option<ConnectConfig>,
     /// After how long a session without locks and waits is closed.
     pub idle_timeout: Duration,
     /// For how long silence is borne.

@@ -9,12 +9,12 @@ use super::fences::Fences;
 use super::job::Query;
 use super::liveness::Liveness;
 use super::mailbox::{Answer, ClientId};
-use super::pooled::Pooled;
+use super::pooled::{Looks, Pooled};
 use super::publication;
 use super::report::Report;
 use super::sessions::Sessions;
 use super::settings::Settings;
-use crate::core::lock_table::{LockTable, Operation, Search, Ticks};
+use crate::core::lock_table::{Event, LockTable, Operation, Search, Ticks};
 use crate::core::{OwnerId, RequestId, SessionId};
 use crate::error::Error;
 use crate::pg::{Fenced, Findings, HeldNames};
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub sessions: Sessions,
     /// In the place of `sessions`, of which there is none then: the sessions through a transaction pooler.
     pub pooled: Option<Pooled>,
+    /// Beside `sessions`: the waits that are looked for through a transaction pooler.
+    pub looks: Option<Looks>,
     pub table: LockTable,
     pub deadlocks: Deadlocks,
     pub liveness: Liveness,
@@ -46,6 +48,8 @@ pub(super) struct Tasks {
     pub sessions: Vec<(SessionId, Arc<Notify>)>,
     /// Whether waits are to be polled.
     pub polls: bool,
+    /// Whether waits are to be looked for through a pooler, beside direct sessions.
+    pub looks: bool,
     /// Whether deadlocks are to be looked for.
     pub watch: bool,
 }
@@ -54,8 +58,9 @@ impl State {
     pub fn new(settings: &Settings) -> State {
         State {
             clients: Clients::default(),
-            sessions: Sessions::new(settings.max_wait_connections),
+            sessions: Sessions::new(settings.max_wait_connections, settings.looks_through.is_some()),
             pooled: settings.max_pinned_connections.map(Pooled::new),
+            looks: settings.looks_through.as_ref().map(|_| Looks::new()),
             table: LockTable::new(Ticks::try_from(TENURE.as_micros()).unwrap_or(Ticks::MAX)),
             deadlocks: Deadlocks::default(),
             liveness: Liveness::default(),
@@ -98,16 +103,28 @@ impl State {
                 break;
             }
             for operation in operations {
-                if let Operation::EndFence { key, .. } = operation {
-                    self.fences.begin_end(key);
-                }
-                match &mut self.pooled {
-                    Some(pooled) => pooled.route(operation),
-                    None => self.sessions.route(operation, &self.table),
-                }
+                self.route(operation);
             }
         }
+        if let Some(looks) = &mut self.looks {
+            self.sessions.waits.take_leaving().for_each(|wait| looks.add(wait, Instant::now()));
+        }
         self.tell_closers();
+    }
+
+    fn route(&mut self, operation: Operation) {
+        if let Operation::EndFence { key, .. } = operation {
+            self.fences.begin_end(key);
+        }
+        if let Some(pooled) = &mut self.pooled {
+            return pooled.route(operation);
+        }
+        if let (Some(looks), Operation::CancelWait { key }) = (&mut self.looks, operation) {
+            if looks.cancel(key) {
+                return self.sessions.reports.push_event(Event::WaitEnded { key }, None);
+            }
+        }
+        self.sessions.route(operation, &self.table);
     }
 
     fn next_report(&mut self) -> Option<Report> {
@@ -129,7 +146,8 @@ impl State {
             Some(pooled) => (pooled.sessions.slots.take_to_open(), pooled.take_tick()),
             None => (self.sessions.slots.take_to_open(), self.sessions.waits.polls.take_start()),
         };
-        (polls || watch || !sessions.is_empty()).then_some(Tasks { sessions, polls, watch })
+        let looks = self.looks.as_mut().is_some_and(Looks::take_to_run);
+        (polls || looks || watch || !sessions.is_empty()).then_some(Tasks { sessions, polls, looks, watch })
     }
 
     /// Answers those who have closed an owner, once the sessions are gone that only it used.
@@ -137,9 +155,11 @@ impl State {
         if self.clients.take_new_closer() && !self.clients.has_owners() {
             self.sessions.slots.notify_all();
             self.pooled.iter().for_each(|pooled| pooled.sessions.slots.notify_all());
+            self.looks.iter().for_each(|looks| looks.changed.notify_one());
         }
         let are_gone = self.sessions.slots.are_gone()
-            && self.pooled.as_ref().is_none_or(|pooled| pooled.sessions.slots.are_gone());
+            && self.pooled.as_ref().is_none_or(|pooled| pooled.sessions.slots.are_gone())
+            && !self.looks.as_ref().is_some_and(Looks::is_running);
         if self.clients.has_owners() || are_gone {
             self.clients.tell_closers();
         }

@@ -9,7 +9,9 @@ impl Manager {
     #[must_use]
     pub fn session_count(&self) -> usize {
         let state = self.lock();
-        state.sessions.slots.open_count() + state.pooled.as_ref().map_or(0, |pooled| pooled.sessions.slots.open_count())
+        let pooled = state.pooled.as_ref().map_or(0, |pooled| pooled.sessions.slots.open_count());
+        let looking = usize::from(state.looks.as_ref().is_some_and(|looks| looks.is_open));
+        state.sessions.slots.open_count() + pooled + looking
     }
 
     /// For how long the request has waited; `None` where it does not, or no more.

@@ -16,6 +16,8 @@ pub(super) struct Wait {
     pub mode: Mode,
     /// When it began, on whatever session.
     pub since: Instant,
+    /// Since when the direct sessions have it, where it is looked for through a pooler as well.
+    pub direct_since: Instant,
     pub is_cancelled: bool,
     /// Its latest turn has found no place in the queue.
     pub lacks_place: bool,
@@ -23,7 +25,7 @@ pub(super) struct Wait {
 
 impl Wait {
     pub const fn new(key: Key, mode: Mode, since: Instant) -> Wait {
-        Wait { key, mode, since, is_cancelled: false, lacks_place: false }
+        Wait { key, mode, since, direct_since: since, is_cancelled: false, lacks_place: false }
     }
 
     pub fn age(self, now: Instant) -> Duration {

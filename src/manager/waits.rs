@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// For so long a wait is not tried while the session is opened that will be its own.
 const TIME_TO_OPEN: Duration = Duration::from_millis(200);
+/// After so long a wait is left to others, if there are any: once it has had a turn in the server's queue.
+const LONG_WAIT: Duration = Duration::from_millis(800);
 
 pub(super) struct Waits {
     pub polls: Polls,
@@ -26,11 +28,14 @@ pub(super) struct Waits {
     opening: HashSet<SessionId>,
     free: Vec<SessionId>,
     backoff: Backoff,
+    /// From when on waits that last are left to others, if ever; and such waits.
+    leave_from: Option<Instant>,
+    leaving: Vec<Wait>,
 }
 
 impl Waits {
-    /// `most_sessions`: the most sessions that wait in the server's queue.
-    pub fn new(most_sessions: usize) -> Waits {
+    /// `most_sessions`: the most sessions that wait in the server's queue; `leave`: whether waits that last are left to others.
+    pub fn new(most_sessions: usize, leave: bool) -> Waits {
         Waits {
             polls: Polls::default(),
             by_key: HashMap::default(),
@@ -39,6 +44,8 @@ impl Waits {
             opening: HashSet::default(),
             free: Vec::new(),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
+            leave_from: leave.then(Instant::now),
+            leaving: Vec::new(),
         }
     }
 
@@ -119,6 +126,29 @@ impl Waits {
         let wait = slots.get_mut(session)?.wait.take()?;
         self.by_key.remove(&wait.key);
         Some(wait)
+    }
+
+    /// Has all waits stay here until then.
+    pub fn stay_until(&mut self, time: Instant) {
+        self.leave_from = Some(time);
+    }
+
+    /// Leaves a wait that nobody has any more to others, if it has lasted, and none of those who wait holds anything: they may be
+    /// tied into a ring that only shows in the server's queue. Whether it is left to them.
+    pub fn leave(&mut self, wait: Wait, table: &LockTable, now: Instant) -> bool {
+        let leaves = self.leave_from.is_some_and(|from| from <= now)
+            && !wait.is_cancelled
+            && now.saturating_duration_since(wait.direct_since) >= LONG_WAIT
+            && !table.is_awaited_by_holders(wait.key);
+        if leaves {
+            self.leaving.push(wait);
+        }
+        leaves
+    }
+
+    /// The waits that are left to others.
+    pub fn take_leaving(&mut self) -> impl Iterator<Item = Wait> + '_ {
+        self.leaving.drain(..)
     }
 
     /// Ends a wait wherever it is; whether it has ended, and will not be heard of again.

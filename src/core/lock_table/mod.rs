@@ -140,6 +140,15 @@ impl LockTable {
         })
     }
 
+    /// Whether somebody waits for the key who holds something, or whose like from the same owner do.
+    #[must_use]
+    pub fn is_awaited_by_holders(&self, key: Key) -> bool {
+        self.keys.find(key).is_some_and(|key| {
+            let mut waits = self.requests.entangled().iter().flat_map(|&owner| self.requests.waits_of(owner));
+            waits.any(|wait| self.requests.entries[wait].key == key)
+        })
+    }
+
     /// Whether somebody waits who is ready to do so for long.
     #[must_use]
     pub fn has_waiters(&self) -> bool {

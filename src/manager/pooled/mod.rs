@@ -5,10 +5,14 @@
 //! pinned looks from time to time for all of them, and a key that looks free is tried. So a wait costs the pooler nothing between
 //! two looks, and no wait can be in the way of a hold.
 //!
+//! Where there is a direct way to the server as well, locks are held there, and of all this only long waits are here (`looks`).
+//!
 //! Invariant: what the lock table or a caller has asked for is on a session or among the waits, or its report is in
 //! [`Pooled::reports`].
 
 mod job;
+pub(super) mod look_task;
+mod looks;
 mod sessions;
 mod slot;
 pub(super) mod task;
@@ -25,6 +29,7 @@ use crate::error::Error;
 use crate::pg::{Seen, Wire};
 use foldhash::HashSet;
 use job::Job;
+pub(super) use looks::Looks;
 use sessions::Sessions;
 use slot::Slot;
 use std::sync::Arc;

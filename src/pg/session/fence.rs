@@ -4,7 +4,7 @@ use crate::core::{Key, Mode, Modes, Step};
 use crate::error::Error;
 use crate::pg::fault::Fault;
 use crate::pg::session::call::Statement;
-use crate::pg::session::{decode, Session};
+use crate::pg::session::{batch, decode, Session};
 use crate::pg::sql;
 use tokio_postgres::types::Type;
 
@@ -26,6 +26,22 @@ impl Fenced {
 }
 
 impl Session {
+    /// Locks a key that nobody else knows, to the end of the session, by which others can show that they look at the same database.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    ///
+    /// # Cancel safety
+    /// None: the key may be locked.
+    pub async fn lock_random_key(&self) -> Result<Key, Fault> {
+        let key = Key::Single(random_number().map_err(Fault::Statement)?);
+        let steps = [Step::Try { key, mode: Mode::Exclusive }];
+        match batch::read(&steps, self.ask_for(&steps).await)?[..] {
+            [true] => Ok(key),
+            _ => Err(Fault::Statement(Error::new("55P03", "somebody has locked a key of chance"))),
+        }
+    }
+
     /// Takes a key by which others can tell a hold of this session from all others, and a token.
     ///
     /// # Errors
