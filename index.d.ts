@@ -183,9 +183,16 @@ declare namespace advisoryLock {
      * Whether the server is behind a pooler that lends its connections for one transaction at a time, and locks are to be held through
      * it: each by a transaction that is kept open. A session lock would exclude nobody there. What differs is in docs/poolers.md.
      * Default: what `pgbouncer` in the connection string says, else `false`, and such a pooler is refused. Does not go with
-     * `maxWaitConnections`.
+     * `maxWaitConnections`, unless there is a `directConnectionString`.
      */
     transactionPooling?: boolean | undefined
+    /**
+     * Besides such a pooler, the way past it to the same database, as a connection string of any form. Locks are asked for and held
+     * there, as without a pooler, and no transaction is kept open; a wait that lasts has no connection there, and is looked for
+     * through the pooler. A string that leads to another database is found out before the first look: the wait rejects with
+     * `ERR_OTHER_DATABASE`. Needs `transactionPooling` (or `pgbouncer=true`); does not go with `maxPinnedConnections`.
+     */
+    directConnectionString?: string | undefined
     /**
      * Most locks held at a time through such a pooler, each on a server connection of its pool, 1 … 1000; more wait in the process,
      * where they wait at all. Default 8. Without `transactionPooling` it has no meaning.
@@ -704,7 +711,8 @@ declare namespace advisoryLock {
    * - `25006`: the server cannot be written to, and one that can is asked for, as several hosts do;
    * - `ERR_NO_BINARY`, `ERR_BINARY_NOT_LOADED`: thrown by loading this package; the message says why, and what to do about it;
    * - `ERR_INTERNAL`: a fault of this package, which it has survived;
-   * - `ERR_FENCING_UNAVAILABLE`: `fencing` was asked for with `transactionPooling`;
+   * - `ERR_FENCING_UNAVAILABLE`: `fencing` was asked for with `transactionPooling`, and there is no `directConnectionString`;
+   * - `ERR_OTHER_DATABASE`: `directConnectionString` leads to another database than the connection string;
    * - `ERR_TRANSACTION_POOLING`: behind a transaction pooler a session lock excludes nobody, see `transactionPooling`;
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
    * - `40P01`: a deadlock, as PostgreSQL calls it;
@@ -765,6 +773,7 @@ declare namespace advisoryLock {
     | 'ERR_CLIENT_CLOSED'
     | 'ERR_SEMAPHORE_MISMATCH'
     | 'ERR_FENCING_UNAVAILABLE'
+    | 'ERR_OTHER_DATABASE'
     | 'ERR_TRANSACTION_POOLING'
     | 'ERR_UNSUPPORTED_SERVER'
     | 'ERR_INVALID_URL'

@@ -169,6 +169,7 @@ export async function maybe(
   same<typeof certain, string>(true)
   advisoryLock(undefined, { applicationName: undefined, heartbeat: undefined })
   advisoryLock(undefined, { publishNames: false })
+  advisoryLock('', { transactionPooling: true, directConnectionString: 'postgres://db', maxWaitConnections: 1 })
 }
 
 // @ts-expect-error the limits may be undefined, and then there is no signal
@@ -195,6 +196,8 @@ advisoryLock(5)
 advisoryLock('', { maxWaitConections: 1 })
 // @ts-expect-error neither true nor false
 advisoryLock('', { publishNames: 'no' })
+// @ts-expect-error a string, not an object
+advisoryLock('', { transactionPooling: true, directConnectionString: { host: 'db' } })
 // @ts-expect-error an option of another type
 advisoryLock('', { heartbeat: '1s' })
 // @ts-expect-error no number
