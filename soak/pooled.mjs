@@ -140,7 +140,6 @@ class Counters {
   #between
   #started = 0
   #faults = []
-  #unexplained = new Map()
 
   /** How many have been added for sure, and how many writes came when their lock was not the writer's any more. */
   added = 0
