@@ -107,6 +107,28 @@ for (const [processes, callers] of [
   })
 }
 
+test('more processes than have places in the queue: those who come again and again keep nobody out', async () => {
+  // A config of its own stands for a process.
+  const turns = Array.from({ length: 40 }, () => 0)
+  const createMutexes = turns.map((_, index) => advisoryLock(database.connectionString, { applicationName: `many ${index}` }))
+  let over = false
+  const callers = createMutexes.map(async (createMutex, index) => {
+    while (!over) {
+      await createMutex('many').withLock(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      turns[index]++
+    }
+  })
+  try {
+    await until(() => Math.min(...turns) >= 3, 'each has three turns', 60_000)
+  } finally {
+    over = true
+    await Promise.all(callers)
+    await Promise.all(createMutexes.map((createMutex) => createMutex.close()))
+  }
+  const total = turns.reduce((sum, count) => sum + count)
+  assert.ok(total < 50 * turns.length, `${total} turns until each of ${turns.length} had three: ${turns}`)
+})
+
 test('upgrades that wait slow nobody down', async () => {
   const createMutex = owner()
   const names = Array.from({ length: 20 }, (_, index) => `upgraded ${index}`)

@@ -22,8 +22,10 @@ const WATCH: Duration = Duration::from_millis(10);
 /// server's own check, which stops its whole lock table, would not see the sessions of one process as one, and is done by
 /// [`super::deadlocks`].
 const TURN: Duration = Duration::from_millis(900);
-/// The same where more waits than sessions take turns.
-const SHARED_TURN: Duration = Duration::from_millis(150);
+/// The same where more waits than sessions take turns: this part of a wait's age, but at least so long. Each turn costs the
+/// server about a millisecond, and who has waited for long can wait for its next turn a little longer.
+const SHARED_TURN_PART_OF_AGE: u32 = 32;
+const SHORTEST_SHARED_TURN: Duration = Duration::from_millis(150);
 
 /// What a session is to do next.
 pub(super) enum Work {
@@ -160,10 +162,10 @@ impl Manager {
         self.change(None, |state| state.sessions.salvaged(id, salvaged));
     }
 
-    /// How long a turn in the server's queue may take: less where other waits need the session.
-    pub(super) fn turn_limit(&self) -> Duration {
+    /// How long a turn in the server's queue may take for a wait of this age: less where other waits need the session.
+    pub(super) fn turn_limit(&self, age: Duration) -> Duration {
         if self.lock().sessions.waits.lack_sessions() {
-            SHARED_TURN
+            (age / SHARED_TURN_PART_OF_AGE).clamp(SHORTEST_SHARED_TURN, TURN)
         } else {
             TURN
         }

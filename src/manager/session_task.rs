@@ -18,7 +18,7 @@ use crate::pg::{Fault, HeldNames, Session, Turn};
 use crate::runtime;
 use std::future::{pending, Future};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::sleep;
@@ -150,7 +150,10 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, query: Query) 
         Query::Upgrade { key, mode } => match session.is_held_by_others(key).await {
             Ok(true) => Ok(false),
             // Before whoever waits for it: a try would fail behind them.
-            Ok(false) => session.wait_turn(key, mode, BRIEF_TURN, pending()).await.map(|turn| turn == Turn::Granted),
+            Ok(false) => session
+                .wait_turn(key, mode, Duration::MAX, BRIEF_TURN, pending())
+                .await
+                .map(|turn| turn == Turn::Granted),
             Err(fault) => Err(fault),
         },
         Query::Inquire => session.inquire(&manager.next_inquiry(id)).await.map(|findings| {
@@ -178,14 +181,15 @@ async fn wait_in_queue(
             }
         }
     };
+    let age = wait.age(Instant::now());
     if wait.lacks_place {
-        let has_place = session.finds_place(wait.key).await.map_err(Fault::into_error)?;
+        let has_place = session.finds_place(wait.key, age).await.map_err(Fault::into_error)?;
         if !has_place {
             manager.turn_over(id, Turn::NoPlace);
             return Ok(());
         }
     }
-    let turn = session.wait_turn(wait.key, wait.mode, manager.turn_limit(), interrupted).await;
+    let turn = session.wait_turn(wait.key, wait.mode, age, manager.turn_limit(age), interrupted).await;
     match Fault::unless_lost(turn)? {
         Ok(turn) => manager.turn_over(id, turn),
         Err(cause) => manager.turn_failed(id, &cause),

@@ -110,12 +110,12 @@ pub(super) const fn wait(space: i16) -> &'static str {
 /// block that catches its own end, so that neither the server's log nor its count of rolled-back transactions shows a wait
 /// that goes on. [`TURN_OUTCOME`] tells what has become of it.
 ///
-/// Each turn in the queue costs the server something, so there are [`PLACES`] for each key: locks of the turn's transaction, from
-/// `places` on. Whoever finds none of them free has had no turn.
+/// Each turn in the queue costs the server something, so there are places for each key: locks of the turn's transaction, from
+/// `places` on, of which number `last` is the last one. Whoever finds none of them free has had no turn.
 ///
 /// The lock may be granted in the moment of the end. So it is looked for where it can be had once more, as a session may hold a
 /// lock twice; and given back where the role may not look.
-pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, fingerprint: &str) -> String {
+pub(super) fn turn(key: Key, mode: Mode, limit: u128, (places, last): (i64, i64), fingerprint: &str) -> String {
     let shared = if mode == Mode::Shared { "_shared" } else { "" };
     let kind = if mode == Mode::Shared { "ShareLock" } else { "ExclusiveLock" };
     let (high, low) = key.halves();
@@ -128,7 +128,7 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, fingerprint: 
     format!(
         "DO $turn$ DECLARE has_place pg_catalog.bool := false; held pg_catalog.bool := false; BEGIN \
          IF pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) '{fingerprint}' THEN \
-         FOR place IN 0 .. {PLACES} LOOP \
+         FOR place IN REVERSE {last} .. 0 LOOP \
          has_place := pg_catalog.pg_try_advisory_xact_lock('{places}'::pg_catalog.int8 OPERATOR(pg_catalog.|) place); \
          EXIT WHEN has_place; END LOOP; END IF; \
          IF has_place THEN BEGIN \
@@ -152,21 +152,29 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, places: i64, fingerprint: 
     )
 }
 
-/// The number of the last place in the queue of a key; that of the first is 0. A power of two less one.
-pub(super) const PLACES: i64 = 7;
+/// The number of the last place in the queue of a key that is open to every wait; that of the first is 0.
+pub(super) const LAST_COMMON_PLACE: i64 = 7;
+/// The number of the last place of all: those between are for waits that have lasted.
+pub(super) const LAST_PLACE: i64 = 11;
+/// The bits of a place's key that say which place it is.
+pub(super) const PLACE_BITS: i64 = 15;
 
-/// The fingerprint of the backend, `$2`, and whether one of the places from `$1` on is free: it is taken until the end of this
-/// statement.
+/// The fingerprint of the backend, `$3`, and whether one of the places from `$1` on is free, the last of them being number `$2`: it is
+/// taken until the end of this statement.
 pub(super) const FREE_PLACE: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
- CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $2::pg_catalog.text THEN \
- pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 1) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 2) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 3) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 4) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 5) \
+ CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text THEN \
+ $2::pg_catalog.int8 OPERATOR(pg_catalog.>=) 11 AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) 11) \
+ OR $2::pg_catalog.int8 OPERATOR(pg_catalog.>=) 10 AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) 10) \
+ OR $2::pg_catalog.int8 OPERATOR(pg_catalog.>=) 9 AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) 9) \
+ OR $2::pg_catalog.int8 OPERATOR(pg_catalog.>=) 8 AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) 8) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 7) \
  OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 6) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 7) ELSE false END";
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 5) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 4) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 3) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 2) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 1) \
+ OR pg_catalog.pg_try_advisory_xact_lock($1) ELSE false END";
 
 /// The fingerprint of the backend, and what its latest [`turn`] has brought: `granted`, `over`, or `full` where it had no place.
 pub(super) const TURN_OUTCOME: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \

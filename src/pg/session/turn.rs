@@ -40,27 +40,38 @@ impl Turn {
     }
 }
 
+/// A wait that has lasted for so long may have one more of the places in the queue. Otherwise those who come again and again would
+/// keep out who asks for a place the more seldom the longer it waits.
+const SENIORITY: [Duration; (sql::LAST_PLACE - sql::LAST_COMMON_PLACE) as usize] =
+    [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(5), Duration::from_secs(15)];
+
+/// The number of the last place in a queue that is open to a wait of this age.
+fn last_place(age: Duration) -> i64 {
+    SENIORITY.into_iter().filter(|&seniority| age >= seniority).fold(sql::LAST_COMMON_PLACE, |last, _| last + 1)
+}
+
 /// Where the places in the queue of a key begin: an advisory lock each, among the single keys.
 fn places(key: Key) -> i64 {
     let digest = Sha256::digest(format!("advisory-lock-native places {key}"));
-    i64::from_le_bytes(std::array::from_fn(|at| digest[at])) & !sql::PLACES
+    i64::from_le_bytes(std::array::from_fn(|at| digest[at])) & !sql::PLACE_BITS
 }
 
 /// The places in the queue of a key.
 pub(super) fn places_of(key: Key) -> impl Iterator<Item = Key> {
     let first = places(key);
-    (0..=sql::PLACES).map(move |place| Key::Single(first | place))
+    (0..=sql::LAST_PLACE).map(move |place| Key::Single(first | place))
 }
 
 impl Session {
-    /// Whether a place in the queue of this key is free at this moment: a fifth of the price of a turn that finds none. Not in
-    /// a moment when somebody cancels what the session does.
+    /// Whether a place in the queue of this key is free at this moment for a wait of this age: a fifth of the price of a turn
+    /// that finds none. Not in a moment when somebody cancels what the session does.
     ///
     /// # Errors
     /// [`Fault::Lost`].
-    pub async fn finds_place(&self, key: Key) -> Result<bool, Fault> {
-        let places = places(key);
-        let parameters: [Parameter; 2] = [(&places, Type::INT8), (&self.backend.fingerprint, Type::TEXT)];
+    pub async fn finds_place(&self, key: Key, age: Duration) -> Result<bool, Fault> {
+        let (places, last) = (places(key), last_place(age));
+        let parameters: [Parameter; 3] =
+            [(&places, Type::INT8), (&last, Type::INT8), (&self.backend.fingerprint, Type::TEXT)];
         match self.wire.ask(FREE_PLACE, &parameters, self.patience.answer).await {
             Ok(rows) => {
                 self.verify_backend(rows.first())?;
@@ -72,7 +83,8 @@ impl Session {
         }
     }
 
-    /// One turn of waiting for a lock in the server's queue, for `turn` at most, or until `interrupted` resolves.
+    /// One turn of waiting for a lock in the server's queue, for `turn` at most, or until `interrupted` resolves. `age`: for how
+    /// long it has been waited for so far.
     ///
     /// # Errors
     /// [`Fault::Statement`]: this wait cannot go on (`40P01`, `53200`). [`Fault::Lost`].
@@ -83,6 +95,7 @@ impl Session {
         &self,
         key: Key,
         mode: Mode,
+        age: Duration,
         turn: Duration,
         interrupted: impl Future<Output = ()>,
     ) -> Result<Turn, Fault> {
@@ -90,7 +103,7 @@ impl Session {
         if self.lacks_blocks.load(Ordering::Relaxed) {
             return self.wait_plainly(key, mode, turn, interrupted).await.map(Turn::of);
         }
-        let text = sql::turn(key, mode, turn.as_millis(), places(key), &self.backend.fingerprint);
+        let text = sql::turn(key, mode, turn.as_millis(), (places(key), last_place(age)), &self.backend.fingerprint);
         let waited = self.wire.ask(Statement::once(&text), &[], self.patience.answer + turn);
         // Behind it at once: whoever is granted the lock is not to wait for one more round trip.
         let outcome = self.wire.ask(OUTCOME, &[], self.patience.answer);
@@ -200,4 +213,18 @@ pub(in crate::pg::session) fn lacks_blocks(code: &str) -> bool {
     [SqlState::UNDEFINED_OBJECT, SqlState::INSUFFICIENT_PRIVILEGE, SqlState::SYNTAX_ERROR]
         .iter()
         .any(|state| state.code() == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_waited_for_long_may_have_more_places() {
+        let last_after = |milliseconds| last_place(Duration::from_millis(milliseconds));
+        assert_eq!([0, 499, 500, 4999, 5000, 15_000].map(last_after), [7, 7, 8, 9, 10, 11]);
+        assert_eq!(last_place(Duration::MAX), sql::LAST_PLACE);
+        assert_eq!(places(Key::Pair(1, 2)) & sql::PLACE_BITS, 0);
+        assert_eq!(sql::LAST_PLACE & !sql::PLACE_BITS, 0);
+    }
 }
