@@ -190,7 +190,7 @@ impl Sessions {
     fn polled(&mut self, session: SessionId, key: Key, is_granted: bool) {
         let now = Instant::now();
         if is_granted {
-            self.waits.polls.remove(key);
+            self.waits.polls.granted(key);
             self.report(Event::Acquired { key, home: session }, None);
         } else if let Some(mode) = self.waits.polls.looks_now(key, now) {
             self.push_query(session, Query::Upgrade { key, mode });
