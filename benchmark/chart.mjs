@@ -1,4 +1,4 @@
-// The results as an SVG: bars for the workloads that have a rate, and a curve over the number of names.
+// The results as an SVG: bars for the workloads that have a rate, a curve over the number of names, and one over that of standbys.
 
 import { short, titleOf } from './report.mjs'
 
@@ -10,6 +10,7 @@ const COLORS = { ours: '#b7410e', other: '#8a97a6', lines: ['#b7410e', '#31688e'
 const BARS = ['one-caller-tcp', 'callers-64-tcp', 'callers-512-tcp', 'one-name']
 const PANEL = (WIDTH - 3 * MARGIN) / 2
 const CURVE_HEIGHT = 220
+const STANDBYS_HEIGHT = 160
 
 const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
 const text = (x, y, content, attributes = '') => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${attributes}>${escape(content)}</text>`
@@ -54,10 +55,42 @@ function drawCurve(x, y, { title, figures }) {
   for (const [names] of points(Object.values(figures)[0])) {
     parts.push(text(at([names, floor])[0], top + height + 16, short(10 ** names), `text-anchor="middle" ${small}`))
   }
+  parts.push(drawLines(figures, (contestant) => points(contestant).map(at)))
+  return { svg: parts.join('\n'), height: CURVE_HEIGHT }
+}
+
+/** The server's processor time over the number of standbys, this by its order of magnitude. */
+function drawStandbys(x, y, { figures }) {
+  const points = (contestant) =>
+    Object.entries(contestant).flatMap(([figure, { median }]) => {
+      const [, count] = /^server(\d+)$/.exec(figure) ?? []
+      return count ? [[Math.log10(Number(count)), median]] : []
+    })
+  const all = Object.values(figures).flatMap(points)
+  const ceiling = Math.max(1, Math.ceil(Math.max(...all.map(([, share]) => share))))
+  const most = Math.max(...all.map(([count]) => count))
+  const [left, top, width, height] = [x + 60, y + 24, PANEL * 1.3, STANDBYS_HEIGHT - 60]
+  const at = ([count, share]) => [left + (most ? count / most : 0) * width, top + height * (1 - share / ceiling)]
+  const parts = [heading(x, y + 12, 'processes that stand by for one lock: % of a core that this costs the server')]
+  for (let share = 0; share <= ceiling; share += ceiling / 2) {
+    const [, line] = at([0, share])
+    parts.push(`<line x1="${left}" x2="${left + width}" y1="${line}" y2="${line}" stroke="#dde2e6"/>`)
+    parts.push(text(left - 8, line + 4, `${short(share)} %`, `text-anchor="end" ${small}`))
+  }
+  for (const [count] of points(Object.values(figures)[0])) {
+    parts.push(text(at([count, 0])[0], top + height + 16, short(Math.round(10 ** count)), `text-anchor="middle" ${small}`))
+  }
+  parts.push(drawLines(figures, (contestant) => points(contestant).map(at)))
+  return { svg: parts.join('\n'), height: STANDBYS_HEIGHT }
+}
+
+/** A line for each contestant, with its name at the end. */
+function drawLines(figures, placesOf) {
+  const parts = []
   let above = -Infinity
-  const highestFirst = Object.entries(figures).sort(([, a], [, b]) => points(b).at(-1)[1] - points(a).at(-1)[1])
-  highestFirst.forEach(([name, contestant], index) => {
-    const places = points(contestant).map(at)
+  const lines = Object.entries(figures).map(([name, contestant]) => ({ name, places: placesOf(contestant) }))
+  lines.sort((one, other) => one.places.at(-1)[1] - other.places.at(-1)[1])
+  for (const [index, { name, places }] of lines.entries()) {
     const color = COLORS.lines[index % COLORS.lines.length]
     const path = places.map((place) => place.map((number) => number.toFixed(1)).join(',')).join(' ')
     parts.push(`<polyline points="${path}" fill="none" stroke="${color}" stroke-width="2"/>`)
@@ -65,8 +98,8 @@ function drawCurve(x, y, { title, figures }) {
     const [endX, endY] = places.at(-1)
     above = Math.max(endY + 4, above + 14)
     parts.push(text(endX + 8, above, titleOf(name), `fill="${color}"`))
-  })
-  return { svg: parts.join('\n'), height: CURVE_HEIGHT }
+  }
+  return parts.join('\n')
 }
 
 /** @param {object} report what `npm run bench` writes as JSON */
@@ -82,6 +115,11 @@ export function draw({ date, machine, versions, results }) {
   }
   if (known.has('curve')) {
     const { svg, height } = drawCurve(MARGIN, y, known.get('curve'))
+    parts.push(svg)
+    y += height
+  }
+  if (known.has('standby')) {
+    const { svg, height } = drawStandbys(MARGIN, y, known.get('standby'))
     parts.push(svg)
     y += height
   }

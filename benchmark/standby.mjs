@@ -34,8 +34,12 @@ export function serverTime(postmaster) {
   return ticks / TICKS
 }
 
+/** The process id of a server's first process. */
+export const postmasterOf = ({ socketDirectory }) =>
+  readFileSync(join(socketDirectory, 'data/postmaster.pid'), 'latin1').split('\n')[0]
+
 /** The rate of pgbench's own reading transactions, on four connections. */
-async function rateOfOthers(pgbench, url, seconds) {
+export async function rateOfOthers(pgbench, url, seconds) {
   const { stdout } = await promisify(execFile)(pgbench.program, ['-n', '-S', '-M', 'prepared', '-c', '4', '-T', String(seconds), url])
   return Number(/^tps = ([\d.]+)/m.exec(stdout)[1])
 }
@@ -107,7 +111,7 @@ export const standby = {
     const observer = new pg.Client(server.connectionString())
     await observer.connect()
     try {
-      const postmaster = readFileSync(join(server.socketDirectory, 'data/postmaster.pid'), 'latin1').split('\n')[0]
+      const postmaster = postmasterOf(server)
       if (pgbench) await promisify(execFile)(pgbench.program, ['-i', '-q', server.connectionString()])
       const [settle, window] = quick ? [5, 4] : [20, 10]
       const figures = {}

@@ -1,6 +1,7 @@
 // The workloads. Each gives its figures by contestant, and says which goals they have to meet.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { beside } from './beside.mjs'
 import { contest } from './contest.mjs'
 import { goal, now, ratio, withWorkers } from './measures.mjs'
 import { permits } from './permits.mjs'
@@ -9,6 +10,7 @@ import { startWorker } from './processes.mjs'
 import { stalls } from './stalls.mjs'
 import { standby } from './standby.mjs'
 import { holds, start, waiters } from './scale.mjs'
+import { waits } from './waits.mjs'
 
 const PAIR_UNITS = { rate: 'pairs/s', time: 'µs/pair', p99: 'ms', main: 'µs CPU/pair, main thread', process: 'µs CPU/pair, process', connections: '', rss: 'MiB' }
 
@@ -185,13 +187,15 @@ export const workloads = [
   holds,
   waiters(200, ['ours', 'pgEach'], ({ ours }) => [
     goal('ms until all are served', ours.drain.median, 40),
-    goal('ms until one is served, one by one, the last first', ours.each.median, 15),
+    goal('ms until one is served, one by one, the last first', ours.each.median, 5),
     goal('connections', ours.connections.median, 10),
   ]),
   waiters(1000, ['ours'], () => []),
+  waits,
   stalls,
   permits,
   standby,
+  beside,
   ...pooled,
   start,
 ]
