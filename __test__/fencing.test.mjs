@@ -47,7 +47,75 @@ const notFenced = async (fence) => {
 const waitingAtGate = () =>
   until(async () => (await database.value("SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")) > 0, 'waiting')
 
+/** What nobody has handled while `fn` ran, which would end the process. */
+async function unhandledDuring(fn) {
+  const unhandled = []
+  const note = (error) => unhandled.push(error)
+  process.on('unhandledRejection', note)
+  await fn()
+  // They are told when the microtasks have run out.
+  await sleep(0)
+  process.off('unhandledRejection', note)
+  return unhandled
+}
+
 for (const [contract, lib] of Object.entries(contracts)) {
+  test(`${contract}: a signal or a time that ends just after the grant, or anywhere, leaves nothing behind`, async () => {
+    const createMutex = open(lib)
+    const of = (mutex) => [(limits) => mutex.lock(limits).then((unlock) => unlock()), (limits) => mutex.withLock(() => {}, limits)]
+    const asks = [...of(createMutex('ended')), ...of(createMutex.all(['ended', 'ended too']))]
+    const unhandled = await unhandledDuring(async () => {
+      for (const ask of asks) {
+        // At each of its looks at the signal in turn; nobody is called.
+        for (let look = 0, isGranted = false; !isGranted; look++) {
+          let looks = 0
+          const signal = { reason: new Error('ended'), addEventListener() {}, removeEventListener() {} }
+          Object.defineProperty(signal, 'aborted', { get: () => ++looks > look })
+          isGranted = await ask({ fencing: true, signal }).then(() => true, (error) => assert.equal(error, signal.reason))
+          assert.ok(look < 50, 'it is granted at last')
+        }
+        // By the news of another lock, which comes with the grant.
+        for (let turn = 0; turn < 5; turn++) {
+          const controller = new AbortController()
+          const other = createMutex('other').lock().then((unlock) => (controller.abort(), unlock()))
+          await ask({ fencing: true, signal: controller.signal }).catch(({ name }) => assert.equal(name, 'AbortError'))
+          await other
+        }
+        // The time passes while the thread is busy, as the answer arrives.
+        for (let turn = 0; turn < 5; turn++) {
+          const asking = ask({ fencing: true, timeout: 5 })
+          const busyUntil = performance.now() + 10
+          while (performance.now() < busyUntil);
+          await asking.catch(({ code }) => assert.equal(code, 'ERR_LOCK_TIMEOUT'))
+        }
+      }
+      for (let turn = 0; turn < 10; turn++) {
+        const election = createMutex('elected').elect(() => {}, { fencing: true })
+        const other = createMutex('other').lock().then((unlock) => (election.stop(), unlock()))
+        await Promise.all([other, election.ended])
+      }
+    })
+    assert.deepEqual(unhandled, [])
+    await until(async () => (await database.lockCount()) === 0, 'nothing left locked')
+  })
+
+  test(`${contract}: a signal that fails at any step leaves nothing locked`, async () => {
+    const createMutex = open(lib)
+    const failure = new Error('on purpose')
+    for (const mutex of [createMutex('failing'), createMutex.all(['failing', 'failing too'])]) {
+      for (let step = 0, isGranted = false; !isGranted; step++) {
+        let steps = 0
+        const addEventListener = () => {
+          if (steps++ === step) throw failure
+        }
+        const signal = { aborted: false, addEventListener, removeEventListener() {} }
+        isGranted = await mutex.lock({ fencing: true, signal }).then((unlock) => unlock().then(() => true), (error) => assert.equal(error, failure))
+        assert.ok(step < 50, 'it is granted at last')
+      }
+    }
+    await until(async () => (await database.lockCount()) === 0, 'nothing left locked')
+  })
+
   test(`${contract}: tokens grow, and a fence lets pass while its hold stands`, async () => {
     const createMutex = open(lib)
     const mutex = createMutex(`plain ${contract}`)

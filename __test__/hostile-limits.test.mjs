@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import advisoryLock from '../index.js'
-import { openDatabase, sqlLock, sqlTry, sqlUnlock } from './support/database.mjs'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
 import { runChild } from './support/process.mjs'
 
 const database = await openDatabase()
@@ -112,18 +112,43 @@ test('timers that clear nothing and run late: the lock stays with whom it was gr
   assert.equal(await unlock(), true)
 })
 
+/** What a library has for a signal where the runtime has none: no `throwIfAborted`, and `aborted` is a field. */
+class Polyfill extends EventTarget {
+  aborted = false
+  abort(why) {
+    Object.assign(this, { aborted: true, reason: why })
+    this.dispatchEvent(new Event('abort'))
+  }
+}
+
+for (const [title, lock] of [
+  ['a lock', (limits) => createMutex('library').lock(limits)],
+  ['a fenced lock', (limits) => createMutex('library').lock({ ...limits, fencing: true })],
+  ['a lock of several keys', (limits) => createMutex.all(['library', 'beside']).lock(limits)],
+  ['a fenced lock of several keys', (limits) => createMutex.all(['library', 'beside']).lock({ ...limits, fencing: true })],
+  ['a permit', (limits) => createMutex.semaphore('library', 1).lock(limits)],
+]) {
+  test(`the signal of a library: ${title}`, async () => {
+    const inTheWay = () => Promise.all([holder('library').lock(), holder.semaphore('library', 1).lock()])
+    for (const limits of [{}, { timeout: 0 }, { timeout: 1000 }]) await (await lock({ ...limits, signal: new Polyfill() }))()
+    const unlocks = await inTheWay()
+    const signal = new Polyfill()
+    const waiting = assert.rejects(lock({ signal }), isFailure)
+    await until(() => createMutex.stats().waiting === 1, 'waiting')
+    signal.abort(failure)
+    await waiting
+    for (const limits of [{}, { timeout: 0 }, { timeout: 1000 }]) await assert.rejects(lock({ ...limits, signal }), isFailure)
+    for (const unlock of unlocks) await unlock()
+    const aborted = Object.assign(new Polyfill(), { aborted: true })
+    await assert.rejects(lock({ signal: aborted }), { name: 'AbortError' })
+  })
+}
+
 test('a signal and an error of another realm are as good as ours', async () => {
   const { controller, reason } = runInNewContext(
     `({ controller: new AbortController(), reason: new Error('of another realm') })`,
     { AbortController },
   )
-  class Polyfill extends EventTarget {
-    aborted = false
-    abort(why) {
-      Object.assign(this, { aborted: true, reason: why })
-      this.dispatchEvent(new Event('abort'))
-    }
-  }
   const polyfill = new Polyfill()
   assert.ok(!(polyfill instanceof AbortSignal) && !(reason instanceof Error))
   await sqlLock(database.sql, 'realm')

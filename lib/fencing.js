@@ -5,6 +5,7 @@
 
 const { fenceStatement, gateOf, ALONE, FENCED, KEEP_ALIVE, SHARED } = require('./native.js')
 const { offAbort, onAbort } = require('./abort-listeners.js')
+const { reasonOf } = require('./abort-reason.js')
 const { Call } = require('./call.js')
 const { lockTimeout, notHeld } = require('./errors.js')
 const mailbox = require('./mailbox.js')
@@ -84,14 +85,15 @@ class Ending {
   #callers
   #controller = new AbortController()
 
+  /** @throws what the caller's signal throws, which may be a library's */
   constructor(hold, callers) {
     this.#hold = hold
     this.#callers = callers
-    hold.whileHeld = () => this.#controller.abort(hold.error)
     if (callers) onAbort(callers, this.#abort)
+    hold.whileHeld = () => this.#controller.abort(hold.error)
   }
 
-  #abort = () => this.#controller.abort(this.#callers.reason)
+  #abort = () => this.#controller.abort(reasonOf(this.#callers))
 
   get signal() {
     return this.#controller.signal
@@ -106,8 +108,9 @@ class Ending {
 /** Gives a hold its token and its fence. It is given back where that fails. */
 async function fence(hold, left, isPatient) {
   const parts = hold.parts ?? [hold]
-  const ending = new Ending(hold, left.signal)
+  let ending
   try {
+    ending = new Ending(hold, left.signal)
     const ownKeys = await left.race(Promise.all(parts.map(takeOwnKey)))
     const waiting = parts.filter((_, place) => !ownKeys[place].isCovered)
     if (waiting.length > 0) await passGates(waiting.flatMap(gatesOf), left, isPatient, ending.signal)
@@ -120,7 +123,7 @@ async function fence(hold, left, isPatient) {
     giveBack([hold])
     throw hold.error ?? (isPatient ? left.explain(error) : error)
   } finally {
-    ending.end()
+    ending?.end()
   }
 }
 

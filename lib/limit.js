@@ -1,6 +1,7 @@
 'use strict'
 
 const { offAbort, onAbort } = require('./abort-listeners.js')
+const { reasonOf } = require('./abort-reason.js')
 const { lockTimeout } = require('./errors.js')
 
 /** More milliseconds than this end at once in a timer. */
@@ -59,16 +60,6 @@ class Limit {
     this.ended = { reason, isTimeout }
     this.onEnd?.(reason)
   }
-}
-
-/** What an abort rejects with. Signals of older libraries have no reason. */
-function reasonOf(signal) {
-  try {
-    if (signal.reason !== undefined) return signal.reason
-  } catch (error) {
-    return error
-  }
-  return new DOMException('This operation was aborted', 'AbortError')
 }
 
 module.exports = { Limit }

@@ -2,6 +2,7 @@
 
 // What a hold of several keys has in common, be they all of them (all.js) or the parts of a permit (semaphore.js).
 
+const { throwIfAborted } = require('./abort-reason.js')
 const { acquire } = require('./acquire.js')
 const { toAcquireOptions } = require('./arguments.js')
 const { isTracing, tellLost, tellOver, traceAcquire } = require('./diagnostics.js')
@@ -175,7 +176,7 @@ class LocksOfSeveral {
 
   async #takeHold(limits) {
     if (limits?.timeout === 0) {
-      limits.signal?.throwIfAborted()
+      throwIfAborted(limits.signal)
       const hold = await this.tryTake(limits.signal)
       if (!hold) throw lockTimeout(0)
       return hold
@@ -221,7 +222,7 @@ class TimeLeft {
    * @throws {Error} `ERR_LOCK_TIMEOUT`, or the signal's reason
    */
   limits(signal = this.#signal) {
-    this.#signal?.throwIfAborted()
+    throwIfAborted(this.#signal)
     if (this.#deadline === Infinity) return signal && { timeout: Infinity, signal }
     const timeout = this.#deadline - performance.now()
     if (timeout <= 0) throw lockTimeout(this.#timeout)
@@ -234,6 +235,8 @@ class TimeLeft {
 
   /** Awaits what others have begun as well, and which therefore goes on where this call has no time left. */
   async race(shared) {
+    // Whoever does not come to await it does not hear of its failure either.
+    shared.catch(() => {})
     const limits = this.limits()
     if (!limits) return shared
     const limit = new Limit(limits)
