@@ -35,6 +35,31 @@ test('end() gives up every hold of this owner and of no other', async () => {
   await other.close()
 })
 
+test('what end() takes does not depend on how many holds others have', async () => {
+  const crowd = advisoryLock(database.connectionString)
+  const rounds = 101
+  /** The median of the milliseconds for which `end()` keeps the thread, of owners with a hold each. */
+  const time = async (what) => {
+    const owners = Array.from({ length: rounds }, () => advisoryLock(database.connectionString))
+    await Promise.all(owners.map((createMutex, index) => createMutex(`${what} ${index}`).lock()))
+    const ends = []
+    const times = owners.map(({ client }) => {
+      const since = performance.now()
+      ends.push(client.end())
+      return performance.now() - since
+    })
+    await Promise.all(ends)
+    return times.sort((a, b) => a - b)[(rounds - 1) / 2]
+  }
+  await time('warm')
+  const alone = await time('alone')
+  await Promise.all(Array.from({ length: 20_000 }, (_, index) => crowd(`crowd ${index}`).lock()))
+  const among = await time('among')
+  // To look at all of them takes fifty times as long.
+  assert.ok(among < 10 * alone, `${among} ms among 20,000 holds, ${alone} ms alone`)
+  await crowd.client.end()
+})
+
 test('end() ends the waits of this owner, wherever they wait', async () => {
   const createMutex = advisoryLock(database.connectionString)
   const other = advisoryLock(database.connectionString)

@@ -87,6 +87,11 @@ const kinds = {
       const unlocks = await Promise.all(Array.from({ length: count }, () => mutex.lockShared()))
       await Promise.all(unlocks.map((unlock) => unlock()))
     }),
+  closed: async () => {
+    const owners = Array.from({ length: count }, () => contract1(url))
+    await Promise.all(owners.map((owner, index) => owner(`crowd closed ${index}`).lock()))
+    return measure(() => Promise.all(owners.map((owner) => owner.close())))
+  },
 }
 
 console.log(JSON.stringify(await kinds[kind]()))

@@ -13,6 +13,7 @@ const KINDS = {
   mixed: 'lock by one owner: half of them wait',
   aborted: 'abort of a waiter among as many of one name',
   shared: 'lockShared and unlock of one name by as many',
+  closed: 'close of an owner with a hold, among as many',
 }
 
 /** As many calls as say so, of each kind: microseconds for one of them, and the longest pause of the event loop. */

@@ -43,6 +43,10 @@ class Verifying extends Call {
 class Hold {
   /** Is told of the loss as well, by whoever runs something under the hold. @type {(() => void) | undefined} */
   whileHeld
+  /** Its neighbours among the holds of its owner, for {@link import('./hold-list.js').HoldList}. @type {Hold | undefined} */
+  older
+  /** @type {Hold | undefined} */
+  newer
   #error
   #controller
   #released
@@ -58,6 +62,7 @@ class Hold {
     this.request = request
     this.flags = flags
     mailbox.holds.set(request, this)
+    locks.owner.holds.add(this)
     if (flags & KEEP_ALIVE) mailbox.refProcess()
   }
 
@@ -125,16 +130,14 @@ class Hold {
   /** The hold was given up: here, by `unlock()`, or with its owner. */
   markReleased() {
     this.#isGone = true
-    mailbox.holds.delete(this.request)
-    this.#unrefProcess()
+    this.#forget()
     tellOver(this)
   }
 
   /** The hold was lost before an `unlock()` could give it up, which tells so. */
   markLost(error) {
     this.#error = error
-    mailbox.holds.delete(this.request)
-    this.#unrefProcess()
+    this.#forget()
     tellOver(this)
     tellLost(this.locks, error)
   }
@@ -150,7 +153,10 @@ class Hold {
     }
   }
 
-  #unrefProcess() {
+  /** Nothing can become of it any more. */
+  #forget() {
+    mailbox.holds.delete(this.request)
+    this.owner.holds.delete(this)
     if (!(this.flags & KEEP_ALIVE)) return
     this.flags &= ~KEEP_ALIVE
     mailbox.unrefProcess()

@@ -2,6 +2,7 @@
 
 const { Call } = require('./call.js')
 const { clientClosed, invalidValue } = require('./errors.js')
+const { HoldList } = require('./hold-list.js')
 const mailbox = require('./mailbox.js')
 const native = require('./native.js')
 
@@ -45,6 +46,8 @@ class Owner {
   #closing
   /** Those that have not ended. @type {Set<import('./election.js').Election> | undefined} */
   #elections
+  /** Of single keys. */
+  holds = new HoldList()
   /** What it has of locks of several keys, which the core knows by their parts alone. */
   several = { holds: new Set(), waits: new Set() }
 
@@ -108,7 +111,7 @@ class Owner {
     // It has made no call, and will make none.
     if (this.number === 0) return Promise.resolve()
     const closed = mailbox.ask(new Closing(this), (ticket) => this.native.close(ticket))
-    for (const hold of mailbox.holds.values()) if (hold.owner === this) hold.markReleased()
+    for (const hold of this.holds) hold.markReleased()
     for (const hold of [...this.several.holds]) hold.markReleased()
     return closed
   }

@@ -14,7 +14,7 @@ function statsOf(owner) {
   const owners = new Set(owner.andElections())
   const counts = (locks) => locks.name !== undefined && owners.has(locks.owner)
   let held = 0
-  for (const hold of mailbox.holds.values()) if (counts(hold.locks)) held++
+  for (const { holds } of owners) for (const { locks } of holds) if (locks.name !== undefined) held++
   let waiting = 0
   let oldest
   for (const call of mailbox.pending.values()) {
