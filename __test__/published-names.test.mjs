@@ -163,8 +163,9 @@ test('withlock says the name; the command line that pgmutex locks by is told to 
   await until(async () => (await queries('pgmutex'))?.includes('/* advisory-lock: chosen */'), 'pgmutex says a name')
   chosen.finish()
   await chosen.ended
+  await until(async () => (await queries('pgmutex')) === null, 'its session is gone')
   const secret = start('pgmutex', ['sh', '-c', 'cat; : password'], { input: null })
-  await until(async () => (await queries('pgmutex'))?.startsWith('SELECT pg_catalog.current_setting'), 'a sign of life')
+  await until(async () => (await queries('pgmutex'))?.startsWith('SELECT pg_catalog.current_setting'), 'a sign of life', 30_000)
   assert.ok(!/password|advisory-lock:/.test(await queries('pgmutex')))
   secret.finish()
   await secret.ended

@@ -151,22 +151,29 @@ test('4 processes: never more than the permits inside', async () => {
 test('4 processes that are killed again and again: never more than the permits inside', async () => {
   const seconds = Number(process.env.LOCK_TEST_SECONDS ?? 8)
   const permits = 5
-  const end = now() + seconds * 1000
+  const begin = now()
   const holds = []
   let kills = 0
+  // Until enough has happened, however long that takes the machine.
+  const isOver = () => now() > begin + seconds * 1000 && kills >= seconds && holds.length > 20 * seconds
   /** One process after the other in one place, each killed after a while. */
   const place = async ({ between }) => {
-    while (now() < end) {
+    while (!isOver()) {
       const child = startChild('permits-again', url, 'killed again', permits, 4)
       const inside = new Map()
+      let begins
+      const begun = new Promise((resolve) => (begins = resolve))
       const watching = (async () => {
         for (;;) {
           const { caller, from, to } = await child.next()
+          begins()
           if (from !== undefined) inside.set(caller, from)
           else holds.push({ from: inside.get(caller), to }) && inside.delete(caller)
         }
       })().catch(() => {})
-      await sleep(Math.min(between(200, 1500), Math.max(0, end - now())))
+      // Some are killed before they have got in.
+      if (between(0, 4) > 0) await begun
+      await sleep(between(200, 1500))
       // It holds until it is killed at least, and the server knows of that later.
       const to = now()
       child.kill('SIGKILL')
@@ -182,7 +189,6 @@ test('4 processes that are killed again and again: never more than the permits i
   let most = 0
   for (const [, change] of changes) most = Math.max(most, (inside += change))
   assert.ok(most > 1 && most <= permits, `${most} inside at a time, of ${holds.length} holds`)
-  assert.ok(kills >= seconds && holds.length > 20 * seconds, `${kills} kills, ${holds.length} holds`)
   await nothingLeft()
 })
 

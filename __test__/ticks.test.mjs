@@ -277,19 +277,19 @@ test('a next that breaks later ends the term, is told of once, and kills nothing
   const { election, seen } = stand('breaks', ({ schedule }) => {
     let asked = 0
     return schedule(
-      (date) => (++asked < 3 ? new Date(date.getTime() + 10) : new Date(date.getTime() - 10)),
+      (date) => (++asked < 3 ? new Date(date.getTime() + 100) : new Date(date.getTime() - 10)),
       (tick) => {
         runs.push(tick.getTime())
       },
     )
   })
   election.on('error', (error) => errors.push(error))
-  await until(() => seen.count('resigned') >= 2, 'two terms')
+  // A busy machine may be late for all ticks of a term.
+  await until(() => seen.count('resigned') >= 2 && runs.length > 0, 'two terms, and a run', 30_000)
   await election.stop()
   const codes = errors.slice(0, seen.count('resigned') - 1).map(({ code }) => code)
   assert.ok(codes.length >= 1 && codes.every((code) => code === 'ERR_OUT_OF_RANGE'), `${codes}`)
   assert.ok(errors.length <= seen.count('elected'), 'once a term')
-  assert.ok(runs.length >= 1)
 })
 
 test('the clock of the server, seen from here: never ahead of it, better with a quicker answer, set back with it', () => {

@@ -31,8 +31,10 @@ export function startChildWith(flags, name, ...parameters) {
     if (waiter) waiter.resolve(message)
     else received.push(message)
   })
+  let end
   const exited = once(process_, 'exit').then(([status, signal]) => {
-    for (const { reject } of waiting) reject(new Error(`the child ended (status ${status}, signal ${signal})`))
+    end = new Error(`the child ended (status ${status}, signal ${signal})`)
+    for (const { reject } of waiting) reject(end)
     return { status, signal }
   })
   return {
@@ -44,7 +46,7 @@ export function startChildWith(flags, name, ...parameters) {
     next: () =>
       received.length > 0
         ? Promise.resolve(received.shift())
-        : new Promise((resolve, reject) => waiting.push({ resolve, reject })),
+        : new Promise((resolve, reject) => (end ? reject(end) : waiting.push({ resolve, reject }))),
     async ask(message) {
       this.send(message)
       return this.next()
