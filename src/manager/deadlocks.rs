@@ -75,16 +75,20 @@ impl Deadlocks {
     }
 
     fn inquire_now(&mut self, table: &LockTable, sessions: &mut Sessions, now: Ticks) {
-        let since = |&(_, since): &(RequestId, Ticks)| Duration::from_micros(now.saturating_sub(since));
-        let mut links: BTreeMap<Link, Duration> =
+        let here = Instant::now();
+        let since = |&(_, since): &(RequestId, Ticks)| {
+            let age = Duration::from_micros(now.saturating_sub(since));
+            here.checked_sub(age).unwrap_or(here)
+        };
+        let mut links: BTreeMap<Link, Instant> =
             table.links(Self::AGE, now).iter().map(|(&link, wait)| (link, since(wait))).collect();
         if links.is_empty() && self.published.is_empty() {
             return;
         }
-        let unseen: BTreeMap<Link, Duration> = links
+        let unseen: BTreeMap<Link, Instant> = links
             .iter()
             .filter(|(link, _)| sessions.waits.polls.contains(link.in_the_way.0))
-            .map(|(link, &age)| (Link { held: None, ..*link }, age))
+            .map(|(link, &since)| (Link { held: None, ..*link }, since))
             .collect();
         let keys: BTreeSet<Key> = unseen.keys().map(|link| link.in_the_way.0).collect();
         let unseen = if keys.len() <= MOST_UNSEEN_WAITS { unseen } else { BTreeMap::new() };

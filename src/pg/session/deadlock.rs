@@ -11,7 +11,7 @@ use crate::pg::session::row::Row;
 use crate::pg::session::{decode, Session};
 use crate::pg::sql;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::Instant;
 use tokio_postgres::types::Type;
 
 /// Links that are known to the other processes, with the time in milliseconds since when they are true: 32 bits of the
@@ -21,8 +21,8 @@ pub type Published = BTreeMap<Link, i64>;
 /// What this process would tell the others, and what it suspects.
 #[derive(Clone, Debug, Default)]
 pub struct Inquiry {
-    /// The links, and for how long they have been true.
-    pub links: BTreeMap<Link, Duration>,
+    /// The links, and since when they are true.
+    pub links: BTreeMap<Link, Instant>,
     /// Those that are to be published whether or not somebody is seen to wait.
     pub unconditional: BTreeSet<Link>,
     /// What is published so far.
@@ -42,6 +42,22 @@ pub struct Findings {
     pub youngest: BTreeSet<Link>,
     /// Suspects that are it by both looks.
     pub confirmed: BTreeSet<Link>,
+}
+
+/// One moment by two clocks. That of the server is known as well as the answer was quick.
+#[derive(Clone, Copy, Debug)]
+struct ServerTime {
+    here: Instant,
+    /// In milliseconds, of which 32 bits count.
+    there: i64,
+}
+
+impl ServerTime {
+    /// An earlier moment by the clock of the server.
+    fn of(self, moment: Instant) -> i64 {
+        let ago = self.here.saturating_duration_since(moment).as_millis();
+        (self.there - i64::try_from(ago).unwrap_or(0)) & 0xffff_ffff
+    }
 }
 
 impl Session {
@@ -67,8 +83,7 @@ impl Session {
         published.retain(|link, _| !withdrawn.contains_key(link));
         self.publish_links(&withdrawn, false).await?;
         let fresh = inquiry.links.iter().filter(|(link, _)| is_worth_it(link) && !published.contains_key(link));
-        let since = |age: Duration| (now - i64::try_from(age.as_millis()).unwrap_or(0)) & 0xffff_ffff;
-        let fresh: Published = fresh.map(|(&link, &age)| (link, since(age))).collect();
+        let fresh: Published = fresh.map(|(&link, &since)| (link, now.of(since))).collect();
         if let Err(fault) = self.publish_links(&fresh, true).await {
             // No room for all of them: none, then. Where even that fails the session must go, or others would see what is not.
             if let Fault::Statement(_) = fault {
@@ -85,15 +100,17 @@ impl Session {
     /// The server's time, and which of the locks that the links hold somebody waits for.
     async fn wanted(
         &self,
-        links: &BTreeMap<Link, Duration>,
+        links: &BTreeMap<Link, Instant>,
         comment: &str,
-    ) -> Result<(i64, BTreeSet<(Key, Mode)>), Fault> {
+    ) -> Result<(ServerTime, BTreeSet<(Key, Mode)>), Fault> {
         let held: BTreeSet<(Key, Mode)> = links.keys().filter_map(|link| link.held).collect();
         let held: Vec<(Key, Mode)> = held.into_iter().collect();
         let spelled: Vec<String> = held.iter().copied().map(spell).collect();
+        let asked = Instant::now();
         let row = self.ask(comment, sql::deadlock::WANTED, &[(&spelled, Type::TEXT_ARRAY)]).await?;
+        let here = asked + asked.elapsed() / 2;
         let places: Option<Vec<i64>> = decode(row.try_get(2))?;
-        Ok((decode(row.get(1))?, at_places(&held, &places.unwrap_or_default()).collect()))
+        Ok((ServerTime { here, there: decode(row.get(1))? }, at_places(&held, &places.unwrap_or_default()).collect()))
     }
 
     async fn publish_links(&self, links: &Published, publish: bool) -> Result<(), Fault> {
