@@ -17,7 +17,8 @@ const CANCEL_REQUEST = 80877102
  *   leaves; until its transaction ends; the same, but for as long as an advisory lock is held there; for a statement, whether or
  *   not a transaction is open. Nothing is reset in between.
  * @param {number} [how.size] of the pool
- * @param {boolean} [how.rotates] whether each transaction gets the session that has been free for the longest time
+ * @param {boolean | 'later'} [how.rotates] whether each transaction gets the session that has been free for the longest time; or
+ *   each but a client's first
  * @param {boolean} [how.rollsBack] whether the transaction of a client that is gone is rolled back, and its session lent again
  * @param {(times: number) => boolean | Promise<boolean>} [how.keeps] whether a session with an advisory lock stays with its client
  *   once more, where it does; it is asked after each transaction
@@ -56,13 +57,15 @@ export async function startPooler(connectionString, how) {
     return session
   }
 
-  async function borrow() {
+  /** @param {boolean} isLater whether it is for another transaction of a client than its first */
+  async function borrow(isLater = false) {
+    const isOldest = rotates === 'later' ? isLater : rotates
     // All of them are in use from the first on.
-    if (rotates && opened < size) {
+    if (isOldest && opened < size) {
       opened++
       return open()
     }
-    if (free.length > 0) return rotates ? free.shift() : free.pop()
+    if (free.length > 0) return isOldest ? free.shift() : free.pop()
     if (opened < size) {
       opened++
       return open()
@@ -112,6 +115,7 @@ export async function startPooler(connectionString, how) {
       /** Of a transaction. */
       this.isOutside = true
       this.hasBegun = false
+      this.hasBorrowed = false
       this.work = Promise.resolve()
       /** How often it has kept its session for a lock. */
       this.kept = 0
@@ -139,7 +143,8 @@ export async function startPooler(connectionString, how) {
       if (type === 'X') return this.near.end()
       if (mode === 'statement') await this.answered
       if (!this.session) {
-        this.session = await borrow()
+        this.session = await borrow(this.hasBorrowed)
+        this.hasBorrowed = true
         if (this.near.destroyed) return this.leave()
         this.session.holder = this
       }

@@ -14,7 +14,7 @@ pub(super) struct Job {
 pub(super) enum Purpose {
     /// The lock table has asked for it, and is told what comes of it.
     Table,
-    /// The same once more, as the session on which it was asked for first was found dead.
+    /// The same once more, as the session on which it was asked for first was found dead, or without a backend of its own.
     SecondTry,
     /// A try of a wait that is polled.
     Poll,

@@ -100,7 +100,8 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     session.trace(|| format!("lost: {} ({})", cause.message(), cause.code()));
     tell(SessionEvent::Lost, &session, Some(&cause));
     manager.lost(id, &cause);
-    if cause.is_transaction_pooling() {
+    // Where backends are shared its locks are left in one of them, for nobody, however the connection has ended.
+    if cause.is_transaction_pooling() || manager.suspects_pooler() {
         session.give_back_shared().await;
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::notice;
-use crate::pg::backend::Backend;
+use crate::pg::backend::{new_fingerprint, Backend};
 use crate::pg::clock;
 use crate::pg::connect::cancel::{Cancel, CancelRequest};
 use crate::pg::connect::config::{ConnectConfig, Host, Target};
@@ -26,12 +26,12 @@ use tokio::time::{timeout_at, Instant};
 impl Session {
     /// Leaves the backend as it was found: somebody else may get it next, whether or not a pooler is known.
     pub async fn give_back(&self) {
-        self.pooler.give_back(&self.wire, self.backend.pid).await;
+        self.pooler.give_back(&self.wire, &self.backend).await;
     }
 
     /// Leaves the backend so where others are known to be served by it as well.
     pub async fn give_back_shared(&self) {
-        self.pooler.give_back_shared(&self.wire, self.backend.pid).await;
+        self.pooler.give_back_shared(&self.wire, &self.backend).await;
     }
 
     /// Connects to the first host that answers and will do, and sets the session up. Each host has its part of the time, so
@@ -162,25 +162,34 @@ impl Open for Session {
         let Attempt { config, host, target, timing, is_suspicious, .. } = *attempt;
         let Started { wire, driver, route, password, request, encryption } = started;
         let patience = timing.patience();
-        // The process id for cancel requests is that of whoever stands between, if anybody does.
+        let fingerprint = new_fingerprint()?;
+        // The process id for cancel requests is that of whoever stands between, if anybody does. Where somebody is known to, nothing is
+        // set before a backend is known to be left to the session: the one that is told of may be another's by then.
         let told = Backend { pid: request.pid(), fingerprint: String::new() };
-        let mut found = setup::set_up(&wire, config, timing, &Expected { backend: told, most_locks: None }).await?;
+        let expected = Expected { backend: told, most_locks: None };
+        let at_once = match is_suspicious {
+            true => None,
+            false => Some(setup::set_up(&wire, config, timing, &expected, &fingerprint).await?),
+        };
         let pooler = Arc::new(Pooler { config: config.clone(), password, route: route.clone(), patience });
-        let is_lent = found.backend.is_none() || is_suspicious;
-        if is_lent {
-            let (expected, cleanup) = pooler.backend_of(&wire).await?;
-            found = match setup::set_up(&wire, config, timing, &expected).await {
-                Ok(found) if found.backend.is_some() => {
-                    // The session's own end sees to it from now on.
-                    cleanup.dismiss();
-                    found
+        let (found, is_lent) = match at_once.filter(|found| found.backend.is_some()) {
+            Some(found) => (found, false),
+            None => {
+                let (expected, cleanup) = pooler.backend_of(&wire, is_suspicious).await?;
+                let cleanup = cleanup.of_session(&fingerprint);
+                match setup::set_up(&wire, config, timing, &expected, &fingerprint).await {
+                    Ok(found) if found.backend.is_some() => {
+                        // The session's own end sees to it from now on.
+                        cleanup.dismiss();
+                        (found, true)
+                    }
+                    failed => {
+                        cleanup.run(&wire).await;
+                        return Err(failed.err().unwrap_or_else(Error::transaction_pooling));
+                    }
                 }
-                failed => {
-                    cleanup.run(&wire).await;
-                    return Err(failed.err().unwrap_or_else(Error::transaction_pooling));
-                }
-            };
-        }
+            }
+        };
         let server = found.server;
         let backend = found.backend.ok_or_else(Error::transaction_pooling)?;
         let pid = backend.pid;

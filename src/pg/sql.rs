@@ -334,19 +334,18 @@ pub(super) const LOCK_COUNT: &str = "\
 SELECT pg_catalog.pg_backend_pid(), pg_catalog.count(*) FROM pg_catalog.pg_locks \
  WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()";
 
-/// Gives the lock `$2` of [`PIN`] back, in backend `$1` only. Tells whether this was that backend.
-pub(super) const UNPIN: &str = "\
-SELECT own, CASE WHEN own THEN pg_catalog.pg_advisory_unlock($2::pg_catalog.int8) END \
- FROM (SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AS own) AS backend";
-
-/// Undoes what a session has done to backend `$1`, which others get: locks, the settings `$2`, the fingerprint. Tells whether this
-/// was that backend.
-pub(super) const GIVE_BACK: &str = "\
-SELECT own, CASE WHEN own THEN (SELECT pg_catalog.pg_advisory_unlock_all() IS NULL) END, \
- CASE WHEN own THEN (SELECT pg_catalog.count(pg_catalog.set_config(name, reset_val, false)) \
- FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])) END, \
- CASE WHEN own THEN pg_catalog.set_config('advisory_lock_native.session', '', false) END \
- FROM (SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AS own) AS backend";
+/// Undoes in backend `$1`, which others get, what a session has done there. With its fingerprint `$2` that is all: locks, the settings `$3`,
+/// the fingerprint. Without it that is the lock `$4` of [`PIN`] (null: none): the rest would be somebody else's. Tells whether this was
+/// that backend.
+pub(super) const UNDO: &str = "\
+SELECT own, CASE WHEN has_fingerprint THEN (SELECT pg_catalog.pg_advisory_unlock_all() IS NULL) \
+ WHEN own THEN pg_catalog.pg_advisory_unlock($4::pg_catalog.int8) END, \
+ CASE WHEN has_fingerprint THEN (SELECT pg_catalog.count(pg_catalog.set_config(name, reset_val, false)) \
+ FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.text[])) END, \
+ CASE WHEN has_fingerprint THEN pg_catalog.set_config('advisory_lock_native.session', '', false) END \
+ FROM (SELECT own, own AND COALESCE(mark, '') OPERATOR(pg_catalog.=) $2::pg_catalog.text AS has_fingerprint \
+ FROM (SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AS own, \
+ pg_catalog.current_setting('advisory_lock_native.session', true) AS mark) AS found OFFSET 0) AS backend";
 
 pub(super) mod deadlock;
 pub(super) mod fence;

@@ -5,7 +5,7 @@
 //! transaction to one backend, and nothing is set in one that was not expected: what others share stays as it is.
 
 use crate::error::Error;
-use crate::pg::backend::{new_fingerprint, Backend};
+use crate::pg::backend::Backend;
 use crate::pg::connect::config::{ConnectConfig, Server};
 use crate::pg::connect::timing::Timing;
 use crate::pg::fault::Fault;
@@ -31,7 +31,7 @@ pub(in crate::pg) struct Found {
     pub backend: Option<Backend>,
 }
 
-/// Sets the session up, if it is served by the backend that is expected, and tells what serves it.
+/// Sets the session up with this fingerprint, if it is served by the backend that is expected, and tells what serves it.
 ///
 /// # Errors
 /// `ERR_UNSUPPORTED_SERVER`, `ERR_TRANSACTION_POOLING`, or what the server says.
@@ -43,14 +43,14 @@ pub(in crate::pg) async fn set_up(
     config: &ConnectConfig,
     timing: Timing,
     expected: &Expected,
+    fingerprint: &str,
 ) -> Result<Found, Error> {
-    let fingerprint = new_fingerprint()?;
     let mut settings = settings(config.options.as_deref().unwrap_or(""), timing);
-    let answer = match ask(wire, timing, &settings, expected, &fingerprint).await {
+    let answer = match ask(wire, timing, &settings, expected, fingerprint).await {
         // Not every platform's server can watch a client while it works; without it, a dead client's wait lasts a turn.
         Err(error) if error.code() == SqlState::INVALID_PARAMETER_VALUE.code() => {
             settings.retain(|(name, _)| *name != "client_connection_check_interval");
-            ask(wire, timing, &settings, expected, &fingerprint).await
+            ask(wire, timing, &settings, expected, fingerprint).await
         }
         answer => answer,
     };
@@ -62,7 +62,7 @@ pub(in crate::pg) async fn set_up(
     let is_set_up = row.try_get(3)?.unwrap_or(false);
     Ok(Found {
         server: Server { is_standby: row.get(4)?, is_read_only: row.get(5)? },
-        backend: if is_set_up { Some(Backend { pid: row.get(0)?, fingerprint }) } else { None },
+        backend: if is_set_up { Some(Backend { pid: row.get(0)?, fingerprint: fingerprint.to_owned() }) } else { None },
     })
 }
 

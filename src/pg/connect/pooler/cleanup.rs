@@ -3,6 +3,7 @@
 use super::access::Pooler;
 use crate::notice;
 use crate::pg::connect::setup::setting_names;
+use crate::pg::session::call::Parameter;
 use crate::pg::session::wire::Wire;
 use crate::pg::sql;
 use std::sync::Arc;
@@ -18,22 +19,30 @@ pub(in crate::pg) struct Cleanup {
     pooler: Option<Arc<Pooler>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Remains {
     pid: i32,
-    /// The one lock that it is. None: all that a session leaves, which is locks, settings and the fingerprint.
-    lock: Option<i64>,
+    /// The lock by which the backend is kept.
+    pin: Option<i64>,
+    /// Of the session that is or will be set up there: what is found under it is all to be undone, be it locks, settings or itself.
+    fingerprint: Option<String>,
 }
 
 impl Cleanup {
-    /// One lock in a backend.
-    pub fn lock(pooler: &Arc<Pooler>, pid: i32, key: i64) -> Cleanup {
-        Cleanup { remains: Remains { pid, lock: Some(key) }, pooler: Some(Arc::clone(pooler)) }
+    /// Nothing in a backend so far.
+    pub fn none(pooler: &Arc<Pooler>, pid: i32) -> Cleanup {
+        Cleanup { remains: Remains { pid, pin: None, fingerprint: None }, pooler: Some(Arc::clone(pooler)) }
     }
 
-    /// All that a session leaves in a backend.
-    pub fn everything(pooler: &Arc<Pooler>, pid: i32) -> Cleanup {
-        Cleanup { remains: Remains { pid, lock: None }, pooler: Some(Arc::clone(pooler)) }
+    /// The lock by which a backend is kept.
+    pub fn pin(pooler: &Arc<Pooler>, pid: i32, key: i64) -> Cleanup {
+        Cleanup { remains: Remains { pid, pin: Some(key), fingerprint: None }, pooler: Some(Arc::clone(pooler)) }
+    }
+
+    /// And all that the session with this fingerprint leaves there.
+    pub fn of_session(mut self, fingerprint: &str) -> Cleanup {
+        self.remains.fingerprint = Some(fingerprint.to_owned());
+        self
     }
 
     /// The backend's process id.
@@ -41,25 +50,28 @@ impl Cleanup {
         self.remains.pid
     }
 
-    /// Nothing is left to be undone, or another cleanup includes it.
+    /// Nothing is left to be undone, or somebody else sees to it.
     pub fn dismiss(mut self) {
         self.pooler = None;
     }
 
-    /// Undoes it, by the session itself where that is still served by the backend.
+    /// Undoes it, by the session itself where that is still served by the backend; else that is searched for meanwhile.
     pub async fn run(self, ours: &Wire) {
-        match self.is_done_by(ours).await {
-            Some(true) => self.dismiss(),
-            _ => self.search().await,
+        if self.remains.is_nothing() || self.is_done_by(ours).await == Some(true) {
+            self.dismiss();
         }
     }
 
-    /// Has it undone where a connection is served by the backend; whether it was.
+    /// Has it undone where a connection is served by the backend; whether it is.
     pub async fn is_done_by(&self, wire: &Wire) -> Option<bool> {
-        self.remains.is_done_by(self.pooler.as_ref()?, wire).await
+        let pooler = self.pooler.as_ref()?;
+        pooler.is_done(wire, sql::UNDO, &self.remains.parameters(&setting_names())).await
     }
 
     /// Looks for the backend, and undoes it there.
+    ///
+    /// # Cancel safety
+    /// The search goes on.
     pub async fn search(mut self) {
         if let Some(pooler) = self.pooler.clone() {
             self.remains.search(&pooler).await;
@@ -70,7 +82,8 @@ impl Cleanup {
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        let (remains, Some(pooler)) = (self.remains, self.pooler.take()) else { return };
+        let Some(pooler) = self.pooler.take().filter(|_| !self.remains.is_nothing()) else { return };
+        let remains = self.remains.clone();
         // Without a runtime the process is at its end.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move { remains.search(&pooler).await });
@@ -79,26 +92,19 @@ impl Drop for Cleanup {
 }
 
 impl Remains {
-    async fn is_done_by(&self, pooler: &Pooler, wire: &Wire) -> Option<bool> {
-        match self.lock {
-            Some(key) => pooler.is_done(wire, sql::UNPIN, &[(&self.pid, Type::INT4), (&key, Type::INT8)]).await,
-            None => {
-                let names = setting_names();
-                pooler.is_done(wire, sql::GIVE_BACK, &[(&self.pid, Type::INT4), (&names, Type::TEXT_ARRAY)]).await
-            }
-        }
+    fn is_nothing(&self) -> bool {
+        self.pin.is_none() && self.fingerprint.is_none()
+    }
+
+    fn parameters<'a>(&'a self, names: &'a Vec<&'static str>) -> [Parameter<'a>; 4] {
+        let Remains { pid, pin, fingerprint } = self;
+        [(pid, Type::INT4), (fingerprint, Type::TEXT), (names, Type::TEXT_ARRAY), (pin, Type::INT8)]
     }
 
     async fn search(&self, pooler: &Pooler) {
-        let is_done = match self.lock {
-            Some(key) => pooler.find(sql::UNPIN, &[(&self.pid, Type::INT4), (&key, Type::INT8)]).await,
-            None => {
-                let names = setting_names();
-                pooler.find(sql::GIVE_BACK, &[(&self.pid, Type::INT4), (&names, Type::TEXT_ARRAY)]).await
-            }
-        };
-        if !is_done {
-            notice::trace(|| format!("backend {}: not found again, to undo what was done there", self.pid));
-        }
+        notice::trace(|| format!("backend {}: looked for, to undo what was done there", self.pid));
+        let is_done = pooler.find(sql::UNDO, &self.parameters(&setting_names())).await;
+        let outcome = if is_done { "found, and left as it was" } else { "not found again" };
+        notice::trace(|| format!("backend {}: {outcome}", self.pid));
     }
 }

@@ -31,26 +31,41 @@ const PAUSES: [u64; 5] = [0, 2, 5, 10, 20];
 impl Pooler {
     /// The backend that is left to our session for as long as it lasts; what is to be undone there if the session comes to nothing.
     ///
+    /// `are_shared`: backends are known to be shared, if not by this session.
+    ///
     /// # Errors
     /// `ERR_TRANSACTION_POOLING`: there is none. What the server says.
     ///
     /// # Cancel safety
     /// What is left in a backend is looked for and undone.
-    pub async fn backend_of(self: &Arc<Self>, ours: &Wire) -> Result<(Expected, Cleanup), Error> {
+    pub async fn backend_of(self: &Arc<Self>, ours: &Wire, are_shared: bool) -> Result<(Expected, Cleanup), Error> {
+        let mut found = self.find_backend(ours, are_shared).await?;
+        if found.is_none() && !are_shared {
+            found = self.find_backend(ours, true).await?;
+        }
+        found.ok_or_else(Error::transaction_pooling)
+    }
+
+    /// The same; nothing where the session is served by one backend and then another.
+    async fn find_backend(
+        self: &Arc<Self>,
+        ours: &Wire,
+        are_shared: bool,
+    ) -> Result<Option<(Expected, Cleanup)>, Error> {
         let row = self.ask(ours, sql::LOCK_COUNT, &[]).await.map_err(Fault::into_error)?;
         let (mut pid, mut locks) = (row.get::<i32>(0)?, row.get::<i64>(1)?);
         // Somebody has them who may be served there again with the next statement, or is gone and has left them for ever.
         if locks > 0 {
             return Err(Error::transaction_pooling());
         }
-        let mut pin = None;
+        let mut cleanup = Cleanup::none(self, pid);
         // Where there is no second session to be had nothing can be told.
-        if let Some(other) = timeout(PROBE_LIMIT, self.connect()).await.ok().flatten() {
-            if self.are_mixed_up(ours, pid, &other.wire).await == Some(true) {
-                let kept = self.kept_for_holders(ours, &other.wire).await?;
-                pid = kept.pid();
+        let limit = if are_shared { self.patience.answer } else { PROBE_LIMIT };
+        if let Some(other) = timeout(limit, self.connect()).await.ok().flatten() {
+            if are_shared || self.are_mixed_up(ours, pid, &other.wire).await == Some(true) {
+                cleanup = self.kept_for_holders(ours, &other.wire).await?;
+                pid = cleanup.pid();
                 locks = 1;
-                pin = Some(kept);
             }
             other.close().await;
         }
@@ -59,16 +74,11 @@ impl Pooler {
         match served_by {
             Ok((served_by, fingerprint)) if served_by == pid => {
                 let expected = Expected { backend: Backend { pid, fingerprint }, most_locks: Some(locks) };
-                let cleanup = Cleanup::everything(self, pid);
-                // It includes the lock by which the backend is kept.
-                pin.into_iter().for_each(Cleanup::dismiss);
-                Ok((expected, cleanup))
+                Ok(Some((expected, cleanup)))
             }
-            answer => {
-                if let Some(pin) = pin {
-                    pin.run(ours).await;
-                }
-                Err(answer.err().unwrap_or_else(Error::transaction_pooling))
+            other => {
+                cleanup.run(ours).await;
+                other.map(|_| None)
             }
         }
     }
@@ -76,13 +86,15 @@ impl Pooler {
     /// Whether either session is served by several backends, or both are by the same.
     ///
     /// A pooler that shares lends the backend that has been free for the shortest time: asked in turn, both get the same one,
-    /// unless somebody else comes between, which will not happen each time.
+    /// unless somebody else comes between, which will not happen each time. Or it lends one after the other: two in turn would get
+    /// two in turn, were ours not asked twice.
     async fn are_mixed_up(&self, ours: &Wire, pid: i32, other: &Wire) -> Option<bool> {
         let mut seen = None;
         for pause in PAUSES {
             sleep(Duration::from_millis(pause)).await;
-            let (ours, others) = (self.served_by(ours).await?, self.served_by(other).await?);
-            if ours != pid || others == pid || *seen.get_or_insert(others) != others {
+            let (first, others) = (self.served_by(ours).await?, self.served_by(other).await?);
+            let ours = [first, self.served_by(ours).await?];
+            if ours != [pid; 2] || others == pid || *seen.get_or_insert(others) != others {
                 return Some(true);
             }
         }
@@ -115,21 +127,22 @@ impl Pooler {
         getrandom::fill(&mut chance).map_err(|error| Error::system(&error.into(), None))?;
         let key = i64::from_ne_bytes(chance);
         let row = self.ask(wire, sql::PIN, &[(&key, Type::INT8)]).await.map_err(Fault::into_error)?;
-        Ok(Cleanup::lock(self, row.get(0)?, key))
+        Ok(Cleanup::pin(self, row.get(0)?, key))
     }
 
-    /// Leaves a backend as it was before the session, which this connection may not have any more: locks, settings, the
-    /// fingerprint. A connection that is gone has none that others could get.
-    pub async fn give_back(self: &Arc<Self>, ours: &Wire, pid: i32) {
-        let cleanup = Cleanup::everything(self, pid);
+    /// Leaves a session's backend as it was before, which this connection may not have any more: locks, settings, the fingerprint.
+    /// A connection that is gone has none that others could get.
+    pub async fn give_back(self: &Arc<Self>, ours: &Wire, backend: &Backend) {
+        let cleanup = Cleanup::none(self, backend.pid).of_session(&backend.fingerprint);
         match cleanup.is_done_by(ours).await {
-            Some(false) => cleanup.search().await,
+            // Whoever closes waits for it as for an answer; then the search goes on.
+            Some(false) => drop(timeout(self.patience.answer, cleanup.search()).await),
             _ => cleanup.dismiss(),
         }
     }
 
     /// The same where backends are known to be shared: what is left there is there for others, whatever becomes of this connection.
-    pub async fn give_back_shared(self: &Arc<Self>, ours: &Wire, pid: i32) {
-        Cleanup::everything(self, pid).run(ours).await;
+    pub async fn give_back_shared(self: &Arc<Self>, ours: &Wire, backend: &Backend) {
+        Cleanup::none(self, backend.pid).of_session(&backend.fingerprint).run(ours).await;
     }
 }
