@@ -79,8 +79,13 @@ test('a pooler that is killed: holders are told, and the next call goes by the n
   const createMutex = owner(bouncer.connectionString)
   const other = owner(bouncer.connectionString, { applicationName: 'other' })
   const unlock = await createMutex('restarted').lock()
-  const refused = assert.rejects(createMutex('while held').withLock(() => lossOf(unlock.signal).then(() => sleep(1000))), lost())
-  await until(async () => (await database.lockCount()) === 2, 'both are held')
+  let isInside = false
+  const inside = () => {
+    isInside = true
+    return lossOf(unlock.signal).then(() => sleep(1000))
+  }
+  const refused = assert.rejects(createMutex('while held').withLock(inside), lost())
+  await until(() => isInside, 'both are held')
   await bouncer.kill()
   lost()(await lossOf(unlock.signal))
   await refused

@@ -81,7 +81,8 @@ export async function startPgBouncer(connectionString, mode, settings = {}) {
     /** Starts it again, on the same port. */
     start,
     async stop() {
-      await end('SIGTERM')
+      // From 1.23 on it waits for its clients where it is asked more politely.
+      await end('SIGKILL')
       await rm(folder, { recursive: true, force: true })
     },
   }
