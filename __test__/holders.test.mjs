@@ -1,12 +1,15 @@
 // Additions to both contracts: who holds a lock, and single 64-bit keys.
 
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
 import contract2 from '../v2.js'
+import { startServer } from '../scripts/embedded-postgres.mjs'
 import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
 
-const database = await openDatabase()
+const server = await startServer({ max_prepared_transactions: 2 })
+after(() => server.stop())
+const database = await openDatabase(server)
 const { connectionString } = database
 
 for (const [contract, subject] of [
@@ -88,6 +91,49 @@ for (const [contract, subject] of [
     assert.equal(await sqlTry(database.sql, [0, 1]), true)
   })
 }
+
+test('a prepared transaction that holds a lock is told of by its name, and nothing of the process is lost by that', async (t) => {
+  const [high, low] = advisoryLock.strToKey('prepared')
+  const client = await database.client()
+  await client.query('BEGIN')
+  await client.query('SELECT pg_advisory_xact_lock_shared($1, $2)', [high, low])
+  await client.query(`PREPARE TRANSACTION 'it''s "one"'`)
+  let isOpen = true
+  const rollBack = async () => {
+    if (isOpen) await client.query(`ROLLBACK PREPARED 'it''s "one"'`)
+    isOpen = false
+  }
+  t.after(rollBack)
+  const locks = contract2(connectionString, { applicationName: 'beside' })
+  t.after(() => locks.close())
+  const innocent = await locks('innocent').lock()
+  const shared = await locks('prepared').lockShared()
+  const [prepared, session] = (await locks('prepared').holders()).toSorted((one, other) => Number(one.pid !== null) - Number(other.pid !== null))
+  assert.deepEqual(prepared, {
+    pid: null, applicationName: null, clientAddress: null, mode: 'shared', granted: true, waitingSince: null, connectedSince: null,
+    preparedTransaction: `it's "one"`,
+  })
+  assert.deepEqual([session.applicationName, session.preparedTransaction], ['beside', null])
+  assert.ok(session.pid > 0)
+  await innocent.verify()
+  await shared()
+  assert.equal(await locks('prepared').tryLock(), undefined)
+
+  // An owner that holds it shared, too, waits for the transaction and holds on to what it has.
+  const upgrading = advisoryLock(connectionString, { applicationName: 'upgrading' })
+  t.after(() => upgrading.close())
+  const held = await upgrading('prepared').lockShared()
+  await assert.rejects(upgrading('prepared').lock({ timeout: 300 }), { code: 'ERR_LOCK_TIMEOUT' })
+  assert.equal(held.signal.aborted, false)
+  const exclusive = upgrading('prepared').lock()
+  await rollBack()
+  await (
+    await exclusive
+  )()
+  await held()
+  await innocent()
+  assert.deepEqual(await locks('prepared').holders(), [])
+})
 
 test('holders rejects where the server cannot be asked', async () => {
   const { holders } = advisoryLock('postgres://u@127.0.0.1:1/x')('x')

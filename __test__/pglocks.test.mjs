@@ -4,10 +4,11 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import contract1 from '../index.js'
 import advisoryLock from '../v2.js'
 import { commandsOf, node, programs, unconnected } from './support/commands.mjs'
+import { startServer } from '../scripts/embedded-postgres.mjs'
 import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
 import { startPgBouncer } from './support/pgbouncer.mjs'
 import { startProxy } from './support/proxy.mjs'
@@ -15,7 +16,9 @@ import { keys, onTerminal } from './support/terminal.mjs'
 
 const require = createRequire(import.meta.url)
 const { cutInTheMiddle, escaped, widthOf } = require('../lib/command/text.js')
-const database = await openDatabase()
+const server = await startServer({ max_prepared_transactions: 3 })
+after(() => server.stop())
+const database = await openDatabase(server)
 const { start, run } = commandsOf(database.connectionString)
 const key = (name) => contract1.strToKey(name)
 const connected = { ...unconnected, PG_CONNECTION_STRING: database.connectionString, PATH: process.env.PATH }
@@ -81,7 +84,7 @@ test('sessions of this package and of others, with names where they are known', 
   const [holder, waiter] = all
   assert.deepEqual({ ...holder, connectedSince: undefined }, {
     name: 'migrations', part: null, key: key('migrations'), granted: true, mode: 'exclusive', pid: pid.clock, application: 'clock',
-    address, waitingSince: null, connectedSince: undefined, terminate: `SELECT pg_terminate_backend(${pid.clock});`,
+    address, waitingSince: null, connectedSince: undefined, preparedTransaction: null, terminate: `SELECT pg_terminate_backend(${pid.clock});`,
   })
   assert.ok(Math.abs(Date.parse(holder.connectedSince) - Date.now()) < 120_000 && Math.abs(Date.parse(waiter.waitingSince) - Date.now()) < 120_000)
   assert.deepEqual([waiter.granted, waiter.pid], [false, pid.web])
@@ -120,6 +123,46 @@ test('permits; and the keys by which the package keeps its own order are left ou
     ['held', null, true], ['held', null, false], ['mine', null, true], ['mine', null, false], ['pool', 'slot n', true],
   ])
   assert.match((await run('pglocks', [])).stdout, /^pool \(slot \d\) +holds/m)
+})
+
+test('a prepared transaction, of which the session is gone, also one with a fence', async (t) => {
+  const locks = owner(t)
+  const unlock = await locks('fenced').lock({ fencing: true })
+  const client = await database.client()
+  const names = [`of "somebody's"`, 'é\\\x1b[31m', 'fenced']
+  const quoted = (name) => client.escapeLiteral(name)
+  for (const [name, statement] of [
+    [names[0], `SELECT pg_advisory_xact_lock(${key('prepared')})`],
+    [names[1], 'SELECT pg_advisory_xact_lock_shared(77)'],
+    [names[2], unlock.fence],
+  ]) {
+    await client.query('BEGIN')
+    await client.query(statement)
+    await client.query(`PREPARE TRANSACTION ${quoted(name)}`)
+  }
+  t.after(async () => {
+    const { rows: left } = await database.sql.query('SELECT gid FROM pg_prepared_xacts')
+    for (const { gid } of left) await database.sql.query(`ROLLBACK PREPARED ${quoted(gid)}`)
+  })
+  const uses = await json('prepared')
+  assert.deepEqual(uses, [{
+    name: 'prepared', part: null, key: key('prepared'), granted: true, mode: 'exclusive', pid: null, application: null, address: null,
+    waitingSince: null, connectedSince: null, preparedTransaction: names[0], terminate: `ROLLBACK PREPARED 'of "somebody''s"';`,
+  }])
+  const { status, stdout, stderr } = await run('pglocks', ['prepared'])
+  assert.deepEqual([status, stderr], [0, ''])
+  assert.deepEqual(rows(stdout), [['prepared', 'holds', 'exclusive', '-', `prepared ${names[0]}`, '-', '-']])
+  assert.ok(stdout.endsWith(`\n\nTo end a prepared transaction, which undoes what it has done:\n  ROLLBACK PREPARED 'of "somebody''s"';\n`), stdout)
+  const all = await run('pglocks', [])
+  assert.equal(all.status, 0)
+  assert.doesNotMatch(all.stdout, /[^\P{C}\n]/u)
+  assert.match(all.stdout, /^To end a session that holds, with all its locks:\n {2}SELECT pg_terminate_backend\(\d+\);$/m)
+  // Each line does what it says.
+  const endings = (await json()).flatMap(({ pid, terminate }) => (pid === null ? [terminate] : []))
+  assert.equal(endings.length, 3)
+  for (const statement of endings) await client.query(statement)
+  assert.deepEqual((await json()).map(({ name }) => name), ['fenced', null])
+  await unlock()
 })
 
 test('a role that may not see others sees what it may, and a word on that', async (t) => {

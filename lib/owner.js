@@ -125,15 +125,16 @@ class Owner {
 
 const toDate = (time) => (typeof time === 'number' ? new Date(time) : null)
 
-function toHolder({ pid, applicationName, clientAddress, shared, granted, waitingSince, connectedSince }) {
+function toHolder({ pid, applicationName, clientAddress, shared, granted, waitingSince, connectedSince, preparedTransaction }) {
   return {
-    pid,
+    pid: pid ?? null,
     applicationName: applicationName ?? null,
     clientAddress: clientAddress ?? null,
     mode: shared ? 'shared' : 'exclusive',
     granted,
     waitingSince: toDate(waitingSince),
     connectedSince: toDate(connectedSince),
+    preparedTransaction: preparedTransaction ?? null,
   }
 }
 

@@ -7,7 +7,7 @@ const { KeyNames } = require('./key-names.js')
 const { isShown } = require('../semaphore-parts.js')
 
 /**
- * One session's use of one lock.
+ * One session's use of one lock, or that of a prepared transaction.
  *
  * @typedef {object} Use
  * @property {string | null} name
@@ -15,13 +15,14 @@ const { isShown } = require('../semaphore-parts.js')
  * @property {[number, number] | string} key a pair, or the decimal digits of a single key
  * @property {boolean} granted whether it holds the lock; it waits otherwise
  * @property {'exclusive' | 'shared'} mode
- * @property {number} pid
+ * @property {number | null} pid a prepared transaction has none
  * @property {string | null} application
  * @property {string | null} address
  * @property {string | null} waitingSince
  * @property {string | null} connectedSince
  * @property {number | null} age in milliseconds: of the wait, or of the session that holds the lock for no longer than that
- * @property {string} terminate the statement that ends the session
+ * @property {string | null} preparedTransaction its name
+ * @property {string | null} terminate the statement that ends the session, or the prepared transaction
  * @property {boolean} isVisible whether this role may see what the session does
  */
 
@@ -57,7 +58,9 @@ class LockList {
 }
 
 function toUse(found, called) {
-  const { pid, high, low, single, shared, granted, applicationName, clientAddress, waitingSince, connectedSince, time } = found
+  const { high, low, single, shared, granted, applicationName, clientAddress, waitingSince, connectedSince, time } = found
+  const pid = found.pid ?? null
+  const preparedTransaction = found.preparedTransaction ?? null
   const since = granted ? connectedSince : waitingSince
   return {
     name: called?.name ?? null,
@@ -71,9 +74,24 @@ function toUse(found, called) {
     waitingSince: toTime(waitingSince),
     connectedSince: toTime(connectedSince),
     age: typeof since === 'number' ? Math.max(0, time - since) : null,
-    terminate: `SELECT pg_terminate_backend(${pid});`,
+    preparedTransaction,
+    terminate: toEnding(pid, preparedTransaction),
     isVisible: found.visible,
   }
+}
+
+/** A prepared transaction whose name is not found has ended meanwhile. */
+function toEnding(pid, preparedTransaction) {
+  if (pid !== null) return `SELECT pg_terminate_backend(${pid});`
+  return preparedTransaction === null ? null : `ROLLBACK PREPARED ${toLiteral(preparedTransaction)};`
+}
+
+/** A string as SQL has it, in characters that are safe on a terminal. */
+function toLiteral(text) {
+  const quoted = text.replaceAll("'", "''")
+  if (/^[ -[\]-~]*$/.test(quoted)) return `'${quoted}'`
+  const spelled = (character) => `\\U${character.codePointAt(0).toString(16).padStart(8, '0')}`
+  return `E'${quoted.replace(/[^ -[\]-~]/gu, spelled)}'`
 }
 
 const toTime = (time) => (typeof time === 'number' ? new Date(time).toISOString() : null)

@@ -17,8 +17,8 @@ const COLUMNS = [
   { title: 'LOCK', isFlexible: true, of: lockOf },
   { title: 'STATE', of: ({ granted }) => (granted ? 'holds' : 'waits') },
   { title: 'MODE', of: ({ mode }) => mode },
-  { title: 'PID', of: ({ pid }) => String(pid) },
-  { title: 'APPLICATION', isFlexible: true, of: ({ application }) => escaped(application || NONE) },
+  { title: 'PID', of: ({ pid }) => (pid === null ? NONE : String(pid)) },
+  { title: 'APPLICATION', isFlexible: true, of: applicationOf },
   { title: 'ADDRESS', isFlexible: true, of: ({ address }) => escaped(address || NONE) },
   { title: 'SINCE', of: ({ granted, age }) => (age === null ? NONE : granted ? `<${duration(age + 1000)}` : duration(age)) },
 ]
@@ -26,6 +26,11 @@ const COLUMNS = [
 function lockOf({ name, part, key }) {
   if (name === null) return Array.isArray(key) ? `[${key.join(', ')}]` : `${key}n`
   return part === null ? shownName(name) : `${shownName(name)} (${part})`
+}
+
+function applicationOf({ pid, application, preparedTransaction }) {
+  if (pid === null) return `prepared ${escaped(preparedTransaction ?? NONE)}`
+  return escaped(application || NONE)
 }
 
 /** The name as it is, unless that could be read as something else. */
@@ -77,11 +82,19 @@ function narrow(widths, room) {
 }
 
 function endings(uses) {
-  const holding = new Set(uses.filter(({ granted }) => granted).map(({ terminate }) => terminate))
-  if (holding.size === 0) return []
-  const lines = [...holding].slice(0, MOST_ENDED).map((statement) => `  ${statement}`)
-  const rest = holding.size - lines.length
-  return ['', 'To end a session that holds, with all its locks:', ...lines, ...(rest > 0 ? [`  and so on, for ${rest} more`] : [])]
+  const holding = uses.filter(({ granted, terminate }) => granted && terminate !== null)
+  return [
+    ...endingsOf('a session that holds, with all its locks', holding.filter(({ pid }) => pid !== null)),
+    ...endingsOf('a prepared transaction, which undoes what it has done', holding.filter(({ pid }) => pid === null)),
+  ]
+}
+
+function endingsOf(what, uses) {
+  const statements = new Set(uses.map(({ terminate }) => terminate))
+  if (statements.size === 0) return []
+  const lines = [...statements].slice(0, MOST_ENDED).map((statement) => `  ${statement}`)
+  const rest = statements.size - lines.length
+  return ['', `To end ${what}:`, ...lines, ...(rest > 0 ? [`  and so on, for ${rest} more`] : [])]
 }
 
 function hidden(uses) {

@@ -27,11 +27,11 @@ pub struct Failure {
     pub foreign: Option<f64>,
 }
 
-/// A session that holds a key or waits for it.
+/// A session that holds a key or waits for it, or a prepared transaction that holds it.
 #[napi(object)]
 pub struct HolderData {
-    /// The process id of its backend.
-    pub pid: i32,
+    /// The process id of its backend. `None`: it is a prepared transaction, which has none.
+    pub pid: Option<i32>,
     /// The session's `application_name`.
     pub application_name: Option<String>,
     /// Where the session comes from.
@@ -44,6 +44,8 @@ pub struct HolderData {
     pub waiting_since: Option<f64>,
     /// The same of the session's begin.
     pub connected_since: Option<f64>,
+    /// The name of the prepared transaction.
+    pub prepared_transaction: Option<String>,
 }
 
 /// What a fenced hold has of its own.
@@ -73,6 +75,7 @@ impl From<Holder> for HolderData {
             granted: holder.granted,
             waiting_since: holder.waiting_since,
             connected_since: holder.connected_since,
+            prepared_transaction: holder.prepared_transaction,
         }
     }
 }

@@ -12,11 +12,11 @@ use napi::Status;
 use napi_derive::napi;
 use std::sync::Arc;
 
-/// A session that holds a key or waits for it.
+/// A session that holds a key or waits for it, or a prepared transaction that holds it.
 #[napi(object)]
 pub struct LockUseData {
-    /// The process id of its backend.
-    pub pid: i32,
+    /// The process id of its backend. `None`: it is a prepared transaction, which has none.
+    pub pid: Option<i32>,
     /// One half of the key.
     pub high: i32,
     /// The other.
@@ -37,6 +37,8 @@ pub struct LockUseData {
     pub connected_since: Option<f64>,
     /// In which it says what it holds.
     pub comment: Option<String>,
+    /// The name of the prepared transaction.
+    pub prepared_transaction: Option<String>,
     /// Whether this role may see what it does.
     pub visible: bool,
     /// The server's time, in the same way.
@@ -58,6 +60,7 @@ impl From<LockUse> for LockUseData {
             client_address: one.client_address,
             connected_since: one.connected_since,
             comment: one.comment,
+            prepared_transaction: one.prepared_transaction,
             visible: one.is_visible,
             time: one.time,
         }

@@ -197,24 +197,35 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalo
  AND objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $2 \
  AND objsubid OPERATOR(pg_catalog.=) $3)";
 
-/// Whether any other session holds a key of this database.
+/// Whether any other session holds a key of this database, or a prepared transaction, which has no process.
 pub(super) const HELD_BY_OTHERS: &str = "\
 SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND granted \
- AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() \
+ AND (pid IS NULL OR pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()) \
  AND database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
  WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
  AND classid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $1 \
  AND objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $2 \
  AND objsubid OPERATOR(pg_catalog.=) $3)";
 
-/// Every session that holds or awaits a key of this database, holders first, then in the order of their coming.
-/// `waitstart` is younger than some servers, so it is read by its name.
-pub(super) const HOLDERS: &str = "\
+/// The name of the prepared transaction that has the lock `l` of `pg_locks`: its lock on its own number, which others wait for, is
+/// known by the virtual number that all its locks have.
+macro_rules! prepared_transaction {
+    () => {
+        "CASE WHEN l.pid IS NULL THEN (SELECT p.gid FROM pg_catalog.pg_prepared_xacts p JOIN pg_catalog.pg_locks own \
+         ON own.locktype OPERATOR(pg_catalog.=) 'transactionid' AND own.transactionid OPERATOR(pg_catalog.=) p.transaction \
+         AND own.pid IS NULL AND own.virtualtransaction OPERATOR(pg_catalog.=) l.virtualtransaction) END"
+    };
+}
+
+/// Every session that holds or awaits a key of this database, holders first, then in the order of their coming; and the prepared
+/// transactions that hold it, which have no process. `waitstart` is younger than some servers, so it is read by its name.
+pub(super) const HOLDERS: &str = concat!("\
 SELECT l.pid, a.application_name, pg_catalog.host(a.client_addr), l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock', l.granted, \
  (pg_catalog.date_part('epoch', \
  (pg_catalog.to_jsonb(l) OPERATOR(pg_catalog.->>) 'waitstart')::pg_catalog.timestamptz) \
  OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 AS waiting_since, \
- (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 \
+ (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8, \
+ ", prepared_transaction!(), " \
  FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid \
  WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
  AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
@@ -222,15 +233,16 @@ SELECT l.pid, a.application_name, pg_catalog.host(a.client_addr), l.mode OPERATO
  AND l.classid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $1 \
  AND l.objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $2 \
  AND l.objsubid OPERATOR(pg_catalog.=) $3 \
- ORDER BY l.granted DESC, waiting_since, l.pid";
+ ORDER BY l.granted DESC, waiting_since, l.pid");
 
 /// Every session that holds or awaits a key of this database, of each key holders first: process, halves of the key, key space,
 /// whether exclusive, whether granted, since when it waits, application, address, since when it is there; the comment with which it
 /// says what it holds, in the database's encoding and once for each session; whether the key is a link
-/// ([`deadlock::PUBLISH_LINKS`]), whether this role may see what the session does, and the server's time.
-pub(super) const OVERVIEW: &str = "\
+/// ([`deadlock::PUBLISH_LINKS`]), whether this role may see what the session does, the server's time, and the name of the prepared
+/// transaction, which has no process, if it is one.
+pub(super) const OVERVIEW: &str = concat!("\
 WITH locks AS (\
- SELECT l.pid, l.objsubid, l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AS exclusive, l.granted, \
+ SELECT l.pid, l.virtualtransaction, l.objsubid, l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AS exclusive, l.granted, \
  l.classid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 AS high, \
  l.objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 AS low, \
  (pg_catalog.date_part('epoch', \
@@ -259,9 +271,10 @@ WITH locks AS (\
  ORDER BY l.objsubid DESC, l.granted, l.exclusive DESC) OPERATOR(pg_catalog.=) 1 THEN a.comment END, \
  l.objsubid OPERATOR(pg_catalog.=) 1 AND l.granted AND NOT l.exclusive AND EXISTS (SELECT FROM links \
  WHERE links.pid OPERATOR(pg_catalog.=) l.pid AND links.high OPERATOR(pg_catalog.=) l.high AND links.low OPERATOR(pg_catalog.=) l.low), \
- COALESCE(a.is_visible, true), (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 \
+ COALESCE(a.is_visible, true), (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8, \
+ ", prepared_transaction!(), " \
  FROM locks l LEFT JOIN sessions a ON a.pid OPERATOR(pg_catalog.=) l.pid \
- ORDER BY l.objsubid DESC, l.high, l.low, l.granted DESC, l.waiting_since, l.pid";
+ ORDER BY l.objsubid DESC, l.high, l.low, l.granted DESC, l.waiting_since, l.pid");
 
 /// The cheapest sign of life: the backend's fingerprint.
 pub(super) const HEARTBEAT: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true)";

@@ -9,11 +9,11 @@ use crate::pg::session::{decode, turn, Session};
 use crate::pg::sql;
 use std::collections::HashSet;
 
-/// A session that holds a key or waits for it.
+/// A session that holds a key or waits for it, or a prepared transaction that holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LockUse {
-    /// The process id of its backend.
-    pub pid: i32,
+    /// The process id of its backend. `None`: it is a prepared transaction, which has none.
+    pub pid: Option<i32>,
     /// What it holds or waits for.
     pub key: Key,
     /// How it holds the key, or wants to.
@@ -32,6 +32,8 @@ pub struct LockUse {
     pub comment: Option<String>,
     /// Whether the asking role may see what the session does.
     pub is_visible: bool,
+    /// The name of the prepared transaction, if it is one that is still there.
+    pub prepared_transaction: Option<String>,
     /// The server's time at which this was so, as `waiting_since`.
     pub time: f64,
 }
@@ -78,7 +80,7 @@ impl LockUse {
         // It may be anybody's, and in any encoding.
         let comment: Option<Vec<u8>> = row.try_get(10)?;
         Ok(Some(LockUse {
-            pid: row.get(0)?,
+            pid: row.try_get(0)?,
             key,
             mode: if row.get(4)? { Mode::Exclusive } else { Mode::Shared },
             granted: row.get(5)?,
@@ -89,6 +91,7 @@ impl LockUse {
             comment: comment.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
             is_visible: row.get(12)?,
             time: row.get(13)?,
+            prepared_transaction: row.try_get(14)?,
         }))
     }
 }
