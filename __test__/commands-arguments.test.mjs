@@ -1,7 +1,11 @@
 // The command lines of withlock and pgmutex: what is refused, what is ignored, and what the command sees of its lock.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { commandLine, commandsOf, node, programs, unconnected } from './support/commands.mjs'
 import { openDatabase, sqlLock, sqlTry, sqlUnlock } from './support/database.mjs'
@@ -159,6 +163,15 @@ test('whoever does not wait for itself is let in, or waits', async () => {
   await job.complained('is taken; waits')
   await sqlUnlock(other, 'self')
   assert.equal((await job.ended).stdout, 'in\n')
+  // Nor is it taken for this one where the user names the sessions.
+  await sqlLock(other, 'self')
+  const named = start('withlock', ['self', '--', ...nested(['self', '--db', url.href, '--verbose'], 'echo', 'in')], {
+    env: { ...unconnected, PG_CONNECTION_STRING: database.connectionString, PGAPPNAME: 'mine' },
+  })
+  await named.complained('is taken; waits')
+  await sqlUnlock(other, 'self')
+  assert.equal((await named.ended).stdout, 'in\n')
+  await waitsForWhoIsAboutToEnd()
   // Whoever says that a lock is held must be alive, and may be wrong.
   await sqlLock(database.sql, 'self')
   for (const held of ['[]', 'null', '{', '[{}]', '[null]', JSON.stringify([{ key: [1, 2], pid: -1 }])]) {
@@ -168,6 +181,24 @@ test('whoever does not wait for itself is let in, or waits', async () => {
   await sqlUnlock(database.sql, 'self')
   assert.equal(await sqlTry(database.sql, 'self'), true)
 })
+
+/** Who has been started beside the command, and outlives it. */
+async function waitsForWhoIsAboutToEnd() {
+  // Elsewhere there is no such program.
+  if (process.platform !== 'linux') return
+  const outlives = ['-c', `"$@" & read -r line < "$FIFO"`, 'sh', 'setsid', ...nested(['self', '--timeout', '30', '--verbose'], 'echo', 'in')]
+  const folder = mkdtempSync(join(tmpdir(), 'advisory-lock-fifo-'))
+  const fifo = join(folder, 'fifo')
+  execFileSync('mkfifo', [fifo])
+  const parent = start('withlock', ['self', '--', 'sh', ...outlives], {
+    env: { ...unconnected, PG_CONNECTION_STRING: database.connectionString, FIFO: fifo },
+  })
+  await parent.complained('is taken by a process around this command')
+  writeFileSync(fifo, 'end\n')
+  const both = await parent.ended
+  assert.equal(both.stdout, 'in\n', both.stderr)
+  rmSync(folder, { recursive: true })
+}
 
 test('all programs are verbs of the one that has the name of the package', async () => {
   const program = 'advisory-lock-native'

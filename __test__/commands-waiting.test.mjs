@@ -4,12 +4,13 @@ import assert from 'node:assert/strict'
 import { appendFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { strToKey } from '../index.js'
 import { startServer } from '../scripts/embedded-postgres.mjs'
 import { commandsOf, unconnected } from './support/commands.mjs'
 import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
 import { startListener } from './support/listener.mjs'
 
-const server = await startServer()
+const server = await startServer({ max_prepared_transactions: 1 })
 const database = await openDatabase(server)
 const { start, run } = commandsOf(database.connectionString)
 const ISO_TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g
@@ -19,13 +20,18 @@ test('after ten seconds one line says who holds the lock', async () => {
   await sqlLock(other, 'long')
   await sqlLock(database.sql, 'long shared', '_shared')
   await sqlLock(other, 'long shared', '_shared')
-  const [waiting, shared] = ['long', 'long shared'].map((name) => start('withlock', [name, '--', 'echo', 'in']))
-  await Promise.all([waiting, shared].map((job) => job.complained('\n', 20_000)))
+  await other.query('BEGIN')
+  await other.query('SELECT pg_advisory_xact_lock($1, $2)', strToKey('long prepared'))
+  await other.query(`PREPARE TRANSACTION 'the one'`)
+  const [waiting, shared, prepared] = ['long', 'long shared', 'long prepared'].map((name) => start('withlock', [name, '--', 'echo', 'in']))
+  await Promise.all([waiting, shared, prepared].map((job) => job.complained('\n', 20_000)))
   const holder = (pid, mode = '') => `session ${pid} of "plain client" at 127.0.0.1 since <time>${mode}`
   const line = (name, ...holders) => `withlock: still waiting for the lock "${name}", held by ${holders.join(', ')}\n`
   await sqlUnlock(other, 'long')
   assert.deepEqual(await stripped(waiting), { status: 0, stdout: 'in\n', stderr: line('long', holder(other.processID)) })
   for (const client of [other, database.sql]) await sqlUnlock(client, 'long shared', '_shared')
+  await other.query(`COMMIT PREPARED 'the one'`)
+  assert.equal((await stripped(prepared)).stderr, line('long prepared', 'a prepared transaction "the one"'))
   const pids = [other.processID, database.sql.processID].sort((first, second) => first - second)
   assert.equal((await stripped(shared)).stderr, line('long shared', ...pids.map((pid) => holder(pid, ' (shared)'))))
 })

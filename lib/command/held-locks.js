@@ -18,6 +18,7 @@ const LONGEST_NAME = 32_768
  * @property {number} [permits] of the semaphore, where it is a permit of one
  * @property {number} pid of the process that holds it
  * @property {string} [session] its `application_name`, if the process has given it one
+ * @property {string[]} [sessions] those that held the lock at its grant otherwise: the process's own is among them
  */
 
 /** @returns {Held[]} as the environment has it; nothing where that is not of our making */
@@ -52,9 +53,31 @@ async function heldByAncestor({ key, shared, permits }, environment, holders) {
   const needed = permits ?? 1
   const candidates = heldAround(environment).filter(isSame)
   if (candidates.length < needed) return undefined
-  const sessions = (await holders()).filter(({ granted }) => granted).map(({ applicationName }) => applicationName)
-  const holding = candidates.filter(({ session }) => session === undefined || sessions.includes(session))
+  const found = (await holders()).filter(({ granted }) => granted)
+  const holding = candidates.filter((held) => found.some((holder) => isOf(held, holder)))
   return holding.length < needed ? undefined : holding[0]
+}
+
+function isOf({ session, sessions }, holder) {
+  if (session !== undefined) return holder.applicationName === session
+  return Array.isArray(sessions) && sessions.includes(identityOf(holder))
+}
+
+/** No two sessions have it in common, on whichever servers. */
+const identityOf = ({ pid, connectedSince }) => `${pid} ${connectedSince?.getTime()}`
+
+/** So many sessions are told of; one's own is among the youngest. */
+const MOST_SESSIONS = 20
+
+/**
+ * The sessions that hold a lock at this moment, for {@link Held.sessions}; none where the server does not tell.
+ *
+ * @param {() => Promise<import('../../index.js').LockHolder[]>} holders
+ */
+async function holdingSessions(holders) {
+  const found = await holders().catch(() => [])
+  const holding = found.filter(({ granted, connectedSince }) => granted && connectedSince)
+  return holding.sort((one, other) => other.connectedSince - one.connectedSince).slice(0, MOST_SESSIONS).map(identityOf)
 }
 
 function lives(pid) {
@@ -72,4 +95,4 @@ function sessionName(program, { connectionString }, environment) {
   return `${program} ${process.pid}@${hostname()}`.replace(/[^ -~]/g, '?').slice(0, 63)
 }
 
-module.exports = { heldByAncestor, sessionName, variablesUnder }
+module.exports = { heldByAncestor, holdingSessions, sessionName, variablesUnder }

@@ -12,6 +12,8 @@ const MIN_ANSWER_TIME = 2000
 const MIN_PAUSE = 100
 const MAX_PAUSE = 2000
 const LONGEST_TIMER = 2 ** 31 - 1
+/** For so many milliseconds a lock that is held around this process is waited for: whoever holds it may be about to end. */
+const GRACE = 2000
 /** So many holders are named. */
 const MOST_NAMED = 3
 
@@ -100,18 +102,35 @@ class Waiting {
     this.#failure = undefined
     this.#pause = MIN_PAUSE
     if (timeout === 0) throw new Conflict(permits === undefined ? 'the lock is taken' : 'all permits are taken')
-    const ancestor = await heldByAncestor(this.#job, process.env, this.#mutex.holders)
-    if (ancestor) {
-      throw new SelfWait(`${label} is held by the process ${ancestor.pid} around this command, which would wait for itself`)
-    }
-    this.#report.step(`${label} is taken; waits`)
     try {
+      if (await this.#heldAround()) {
+        this.#report.step(`${label} is taken by a process around this command, which may be about to end`)
+        const soon = await this.#waitBriefly(lock, Math.min(GRACE, this.#left))
+        if (soon) return soon
+        const ancestor = await this.#heldAround()
+        if (ancestor) throw new SelfWait(`${label} is held by the process ${ancestor.pid} around this command, which would wait for itself`)
+      }
+      this.#report.step(`${label} is taken; waits`)
       // A limit of 0 would not wait for the answer of a server that is asked again.
       return await lock({ timeout: Math.max(1, this.#left), signal: this.#stopped })
     } catch (error) {
       if (error.code !== 'ERR_LOCK_TIMEOUT') throw error
       if (error.cause && performance.now() - this.#takenAt > MIN_ANSWER_TIME) throw error.cause
       throw new Conflict(`${permits === undefined ? 'the lock' : 'a permit'} was not free within ${timeout / 1000} s`)
+    }
+  }
+
+  #heldAround() {
+    return heldByAncestor(this.#job, process.env, this.#mutex.holders)
+  }
+
+  /** Waits for the lock, for so many milliseconds at most; resolves to nothing where it stays taken. */
+  async #waitBriefly(lock, timeout) {
+    try {
+      return await lock({ timeout: Math.max(1, timeout), signal: this.#stopped })
+    } catch (error) {
+      if (error.code !== 'ERR_LOCK_TIMEOUT' || error.cause) throw error
+      return undefined
     }
   }
 
@@ -158,8 +177,9 @@ class Waiting {
 const noAnswer = (milliseconds) =>
   Object.assign(new Error(`no server has answered within ${Math.round(milliseconds) / 1000} s`), { code: 'ETIMEDOUT' })
 
-function describe({ pid, applicationName, clientAddress, mode, connectedSince }) {
-  const what = [`session ${pid}`]
+function describe({ pid, applicationName, clientAddress, mode, connectedSince, preparedTransaction }) {
+  const what = [pid === null ? 'a prepared transaction' : `session ${pid}`]
+  if (preparedTransaction) what.push(JSON.stringify(preparedTransaction))
   if (applicationName) what.push(`of ${JSON.stringify(applicationName)}`)
   if (clientAddress) what.push(`at ${clientAddress}`)
   if (connectedSince) what.push(`since ${connectedSince.toISOString().replace(/\.\d+/, '')}`)
