@@ -49,11 +49,14 @@ declare namespace advisoryLock {
    */
   export type Name = string | readonly [key1: number, key2: number] | bigint
 
-  /** A session of the database that holds a lock or waits for it, from `pg_locks` and `pg_stat_activity`. */
+  /**
+   * A session of the database that holds a lock or waits for it, from `pg_locks` and `pg_stat_activity`; or a prepared transaction
+   * (`PREPARE TRANSACTION`) that holds it, which has a name and is of no session.
+   */
   export interface LockHolder {
-    /** Process id of its backend. */
-    pid: number
-    /** Its `application_name`; `null` where this role may not see it. */
+    /** Process id of its backend; `null` for a prepared transaction. */
+    pid: number | null
+    /** Its `application_name`; `null` where this role may not see it, and for a prepared transaction. */
     applicationName: string | null
     /** Its IP address; `null` over a unix socket, or where this role may not see it. */
     clientAddress: string | null
@@ -68,6 +71,8 @@ declare namespace advisoryLock {
     waitingSince: Date | null
     /** Since when the session is there; `null` where this role may not see it. The lock is not held for longer than that. */
     connectedSince: Date | null
+    /** The name of the prepared transaction, as `ROLLBACK PREPARED` takes it; `null` for a session. */
+    preparedTransaction: string | null
   }
 
   /**
@@ -262,7 +267,11 @@ declare namespace advisoryLock {
      * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the connection that held the lock is gone, others may have it already.
      */
     (): Promise<boolean>
-    /** Aborted when the hold is lost; its `reason` is the {@link AdvisoryLockError} `ERR_LOCK_LOST`. Never aborted by a release. */
+    /**
+     * Aborted when the hold is lost; its `reason` is the {@link AdvisoryLockError} `ERR_LOCK_LOST`. Never aborted by a release. Its
+     * `aborted` and `throwIfAborted()` look before they answer; a signal derived from it, as by `AbortSignal.any`, learns of a loss
+     * with the next turn of the event loop at the earliest.
+     */
     readonly signal: AbortSignal
     /**
      * Asks the session that holds, which takes one round trip, whether the lock is still held. An `AbortSignal` tells of a loss when this
@@ -313,6 +322,16 @@ declare namespace advisoryLock {
      * @throws as {@link WithLock}.
      */
     <T>(fn: (signal: AbortSignal, held: FencedHold) => T | PromiseLike<T>, options: LockOptions & { fencing: true }): Promise<T>
+    /** With a token and a fence only where `fencing` is true. */
+    <T>(
+      fn: (signal: AbortSignal, held?: FencedHold) => T | PromiseLike<T>,
+      options: LockOptions & { fencing: boolean | undefined },
+    ): Promise<T>
+    /** With a function that may be `undefined`. */
+    <T>(
+      fn: ((signal: AbortSignal, held?: FencedHold) => T | PromiseLike<T>) | undefined,
+      options: LockOptions & { fencing: boolean | undefined },
+    ): Promise<T | undefined>
   }
 
   /** Runs a function under the lock here and now, or not at all. */
@@ -332,24 +351,26 @@ declare namespace advisoryLock {
   /** How a process stands for election. */
   export interface ElectionOptions {
     /** Stops the election when it is aborted, as {@link Election.stop} does. */
-    signal?: AbortSignal
+    signal?: AbortSignal | undefined
     /**
      * Milliseconds to stand back before it stands again, each 1 … 2³¹−1: `min` (250) after a term that ended by itself; after a failure
      * by chance between `min` and three times the pause before, `max` (30 000) at most.
      */
-    backoff?: {
-      /** The shortest pause. Default 250, or `max` where that is less. */
-      min?: number
-      /** The longest pause, no less than `min`. Default 30 000, or `min` where that is more. */
-      max?: number
-    }
+    backoff?:
+      | {
+          /** The shortest pause. Default 250, or `max` where that is less. */
+          min?: number | undefined
+          /** The longest pause, no less than `min`. Default 30 000, or `min` where that is more. */
+          max?: number | undefined
+        }
+      | undefined
     /**
      * Milliseconds between the grant of the lock and the election, 0 … 2³¹−1. Default 0. It leaves a predecessor whose lock was taken
      * from it, and who has not heard of it yet, the time to notice.
      */
-    settle?: number
+    settle?: number | undefined
     /** Whether each term has a token and a fence, as {@link LockOptions.fencing}. Default `false`. */
-    fencing?: boolean
+    fencing?: boolean | undefined
   }
 
   /**
@@ -361,15 +382,16 @@ declare namespace advisoryLock {
   export interface Term {
     /**
      * Aborted when the term is over. Its `reason` is an {@link AdvisoryLockError}: `ERR_LOCK_LOST` where the lock is lost, else
-     * `ERR_TERM_OVER`, and the lock is kept until `lead` has ended.
+     * `ERR_TERM_OVER`, and the lock is kept until `lead` has ended. It looks before it answers, and signals derived from it do not, as
+     * {@link UnlockFunction.signal}.
      */
     readonly signal: AbortSignal
     /** As {@link UnlockFunction.verify}: rejects with `ERR_LOCK_LOST` if this process leads no more. */
     readonly verify: () => Promise<Date>
     /** With `fencing`: see {@link Fencing.token}. It grows from term to term, over all processes. */
-    readonly token?: bigint
+    readonly token?: bigint | undefined
     /** With `fencing`: see {@link Fencing.fence}. */
-    readonly fence?: string
+    readonly fence?: string | undefined
     /** Ends the term: `signal` is aborted now, and the lock is given up as soon as `lead` has ended. The process stands again. */
     readonly resign: () => void
     /**

@@ -72,7 +72,11 @@ declare namespace advisoryLock {
      * @throws {AdvisoryLockError} `ERR_LOCK_LOST`: the connection that held the lock is gone, others may have it already.
      */
     (): Promise<void>
-    /** Aborted when the hold is lost; its `reason` is the {@link AdvisoryLockError} `ERR_LOCK_LOST`. Never aborted by a release. */
+    /**
+     * Aborted when the hold is lost; its `reason` is the {@link AdvisoryLockError} `ERR_LOCK_LOST`. Never aborted by a release. Its
+     * `aborted` and `throwIfAborted()` look before they answer; a signal derived from it, as by `AbortSignal.any`, learns of a loss
+     * with the next turn of the event loop at the earliest.
+     */
     readonly signal: AbortSignal
     /** Asks the session that holds whether the lock is still held, as {@link contract1.UnlockFunction.verify}. */
     readonly verify: () => Promise<Date>

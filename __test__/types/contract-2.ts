@@ -64,6 +64,13 @@ export async function results(): Promise<void> {
   }
 }
 
+export async function perhaps(isFenced: boolean, signal: AbortSignal | undefined, number: number | undefined): Promise<void> {
+  const value = await mutex.withLock(async () => 1, { fencing: isFenced })
+  same<typeof value, number>(true)
+  await mutex.withLockShared((_, held) => held?.fence, { fencing: false })
+  await mutex.elect(() => {}, { signal, settle: number, fencing: isFenced, backoff: { min: number } }).stop()
+}
+
 // @ts-expect-error there is no client in this contract
 void createMutex.client
 // @ts-expect-error no number

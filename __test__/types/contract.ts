@@ -129,6 +129,29 @@ export async function fencing(isFenced: boolean): Promise<void> {
   await mutex.elect((term) => term.token?.toString()).stop()
 }
 
+export async function perhapsFenced(isFenced: boolean, given: boolean | undefined, fn: (() => number) | undefined): Promise<void> {
+  const token = await mutex.withLock((signal, held) => (signal.aborted ? undefined : held?.token), { fencing: isFenced })
+  same<typeof token, bigint | undefined>(true)
+  const plain = await mutex.withLockShared(async (signal) => Number(signal.aborted), { fencing: false, timeout: 5 })
+  same<typeof plain, number>(true)
+  await mutex.withLock(() => 1, { fencing: given })
+  const perhaps = await mutex.withLock(fn, { fencing: isFenced })
+  same<typeof perhaps, number | undefined>(true)
+}
+
+/** What may be there or not is handed on as it is. */
+export function perhapsLed(signal: AbortSignal | undefined, number: number | undefined, fencing: boolean | undefined): Election {
+  const backoff: ElectionOptions['backoff'] = signal && { min: number, max: number }
+  return mutex.elect(() => {}, { signal, settle: number, fencing, backoff })
+}
+
+export async function held(): Promise<void> {
+  for (const { pid, preparedTransaction } of await mutex.holders()) {
+    same<typeof pid, number | null>(true)
+    same<typeof preparedTransaction, string | null>(true)
+  }
+}
+
 // @ts-expect-error a permit has no fence
 createMutex.semaphore('name', 1).lock({ fencing: true })
 // @ts-expect-error yes or no
