@@ -44,6 +44,23 @@ test('strange names are names', async () => {
   }
 })
 
+test('a text with a null character is refused by its name, and not shown', async () => {
+  const url = new URL(database.connectionString)
+  const base = { host: url.hostname, port: url.port, user: url.username, password: 'given', database: 'postgres' }
+  for (const name of ['host', 'user', 'password', 'database', 'options', 'application_name', 'fallback_application_name', 'sslrootcert']) {
+    const error = await advisoryLock({ ...base, [name]: 'zq\0zq' })('x').lock().catch((reason) => reason)
+    assert.deepEqual([error.code, error.message], ['ERR_INVALID_CONNECTION_STRING', `invalid ${name}: expected a text without a NUL`])
+    assert.ok(!inspect(error, { showHidden: true }).includes('zq'))
+  }
+  await assert.rejects(advisoryLock('postgres://u:zq%00zq@127.0.0.1/x')('x').lock(), { code: 'ERR_INVALID_CONNECTION_STRING', message: /^invalid password: / })
+  await assert.rejects(advisoryLock('host=h application_name=a\0b')('x').lock(), { code: 'ERR_INVALID_CONNECTION_STRING', message: /^invalid application_name: / })
+  const password = () => 'zq\0zq'
+  const error = await advisoryLock({ ...base, password })('x').lock().catch((reason) => reason)
+  assert.deepEqual([error.name, error.code], ['TypeError', 'ERR_INVALID_ARG_VALUE'])
+  assert.match(error.message, /^what config\.password\(\) resolves to has a null character/)
+  assert.ok(!inspect(error, { showHidden: true }).includes('zq'))
+})
+
 test('options that are none, unknown, of a wrong type or out of range', () => {
   const options = (value) => () => advisoryLock(database.connectionString, value)
   for (const value of [null, 1, 'x', []]) assert.throws(options(value), wrongType)
@@ -56,6 +73,7 @@ test('options that are none, unknown, of a wrong type or out of range', () => {
     }
   }
   assert.throws(options({ applicationName: 1 }), wrongType)
+  assert.throws(options({ applicationName: 'a\0b' }), { ...unknownOption, message: /^options\.applicationName has a null character/ })
 })
 
 test('limits that are none, unknown, of a wrong type or out of range reject', async () => {

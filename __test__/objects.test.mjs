@@ -176,7 +176,7 @@ test('a field of a wrong type is named', () => {
     lock_timeout: [...wrong, true],
     idle_in_transaction_session_timeout: [...wrong, true],
     query_timeout: [...wrong, true],
-    connectionTimeoutMillis: [...wrong, true, -1, 'soon'],
+    connectionTimeoutMillis: [...wrong, true, 'soon'],
     keepAlive: [Symbol('secret'), 5, 'yes', {}],
     keepAliveInitialDelayMillis: [...wrong, true],
     sslnegotiation: [...wrong, 5],
@@ -192,6 +192,15 @@ test('a field of a wrong type is named', () => {
           return true
         })
       }
+    }
+  }
+})
+
+test('a limit for connecting that is none says what it may be', () => {
+  for (const entry of entries) {
+    for (const value of [-5, '-5', 0.5, -Infinity]) {
+      const message = `config.connectionTimeoutMillis must be a number of milliseconds, 1 or more, or 0 for no limit, got ${value}`
+      assert.throws(() => entry({ connectionTimeoutMillis: value }), { name: 'RangeError', code: 'ERR_OUT_OF_RANGE', message })
     }
   }
 })

@@ -82,6 +82,7 @@ function toLocksOptions(options = {}, defaults = {}) {
   if (applicationName !== undefined && typeof applicationName !== 'string') {
     throw invalidType('options.applicationName', 'a string', applicationName)
   }
+  if (applicationName?.includes('\0')) throw invalidValue('options.applicationName has a null character, which no text of PostgreSQL has')
   if (transactionPooling !== undefined && typeof transactionPooling !== 'boolean') {
     throw invalidType('options.transactionPooling', 'a boolean', transactionPooling)
   }

@@ -4,7 +4,7 @@
 // read once, when it is given, and each field once; nothing of it is kept but the function that gives the password.
 
 const { createPrivateKey } = require('node:crypto')
-const { invalidType, invalidValue } = require('./errors.js')
+const { invalidType, invalidValue, outOfRange } = require('./errors.js')
 const { register } = require('./passwords.js')
 
 /** What is in the way of a session: the native part makes its connections itself. */
@@ -73,7 +73,8 @@ function readConnectTimeout(value) {
   const text = toNumber('connectionTimeoutMillis', value)
   if (text === undefined) return value === 0 ? NO_LIMIT : undefined
   const milliseconds = Number(text)
-  if (!(milliseconds >= 1)) throw invalidType('config.connectionTimeoutMillis', 'a number of milliseconds', value)
+  if (Number.isNaN(milliseconds)) throw invalidType('config.connectionTimeoutMillis', 'a number of milliseconds', value)
+  if (milliseconds < 1) throw outOfRange('config.connectionTimeoutMillis', `a number of milliseconds, 1 or more, or 0 for no limit, got ${milliseconds}`)
   return Math.min(Math.ceil(milliseconds), NO_LIMIT)
 }
 

@@ -2,7 +2,7 @@
 
 // Functions that give passwords. The core asks whenever it opens a session, as passwords may be good for minutes only.
 
-const { clientClosed, invalidType, passwordFunctionFailed } = require('./errors.js')
+const { clientClosed, invalidType, invalidValue, passwordFunctionFailed } = require('./errors.js')
 const foreignErrors = require('./foreign-errors.js')
 const native = require('./native.js')
 
@@ -47,6 +47,7 @@ async function ask(fn) {
   if (password !== undefined && typeof password !== 'string') {
     throw invalidType('what config.password() resolves to', 'a string', password)
   }
+  if (password?.includes('\0')) throw invalidValue('what config.password() resolves to has a null character, which no text of PostgreSQL has')
   return password
 }
 
