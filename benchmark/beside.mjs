@@ -17,7 +17,7 @@ const SETTLE = { ours: 30, pg: 3 }
 const REPETITIONS = 5
 
 export const beside = {
-  id: 'standby-beside',
+  id: 'pgbench-beside',
   title: `pgbench beside ${COUNT} standbys of one lock`,
   show: 'others',
   units: { others: 'of pgbench alone', client: '% of a core, client, meanwhile' },
