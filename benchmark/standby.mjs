@@ -113,7 +113,8 @@ export const standby = {
     try {
       const postmaster = postmasterOf(server)
       if (pgbench) await promisify(execFile)(pgbench.program, ['-i', '-q', server.connectionString()])
-      const [settle, window] = quick ? [5, 4] : [20, 10]
+      // Their connections for everything else are given up in the first seconds.
+      const [settle, window] = quick ? [5, 4] : [30, 10]
       const figures = {}
       for (const name of ['ours', 'pg', 'original']) {
         figures[name] = {}
