@@ -121,8 +121,8 @@ impl Sessions {
         let has_other = self.slots.has_open() || self.mains.end_rest();
         let goes_on = is_suspicion || (has_other && !cause.is_transaction_pooling());
         let wait = slot.wait;
-        // Whoever has just asked for a lock is not told that a session without locks has been dead for long, or has been served by
-        // another backend than its own, where nothing was done.
+        // Whoever has just asked for a lock is not told that a session without locks has been dead for long, or has
+        // been served by another backend than its own, where nothing was done.
         let was_dead = slot.has_rested() && !cause.is_transaction_pooling();
         let is_repeated = table.key_count_on(id) == 0 && (was_dead || is_suspicion);
         let (jobs, queries) = slot.into_work();

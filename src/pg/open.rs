@@ -163,8 +163,9 @@ impl Open for Session {
         let Started { wire, driver, route, password, request, encryption } = started;
         let patience = timing.patience();
         let fingerprint = new_fingerprint()?;
-        // The process id for cancel requests is that of whoever stands between, if anybody does. Where somebody is known to, nothing is
-        // set before a backend is known to be left to the session: the one that is told of may be another's by then.
+        // The process id for cancel requests is that of whoever stands between, if anybody does. Where somebody is
+        // known to, nothing is set before a backend is known to be left to the session: the one that is told of may be
+        // another's by then.
         let told = Backend { pid: request.pid(), fingerprint: String::new() };
         let expected = Expected { backend: told, most_locks: None };
         let at_once = match is_suspicious {

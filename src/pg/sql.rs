@@ -347,9 +347,9 @@ pub(super) const LOCK_COUNT: &str = "\
 SELECT pg_catalog.pg_backend_pid(), pg_catalog.count(*) FROM pg_catalog.pg_locks \
  WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()";
 
-/// Undoes in backend `$1`, which others get, what a session has done there. With its fingerprint `$2` that is all: locks, the settings `$3`,
-/// the fingerprint. Without it that is the lock `$4` of [`PIN`] (null: none): the rest would be somebody else's. Tells whether this was
-/// that backend.
+/// Undoes in backend `$1`, which others get, what a session has done there. With its fingerprint `$2` that is all:
+/// locks, the settings `$3`, the fingerprint. Without it that is the lock `$4` of [`PIN`] (null: none): the rest would
+/// be somebody else's. Tells whether this was that backend.
 pub(super) const UNDO: &str = "\
 SELECT own, CASE WHEN has_fingerprint THEN (SELECT pg_catalog.pg_advisory_unlock_all() IS NULL) \
  WHEN own THEN pg_catalog.pg_advisory_unlock($4::pg_catalog.int8) END, \

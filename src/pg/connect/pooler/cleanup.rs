@@ -24,7 +24,8 @@ struct Remains {
     pid: i32,
     /// The lock by which the backend is kept.
     pin: Option<i64>,
-    /// Of the session that is or will be set up there: what is found under it is all to be undone, be it locks, settings or itself.
+    /// Of the session that is or will be set up there: what is found under it is all to be undone, be it locks,
+    /// settings or itself.
     fingerprint: Option<String>,
 }
 

@@ -85,9 +85,9 @@ impl Pooler {
 
     /// Whether either session is served by several backends, or both are by the same.
     ///
-    /// A pooler that shares lends the backend that has been free for the shortest time: asked in turn, both get the same one,
-    /// unless somebody else comes between, which will not happen each time. Or it lends one after the other: two in turn would get
-    /// two in turn, were ours not asked twice.
+    /// A pooler that shares lends the backend that has been free for the shortest time: asked in turn, both get the
+    /// same one, unless somebody else comes between, which will not happen each time. Or it lends one after the other:
+    /// two in turn would get two in turn, were ours not asked twice.
     async fn are_mixed_up(&self, ours: &Wire, pid: i32, other: &Wire) -> Option<bool> {
         let mut seen = None;
         for pause in PAUSES {
@@ -130,8 +130,8 @@ impl Pooler {
         Ok(Cleanup::pin(self, row.get(0)?, key))
     }
 
-    /// Leaves a session's backend as it was before, which this connection may not have any more: locks, settings, the fingerprint.
-    /// A connection that is gone has none that others could get.
+    /// Leaves a session's backend as it was before, which this connection may not have any more: locks, settings, the
+    /// fingerprint. A connection that is gone has none that others could get.
     pub async fn give_back(self: &Arc<Self>, ours: &Wire, backend: &Backend) {
         let cleanup = Cleanup::none(self, backend.pid).of_session(&backend.fingerprint);
         match cleanup.is_done_by(ours).await {

@@ -16,10 +16,11 @@ const NEXT_SEARCH: Duration = Duration::from_millis(20);
 const LATEST_NEXT_SEARCH: Duration = Duration::from_secs(1);
 /// So much longer than the server sessions were kept from others, for whom most of the time is.
 const PAUSE_PARTS: u32 = 3;
-/// So many server sessions are kept busy at a time to get at one among them: a pool has 20 by default, and lends the latest used first.
+/// So many server sessions are kept busy at a time to get at one among them: a pool has 20 by default, and lends the
+/// latest used first.
 const MOST_OCCUPIED: usize = 32;
-/// And so long another one is waited for meanwhile, or twice that, as whoever searches as well waits for another time; besides what
-/// an answer takes, of which a new connection needs more than one.
+/// And so long another one is waited for meanwhile, or twice that, as whoever searches as well waits for another time;
+/// besides what an answer takes, of which a new connection needs more than one.
 const MOST_WAIT: Duration = Duration::from_millis(50);
 const ANSWERS_TO_CONNECT: u32 = 10;
 
