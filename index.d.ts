@@ -583,12 +583,15 @@ declare namespace advisoryLock {
    * owner of its own: callers who share a semaphore object count one by one.
    *
    * The methods reject as those of {@link Mutex} do, and with `ERR_SEMAPHORE_MISMATCH` where somebody uses the semaphore with
-   * another number of permits at this time.
+   * another number of permits at this time. Objects of one owner, name and number share their queue.
    */
   export interface Semaphore {
     /** Waits for a permit: resolves to the function that gives it back. */
     lock(options?: AcquireOptions): Promise<UnlockFunction>
-    /** Takes a permit if one is free: resolves to `true`, else to `false`. */
+    /**
+     * Takes a permit if one is free: resolves to `true`, else to `false`. That takes two round trips, or three for the first permit of
+     * this process.
+     */
     tryLock(): Promise<boolean>
     /**
      * Gives back the latest permit taken through this object: resolves to `true`, or to `false` where there is none.
@@ -685,7 +688,9 @@ declare namespace advisoryLock {
     /**
      * A mutex of several keys, all or nothing: its `lock` resolves once all of them are held. What is free is not held while
      * another one is waited for, so no order of names makes a deadlock. One unlock function and one signal stand for all;
-     * `unlock()` releases the latest hold taken through this mutex object.
+     * `unlock()` releases the latest hold taken through this mutex object. If one key is lost, all are given back at once.
+     *
+     * What is free is held for a moment before another key is found to be taken: a `tryLock` of a free key may be refused meanwhile.
      *
      * @param names 1 … 1000 names; one that is there twice counts once.
      * @throws {TypeError} `ERR_INVALID_ARG_TYPE`: no array, or something in it is no {@link Name}.

@@ -22,6 +22,12 @@ function fromFailures(failures) {
   return failures.reduceRight((cause, failure) => foreignErrors.get(failure.foreign) ?? new AdvisoryLockError(failure, cause), undefined)
 }
 
+/** The same error for one more caller, as the stack of an instance is one caller's. What is not of this package is passed on as it is. */
+function another(error) {
+  if (!(error instanceof AdvisoryLockError)) return error
+  return new AdvisoryLockError({ ...error, message: error.message }, error.cause)
+}
+
 function clientClosed() {
   return new AdvisoryLockError({ code: 'ERR_CLIENT_CLOSED', message: 'the client is closed' })
 }
@@ -89,6 +95,7 @@ function describe(value) {
 
 module.exports = {
   AdvisoryLockError,
+  another,
   clientClosed,
   fromFailures,
   invalidReturn,

@@ -49,7 +49,7 @@ class Owner {
   /** Of single keys. */
   holds = new HoldList()
   /** What it has of locks of several keys, which the core knows by their parts alone. */
-  several = { holds: new Set(), waits: new Set() }
+  several = { holds: new Set(), waits: new Set(), queues: new Map() }
 
   /** @param {boolean} publishesNames whether its sessions say in the database what they hold */
   constructor(config, passwordFunction, publishesNames) {

@@ -10,6 +10,7 @@ const { ALONE, SHARED, keyOfPart } = require('./native.js')
 const { tryWithLock } = require('./run-holding.js')
 const { LocksOfSemaphore } = require('./semaphore.js')
 const { isShown, nameOfPart } = require('./semaphore-parts.js')
+const { SharedQueue } = require('./shared-queue.js')
 
 /** The locks of one key among several. What becomes of it is told by the hold that it is a part of. */
 class PartLocks extends Locks {
@@ -54,8 +55,9 @@ function withSeveral(createMutex, owner, contract) {
       const [high, low] = isPublished && isShown(part) ? keyOfPart(long, name, part) : strToKey(long)
       return new PartLocks(owner, { high, low, flags: 0 }, contract.flags | ALONE)
     }
-    const given = { name: toText(name), key: shown(key) }
-    return new Semaphore(new LocksOfSemaphore(owner, contract, toLocks, toPermits(permits), given))
+    const count = toPermits(permits)
+    const queue = new SharedQueue(owner.several.queues, [key.high, key.low, key.flags, count, isPublished].join(' '), count, toLocks)
+    return new Semaphore(new LocksOfSemaphore(owner, contract, queue, { name: toText(name), key: shown(key) }))
   }
   return createMutex
 }

@@ -110,9 +110,14 @@ class HoldOfSeveral {
     this.locks.onEnded(this)
     tellOver(this)
     tellLost(this.locks, error)
-    this.#controller?.abort(error)
-    this.locks.contract.onLost(error)
-    this.whileHeld?.()
+    try {
+      this.#controller?.abort(error)
+      this.locks.contract.onLost(error)
+      this.whileHeld?.()
+    } finally {
+      // Worth nothing without the part that is lost, and in the way of others.
+      giveBack(this.#parts)
+    }
   }
 }
 
@@ -259,6 +264,11 @@ function giveBack(holds) {
   for (const hold of holds) hold.release().catch(() => {})
 }
 
+/** The same, and resolves when the server has them back: others, who are told of it on another way, find them free. */
+async function giveBackFully(holds) {
+  await Promise.allSettled(holds.map((hold) => hold.release()))
+}
+
 /**
  * Awaits acquires that are under way, of which either all are wanted or none.
  *
@@ -278,4 +288,4 @@ async function collect(acquires) {
   return { holds, denied }
 }
 
-module.exports = { HoldOfSeveral, LocksOfSeveral, TimeLeft, collect, giveBack, takePart, tryPart }
+module.exports = { HoldOfSeveral, LocksOfSeveral, TimeLeft, collect, giveBack, giveBackFully, takePart, tryPart }

@@ -4,7 +4,7 @@
 // believed: only its own key is called so.
 
 const { strToKey } = require('../arguments.js')
-const { GATE, nameOfPart, partOfDigit, partOfSlot } = require('../semaphore-parts.js')
+const { GATE, TURN, nameOfPart, partOfDigit, partOfSlot } = require('../semaphore-parts.js')
 
 const DIGITS = 10
 const MOST_PERMITS = 1000
@@ -54,7 +54,7 @@ class KeyNames {
   #learnParts(name, parts) {
     const [high, low] = strToKey(name)
     const digits = Array.from({ length: DIGITS }, (_, place) => [partOfDigit(place, 0), partOfDigit(place, 1)]).flat()
-    for (const part of [...parts, GATE, ...digits]) {
+    for (const part of [...parts, GATE, TURN, ...digits]) {
       this.#byKey.set(ofPair(strToKey(nameOfPart({ high, low, flags: 0 }, part))), { name, part })
     }
   }
