@@ -94,6 +94,29 @@ test('pauses while the network is cut: nobody goes on with a lock that is anothe
   await cut('the process of a worker is stopped', 'worker', stop)
 })
 
+test('the server ends the session of a process that stands still: that is heard before anything else goes on', withSignals, async (t) => {
+  const database = await openDatabase()
+  const script = fileURLToPath(new URL('children/goes-on.cjs', import.meta.url))
+  for (let run = 0; run < 20; run++) {
+    const [held, handed] = [`held ${run}`, `handed ${run}`]
+    const child = spawn(process.execPath, [script, database.connectionString, held, handed], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const { event } = listen(child, t)
+    await event('held')
+    await until(async () => (await database.locks(handed)).length > 0, 'both are held')
+    child.kill('SIGSTOP')
+    await database.terminate(held)
+    const next = advisoryLock(database.connectionString)
+    const holds = [await next(held).lock(), await next(handed).lock()]
+    const at = now()
+    child.kill('SIGCONT')
+    child.stdin.write(`${at}\n`)
+    const { aborted, throwIfAborted, handedOn } = await event('over')
+    assert.deepEqual({ aborted, throwIfAborted, handedOn }, { aborted: 0, throwIfAborted: 0, handedOn: 0 })
+    for (const unlock of holds) await unlock()
+    await next.close()
+  }
+})
+
 /** Stops a process that holds and waits; nobody is told anything, and the waits go on. */
 async function staysWhole(t, database, connectionString, options, seconds) {
   const awaited = ['awaited 1', 'awaited 2', 'awaited 3', 'awaited 4'].map((name) => `${name} ${t.name}`)

@@ -3,8 +3,8 @@
 const isAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted').get
 
 /**
- * The controller of a signal that tells of a loss. Whoever goes on after a pause and asks `aborted` is told the truth, though this
- * thread has had no turn to hear of it.
+ * The controller of a signal that tells of a loss. Whoever goes on after a pause and asks `aborted`
+ * or calls `throwIfAborted()` is told the truth, though this thread has had no turn to hear of it.
  *
  * @param {() => void} look finds out whether there is a loss, and aborts then
  */
@@ -16,6 +16,10 @@ function toLossController(look) {
     return isAborted.call(signal)
   }
   Object.defineProperty(signal, 'aborted', { get, configurable: true })
+  const throwIfAborted = () => {
+    if (get()) throw signal.reason
+  }
+  Object.defineProperty(signal, 'throwIfAborted', { value: throwIfAborted, configurable: true, writable: true })
   return controller
 }
 

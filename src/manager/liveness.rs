@@ -1,5 +1,5 @@
-//! Sessions that may be gone for all that they have shown: after the process has stood still, nothing may give or take a lock of
-//! theirs before that is known.
+//! Sessions that may be gone for all that is known here: after the process has stood still, nothing may give or take a lock of
+//! theirs before what has arrived meanwhile is read, and where nothing has, before it is known that they are there.
 //!
 //! Their tasks find out by themselves, but all threads go on in the same moment, and the tasks may come last.
 
@@ -12,43 +12,52 @@ use crate::pg::{clock, Wire};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often is looked. Sessions with locks show a sign of life more often than they must.
+/// How long a look at what has arrived counts. A process that has stood still has not looked for longer.
+const LOOK_PERIOD: Duration = Duration::from_millis(1);
+/// How often is looked for sessions in doubt. Sessions with locks show a sign of life more often than they must.
 const PERIOD: Duration = Duration::from_millis(100);
 /// How long all sessions together may take to show that they are there.
 const MOST_PROOF_TIME: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 pub(super) struct Liveness {
-    /// When was looked, by [`crate::pg::clock`].
+    /// When was looked at what has arrived, by [`crate::pg::clock`].
+    looked: Duration,
+    /// When was looked for sessions in doubt.
     checked: Duration,
 }
 
 impl Liveness {
-    /// Finds out whether each session with locks is still there whose last sign of life does not promise it any more. Takes a
-    /// moment where that is so, which may be after a pause of many seconds only. Whether some were asked.
+    /// Finds out whether each session with locks is still there: reads what has arrived, and asks where the last sign of life does
+    /// not promise it any more. That takes a moment, which may be after a pause of many seconds only. Whether it was looked.
     pub fn check(&mut self, sessions: &mut Sessions, pooled: Option<&mut Pooled>, table: &LockTable) -> bool {
         let now = clock::now();
-        if now.saturating_sub(self.checked) < PERIOD {
+        if now.saturating_sub(self.looked) < LOOK_PERIOD {
             return false;
         }
-        self.checked = now;
+        self.looked = now;
+        let is_due = now.saturating_sub(self.checked) >= PERIOD;
+        if is_due {
+            self.checked = now;
+        }
         if let Some(pooled) = pooled {
-            pooled.check_liveness();
+            pooled.check_liveness(is_due);
             return true;
         }
-        let is_doubtful = |wire: &&Arc<Wire>| wire.is_doubtful();
         let holding = sessions.slots.iter().filter(|&(id, _)| table.key_count_on(id) > 0);
-        let doubtful: Vec<(SessionId, Arc<Wire>)> =
-            holding.filter_map(|(id, slot)| Some((id, Arc::clone(slot.wire().filter(is_doubtful)?)))).collect();
-        doubtful.iter().for_each(|(_, wire)| wire.begin_proof());
+        let holding: Vec<(SessionId, Arc<Wire>)> =
+            holding.filter_map(|(id, slot)| Some((id, Arc::clone(slot.wire()?)))).collect();
+        let is_doubtful = |wire: &Wire| is_due && wire.is_doubtful();
+        // All of them are asked before one is waited for.
+        holding.iter().filter(|(_, wire)| is_doubtful(wire)).for_each(|(_, wire)| wire.begin_proof());
         let deadline = Instant::now() + MOST_PROOF_TIME;
-        for (id, wire) in &doubtful {
-            let (answered, proved) = wire.prove(deadline);
+        for (id, wire) in &holding {
+            let (answered, is_there) = if is_doubtful(wire) { wire.prove(deadline) } else { wire.look() };
             sessions.answered(*id, answered);
-            if let Err(cause) = proved {
+            if let Err(cause) = is_there {
                 sessions.lost(*id, &cause, table);
             }
         }
-        !doubtful.is_empty()
+        !holding.is_empty()
     }
 }

@@ -146,13 +146,19 @@ impl Pooled {
 
     /// Gives up the sessions of which the last sign of life does not promise any more that their transactions go on, as the server
     /// ends one that is silent for long.
-    pub fn check_liveness(&mut self) {
-        let doubtful = self.sessions.slots.iter().filter(|(_, slot)| slot.holds && slot.is_doubtful());
-        let doubtful: Vec<SessionId> = doubtful.map(|(id, _)| id).collect();
-        for id in doubtful {
-            let silence = self.sessions.slots.get(id).map_or(Duration::ZERO, Slot::age_of_proof);
-            let message = format!("ETIMEDOUT: no sign of life of the transaction for {} ms", silence.as_millis());
-            self.lost(id, &Error::new("ETIMEDOUT", message));
+    pub fn check_liveness(&mut self, is_due: bool) {
+        let holding = self.sessions.slots.iter().filter(|(_, slot)| slot.holds);
+        let holding: Vec<(SessionId, Arc<Wire>)> =
+            holding.filter_map(|(id, slot)| Some((id, Arc::clone(slot.wire()?)))).collect();
+        for (id, wire) in holding {
+            let (_, is_there) = wire.look();
+            let silence = wire.age_of_proof();
+            if let Err(cause) = is_there {
+                self.lost(id, &cause);
+            } else if is_due && wire.is_doubtful() {
+                let message = format!("ETIMEDOUT: no sign of life of the transaction for {} ms", silence.as_millis());
+                self.lost(id, &Error::new("ETIMEDOUT", message));
+            }
         }
     }
 

@@ -77,11 +77,6 @@ impl Slot {
     pub fn into_jobs(self) -> impl Iterator<Item = Job> {
         self.jobs.into_iter()
     }
-
-    /// Whether its transaction may be over, for all that the server has shown.
-    pub fn is_doubtful(&self) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.is_doubtful())
-    }
 }
 
 impl SessionSlot for Slot {

@@ -34,6 +34,22 @@ impl Wire {
         self.ask_for_proof(&mut self.lock());
     }
 
+    /// Reads what has arrived, for whoever relies on the session, on any thread. What has become of batches is returned.
+    ///
+    /// # Errors
+    /// Why the connection is over.
+    pub fn look(&self) -> (Vec<Answered>, Result<(), Error>) {
+        let mut answered = Vec::new();
+        let mut state = self.lock();
+        let read = self.read(&mut state, false);
+        self.hand_out(&mut state, &mut answered);
+        if read.more || state.has_to_write() {
+            self.changed.notify_one();
+        }
+        let is_there = if state.is_over { Err(self.reason()) } else { Ok(()) };
+        (answered, is_there)
+    }
+
     /// Finds out by the deadline whether the session is still there; for whoever cannot go on without knowing, on any thread.
     /// What has become of batches is returned.
     ///
