@@ -31,7 +31,6 @@ use foldhash::HashSet;
 use job::Job;
 pub(super) use looks::Looks;
 use sessions::Sessions;
-use slot::Slot;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
