@@ -386,7 +386,10 @@ declare namespace advisoryLock {
      * {@link UnlockFunction.signal}.
      */
     readonly signal: AbortSignal
-    /** As {@link UnlockFunction.verify}: rejects with `ERR_LOCK_LOST` if this process leads no more. */
+    /**
+     * As {@link UnlockFunction.verify}: rejects with `ERR_LOCK_LOST` if the lock is lost, and with `ERR_TERM_OVER` if the term is over
+     * otherwise, though the lock may still be held.
+     */
     readonly verify: () => Promise<Date>
     /** With `fencing`: see {@link Fencing.token}. It grows from term to term, over all processes. */
     readonly token?: bigint | undefined
@@ -438,7 +441,7 @@ declare namespace advisoryLock {
     readonly ended: Promise<void>
     /**
      * Stops it: aborts the term's signal or the wait, **waits until `lead` has ended**, and gives the lock up then. `lead` itself must not
-     * wait for it. Needs no `this`: `process.once('SIGTERM', election.stop)`.
+     * await it, which would never end: `void election.stop()`. Needs no `this`: `process.once('SIGTERM', election.stop)`.
      *
      * @returns {@link Election.ended}
      */
@@ -710,7 +713,7 @@ declare namespace advisoryLock {
     stats(): Stats
     /** Tells of the connection's end and loss, and ends it. */
     readonly client: Client
-    /** The same as `client.end()`. */
+    /** The same as `client.end()`. It waits for the leaders of elections to end: no `lead` may await it. */
     close(): Promise<void>
     /** The same as `client.end()`, for `await using`. */
     [Symbol.asyncDispose](): Promise<void>

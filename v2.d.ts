@@ -183,7 +183,7 @@ declare namespace advisoryLock {
     stats(): Stats
     /**
      * Gives up all that was taken through these mutexes, ends what waits (`ERR_CLIENT_CLOSED`, as later calls) and stops elections. Nobody
-     * has to call it: connections close by themselves.
+     * has to call it: connections close by themselves. It waits for the leaders of elections to end: no `lead` may await it.
      */
     close(): Promise<void>
     /** The same as `close()`, for `await using`. */

@@ -66,6 +66,61 @@ for (const [title, entry] of Object.entries(entries)) {
     assert.ok(!holds.some(({ part }) => part === 'error'))
   })
 
+  test(`a fenced lock is granted as a whole: ${title}`, async (t) => {
+    const createMutex = owner(t, entry)
+    const former = await createMutex('fenced').lock({ fencing: true })
+    const client = await database.client()
+    await client.query('BEGIN')
+    await client.query(former.fence)
+    await former()
+    const acquires = trace(t, 'advisory-lock:acquire')
+    const holds = trace(t, 'advisory-lock:hold')
+    const losses = listen(t, 'advisory-lock:lost')
+    const waiting = () => until(async () => (await database.value("SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")) > 0, 'it waits')
+    const mutexes = [createMutex('fenced'), createMutex.all(['fenced', 'beside'])]
+    for (const mutex of mutexes) {
+      for (const take of [(limits) => mutex.lock(limits), (limits) => mutex.withLock(() => {}, limits)]) {
+        const controller = new AbortController()
+        const asking = assert.rejects(take({ fencing: true, signal: controller.signal }), { name: 'AbortError' })
+        await waiting()
+        assert.deepEqual(acquires.map(({ part }) => part), ['start', 'end'], 'it has not been granted')
+        controller.abort()
+        await asking
+        assert.deepEqual(ends(acquires).map(({ outcome }) => outcome), ['aborted'])
+        await assert.rejects(take({ fencing: true, timeout: 20 }), { code: 'ERR_LOCK_TIMEOUT' })
+        assert.deepEqual(ends(acquires).map(({ outcome }) => outcome), ['aborted', 'timeout'])
+        const lost = assert.rejects(take({ fencing: true }), { code: 'ERR_LOCK_LOST' })
+        await waiting()
+        await database.terminate('fenced')
+        await lost
+        assert.deepEqual(ends(acquires).map(({ outcome }) => outcome), ['aborted', 'timeout', 'failed'])
+        acquires.length = 0
+      }
+    }
+    assert.deepEqual([holds, losses], [[], []], 'nobody has held it')
+    await client.query('ROLLBACK')
+    await client.end()
+    for (const mutex of mutexes) {
+      await (await mutex.lock({ fencing: true }))()
+      assert.equal(ends(acquires).at(-1).outcome, 'granted')
+    }
+    assert.deepEqual(acquires.filter(({ part }) => part === 'start').length, 2, 'each is told once')
+    await until(() => ends(holds).length === 2, 'the ends of the holds')
+  })
+
+  test(`an abort by the error of another lock is an abort: ${title}`, async (t) => {
+    const acquires = trace(t, 'advisory-lock:acquire')
+    const createMutex = owner(t, entry)
+    const unlock = await owner(t, entry)('taken').lock()
+    const timeout = await createMutex('taken').lock({ timeout: 1 }).catch((error) => error)
+    const controller = new AbortController()
+    const waiting = assert.rejects(createMutex('taken').lock({ signal: controller.signal }), (error) => error === timeout)
+    controller.abort(timeout)
+    await waiting
+    assert.deepEqual(ends(acquires).map(({ outcome }) => outcome), ['granted', 'timeout', 'aborted'])
+    await unlock()
+  })
+
   test(`outcomes that are none: ${title}`, async (t) => {
     const acquires = trace(t, 'advisory-lock:acquire')
     const holds = trace(t, 'advisory-lock:hold')

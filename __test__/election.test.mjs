@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import contract1 from '../index.js'
 import { Election } from '../lib/election.js'
 import contract2 from '../v2.js'
@@ -320,6 +321,98 @@ test('an error without a listener is a warning, whatever was thrown', async () =
     assert.match(warning.message, text)
     await election.stop()
   }
+})
+
+const notShown = {
+  'a throwing inspect': () => ({ [inspect.custom]: () => fail('shown') }),
+  'a Symbol for a message': () => Object.assign(new Error('x'), { message: Symbol('message') }),
+  'a message without a text': () => Object.assign(new Error('x'), { message: Object.create(null) }),
+  'a throwing message': () => Object.defineProperty(new Error('x'), 'message', { get: () => fail('read') }),
+  'a throwing stack': () => Object.defineProperty(new Error('x'), 'stack', { get: () => fail('read') }),
+  'a throwing name and code': () => Object.defineProperties(new Error('x'), { name: { get: () => fail('read') }, code: { get: () => fail('read') } }),
+  'a revoked proxy': () => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    return proxy
+  },
+}
+
+for (const [title, make] of Object.entries(notShown)) {
+  test(`what cannot be shown is warned about all the same: ${title}`, async () => {
+    let terms = 0
+    const lead = (term) => {
+      if (++terms === 1) throw make()
+      if (terms === 2) return untilOver(term).then(() => Promise.reject(make()))
+      let ticks = 0
+      return term.every(5, () => {
+        if (++ticks === 3) term.resign()
+        throw make()
+      })
+    }
+    const election = createMutex('not shown').elect(lead, { backoff: { min: 1, max: 1 } })
+    const isWarned = async () => {
+      const [warning] = await once(process, 'warning')
+      assert.equal(warning.code, 'ADVISORY_LOCK_LEADER_FAILED')
+      assert.match(warning.message, /^the leader of "not shown" has failed: /)
+    }
+    await isWarned()
+    // The second fails at its end, when its term is over: that is news too, as it says nothing of the end.
+    const second = once(election, 'elected')
+    const warned = isWarned()
+    const [term] = await second
+    term.resign()
+    await warned
+    const third = once(election, 'elected')
+    await isWarned()
+    await third
+    await until(() => terms === 4, 'three ticks were run in the third term')
+    await election.stop()
+    assert.equal(await database.lockCount(), 0)
+  })
+}
+
+test('what fails in elect begins nothing', async () => {
+  const own = contract1(database.connectionString)
+  const broken = [
+    { aborted: false },
+    { aborted: false, addEventListener: () => fail('called') },
+    Object.defineProperty({}, 'aborted', { get: () => fail('read') }),
+  ]
+  for (const signal of broken) assert.throws(() => own('ghost').elect(() => fail('it leads'), { signal }))
+  assert.deepEqual(own.stats(), { held: 0, waiting: 0, sessions: 0, oldestWait: 0 })
+  // A ghost would hold the lock, or stand by for it.
+  await own('ghost').withLock(async () => assert.equal((await own('ghost').holders()).length, 1))
+  await own.close()
+  const { status, stdout, stderr } = await runChild('elect-fails', [database.connectionString])
+  assert.deepEqual([status, stdout], [0, 'TypeError\n'], stderr)
+})
+
+test('verify: of a term that is over', async () => {
+  for (const end of [(term) => term.resign(), (_, election) => void election.stop()]) {
+    let codes
+    const election = createMutex('verify a term').elect(async (term) => {
+      assert.ok((await term.verify()) instanceof Date)
+      const codeOf = () => term.verify().then(() => 'verified', ({ code }) => code)
+      const underWay = codeOf()
+      end(term, election)
+      codes = await Promise.all([underWay, codeOf()])
+      void election.stop()
+    })
+    watch(election)
+    await election.ended
+    assert.deepEqual(codes, ['ERR_TERM_OVER', 'ERR_TERM_OVER'])
+  }
+})
+
+test('a leader that waits for itself is told so, by name', async () => {
+  const own = contract1(database.connectionString)
+  let released
+  const election = own('waits for itself').elect(() => Promise.race([own.close(), new Promise((resolve) => (released = resolve))]))
+  const [warning] = await once(process, 'warning')
+  assert.equal(warning.code, 'ADVISORY_LOCK_LEADER_GOES_ON')
+  assert.match(warning.message, /"waits for itself".*`stop\(\)` and `close\(\)` wait/)
+  released()
+  await election.ended
 })
 
 test('what only says that the term is over is no error', async () => {

@@ -121,13 +121,30 @@ class Polyfill extends EventTarget {
   }
 }
 
-for (const [title, lock] of [
+const kinds = [
   ['a lock', (limits) => createMutex('library').lock(limits)],
   ['a fenced lock', (limits) => createMutex('library').lock({ ...limits, fencing: true })],
   ['a lock of several keys', (limits) => createMutex.all(['library', 'beside']).lock(limits)],
   ['a fenced lock of several keys', (limits) => createMutex.all(['library', 'beside']).lock({ ...limits, fencing: true })],
   ['a permit', (limits) => createMutex.semaphore('library', 1).lock(limits)],
-]) {
+]
+
+for (const [title, lock] of kinds) {
+  test(`an abort by the error of another call is no end of the own time: ${title}`, async () => {
+    const unlocks = await Promise.all([holder('library').lock(), holder.semaphore('library', 1).lock()])
+    const timeout = await createMutex('library').lock({ timeout: 1 }).catch((error) => error)
+    assert.equal(timeout.code, 'ERR_LOCK_TIMEOUT')
+    for (const reason of [timeout, Object.assign(new Error('mine'), { code: 'ERR_LOCK_TIMEOUT' })]) {
+      const controller = new AbortController()
+      const waiting = assert.rejects(lock({ signal: controller.signal, timeout: 60_000 }), (error) => error === reason)
+      await until(() => createMutex.stats().waiting === 1, 'waiting')
+      controller.abort(reason)
+      await waiting
+    }
+    await assert.rejects(lock({ timeout: 20 }), { code: 'ERR_LOCK_TIMEOUT', message: /within 20 ms$/ })
+    for (const unlock of unlocks) await unlock()
+  })
+
   test(`the signal of a library: ${title}`, async () => {
     const inTheWay = () => Promise.all([holder('library').lock(), holder.semaphore('library', 1).lock()])
     for (const limits of [{}, { timeout: 0 }, { timeout: 1000 }]) await (await lock({ ...limits, signal: new Polyfill() }))()

@@ -88,6 +88,32 @@ for (const [title, entry] of Object.entries({ 'contract 1': advisoryLock, 'contr
     assert.deepEqual([rival.stats().held, rival.stats().waiting, createMutex.stats().held], [1, 0, 0])
   })
 
+  test(`who waits for a fenced transaction waits: ${title}`, async (t) => {
+    const createMutex = entry(database.connectionString)
+    t.after(() => createMutex.close())
+    const former = await createMutex('fenced').lock({ fencing: true })
+    const client = await database.client()
+    await client.query('BEGIN')
+    await client.query(former.fence)
+    await former()
+    for (const mutex of [createMutex('fenced'), createMutex.all(['fenced', 'beside'])]) {
+      const controller = new AbortController()
+      const waiting = assert.rejects(mutex.lock({ fencing: true, signal: controller.signal }), { name: 'AbortError' })
+      await until(async () => (await database.value("SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")) > 0, 'it waits')
+      const { held, waiting: waits, oldestWait } = createMutex.stats()
+      assert.deepEqual([held, waits], [0, 1])
+      assert.ok(oldestWait > 0)
+      controller.abort()
+      await waiting
+      assert.deepEqual([createMutex.stats().held, createMutex.stats().waiting], [0, 0])
+    }
+    await client.query('ROLLBACK')
+    await client.end()
+    const unlock = await createMutex('fenced').lock({ fencing: true })
+    assert.deepEqual([createMutex.stats().held, createMutex.stats().waiting], [1, 0])
+    await unlock()
+  })
+
   test(`a loss: ${title}`, async (t) => {
     const createMutex = entry(database.connectionString)
     t.after(() => createMutex.close())

@@ -41,7 +41,7 @@ class Acquiring extends Call {
     // Not known any more once the request is taken back.
     const cause = limit.ended.isTimeout ? whyUnanswered(locks, limit.timeout, request) : undefined
     mailbox.open(this.owner.native.cancel(request))
-    this.reject(cause ? lockTimeout(limit.timeout, cause) : reason)
+    this.reject(cause ? lockTimeout(limit.total, cause) : reason)
   }
 }
 
@@ -69,20 +69,22 @@ function whyUnanswered({ owner, high, low, flags }, waited, request = 0) {
  * @throws what keeps the request from being made; nothing can fail once it is
  */
 function acquire(locks, manner, limits, toValue) {
-  return isTracing() && locks.name !== undefined ? askTraced(locks, manner, limits, toValue) : ask(locks, manner, limits, toValue)
+  const isTraced = isTracing() && locks.name !== undefined
+  return isTraced ? acquireTraced(locks, manner, limits, toValue) : acquireUntraced(locks, manner, limits, toValue)
 }
 
-function askTraced(locks, manner, limits, toValue) {
+function acquireTraced(locks, manner, limits, toValue) {
   return traceAcquire(locks.describe(), limits, (onGranted) => {
     const toTracedValue = (among, hold) => {
       if (hold) onGranted(hold)
       return toValue(among, hold)
     }
-    return ask(locks, manner, limits, toTracedValue)
+    return acquireUntraced(locks, manner, limits, toTracedValue)
   })
 }
 
-function ask(locks, manner, limits, toValue) {
+/** The same as {@link acquire}, of which those who trace locks are not told. */
+function acquireUntraced(locks, manner, limits, toValue) {
   const { owner } = locks
   if (owner.number === 0) owner.open()
   const request = mailbox.newNumberOfAcquire()
@@ -108,4 +110,4 @@ function ask(locks, manner, limits, toValue) {
   return acquiring.promise
 }
 
-module.exports = { Acquiring, acquire, whyUnanswered }
+module.exports = { Acquiring, acquire, acquireUntraced, whyUnanswered }

@@ -42,8 +42,8 @@ class LocksOfAll extends LocksOfSeveral {
     return new LocksOfAll(owner, this.contract, this.#parts.map((part) => part.forElection(owner)), this.#given)
   }
 
-  async takeHold(limits) {
-    const take = () => super.takeHold(limits)
+  async takeUntraced(limits) {
+    const take = () => super.takeUntraced(limits)
     return limits?.fencing ? takeFenced(limits, take) : take()
   }
 
@@ -55,11 +55,7 @@ class LocksOfAll extends LocksOfSeveral {
   }
 
   async take(left) {
-    try {
-      return new HoldOfSeveral(this, (await this.#takeTogether(left)) ?? (await this.#takeInOrder(left)))
-    } catch (error) {
-      throw left.explain(error)
-    }
+    return new HoldOfSeveral(this, (await this.#takeTogether(left)) ?? (await this.#takeInOrder(left)))
   }
 
   async #takeTogether(left) {

@@ -6,6 +6,7 @@
 // the caller, whoever brings the news.
 
 const { channel, tracingChannel } = require('node:diagnostics_channel')
+const { isOurs } = require('./errors.js')
 const { soon } = require('./soon.js')
 
 const acquiring = tracingChannel('advisory-lock:acquire')
@@ -61,8 +62,33 @@ function traceAcquire(subject, limits, ask) {
 }
 
 function outcomeOf(error, limits) {
-  if (error?.code === 'ERR_LOCK_TIMEOUT') return 'timeout'
-  return limits?.signal?.aborted && (error === limits.signal.reason || error?.name === 'AbortError') ? 'aborted' : 'failed'
+  if (isAbort(error, limits?.signal)) return 'aborted'
+  return isOurs(error, 'ERR_LOCK_TIMEOUT') ? 'timeout' : 'failed'
+}
+
+/** Whether a call has ended with this error because of its signal. Either may fail when it is read. */
+function isAbort(error, signal) {
+  try {
+    return signal?.aborted === true && (error === signal.reason || error?.name === 'AbortError')
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Has a hold taken by several steps, and tells those who trace locks once all of them are done.
+ *
+ * @param {{ describe(): object }} locks
+ * @param {{ signal?: AbortSignal } | undefined} limits
+ * @param {() => Promise<Hold | undefined>} take
+ */
+function traceTaking(locks, limits, take) {
+  if (!isTracing()) return take()
+  return traceAcquire(locks.describe(), limits, async (onGranted) => {
+    const hold = await take()
+    if (hold) onGranted(hold)
+    return hold
+  })
 }
 
 /** Tells of a hold until it is given up or lost. */
@@ -124,4 +150,4 @@ function tellSession(event, pid, address, port, toError) {
   session.publish({ event, pid: pid ?? null, address: address ?? null, port: port ?? null, error: toError() ?? null })
 }
 
-module.exports = { isTracing, tellElected, tellLost, tellOver, tellSession, traceAcquire }
+module.exports = { isTracing, tellElected, tellLost, tellOver, tellSession, traceAcquire, traceTaking }

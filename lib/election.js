@@ -3,10 +3,10 @@
 // One process out of many leads: the one that holds the lock. Each stands for election until its election is stopped.
 
 const { EventEmitter } = require('node:events')
-const { inspect } = require('node:util')
 const { offAbort, onAbort } = require('./abort-listeners.js')
 const { Backoff } = require('./backoff.js')
 const { tellElected } = require('./diagnostics.js')
+const { display, stackOf } = require('./display.js')
 const { termOver } = require('./errors.js')
 const { Leadership } = require('./leadership.js')
 const mailbox = require('./mailbox.js')
@@ -36,7 +36,8 @@ class Election extends EventEmitter {
   /** Under the lock that was granted last, whether or not anybody was told. */
   #leadership
   #isElected = false
-  #hasWarned = false
+  /** What was warned about last, which is not said again. */
+  #warning
   #ended
 
   /**
@@ -48,16 +49,18 @@ class Election extends EventEmitter {
   constructor(locks, name, lead, { signal, backoff, settle, fencing }) {
     super()
     this.#locks = locks
-    this.#name = typeof name === 'string' ? JSON.stringify(name) : inspect(name)
+    this.#name = typeof name === 'string' ? JSON.stringify(name) : display(name)
     this.#lead = lead
     this.#signal = signal
     this.#settle = settle
     this.#fencing = fencing
     this.#backoff = new Backoff(backoff)
+    // What can fail comes before anything is begun: a signal may be a library's.
+    const isOver = signal?.aborted
+    if (signal && !isOver) onAbort(signal, this.stop)
     mailbox.refProcess()
     this.#ended = this.#run()
-    if (signal?.aborted) void this.stop()
-    else if (signal) onAbort(signal, this.stop)
+    if (isOver) void this.stop()
   }
 
   /** Whose the lock is. */
@@ -141,25 +144,31 @@ class Election extends EventEmitter {
     patience.end()
   }
 
-  /** Warns where the leader goes on long after its signal. */
+  /** Warns where the leader goes on long after its signal, or after the election was stopped. */
   #warnIfOverdue(signal) {
+    const signals = [signal, this.#stopping.signal]
     let timer
-    const warn = () => {
-      if (this.#hasWarned) return
-      this.#hasWarned = true
-      const message =
-        `the leader of ${this.#name} goes on ${PATIENCE / 1000} s after its signal was aborted: ` +
-        'until it has ended, this process neither stands for election again nor stops'
-      process.emitWarning(message, { type: 'AdvisoryLockWarning', code: 'ADVISORY_LOCK_LEADER_GOES_ON' })
+    const begin = () => {
+      clearTimeout(timer)
+      timer = setTimeout(() => this.#warnThatItGoesOn(), PATIENCE)
     }
-    const begin = () => (timer = setTimeout(warn, PATIENCE))
-    onAbort(signal, begin)
+    for (const one of signals) onAbort(one, begin)
     return {
       end() {
-        offAbort(signal, begin)
+        for (const one of signals) offAbort(one, begin)
         clearTimeout(timer)
       },
     }
+  }
+
+  #warnThatItGoesOn() {
+    const why = this.#stopping.signal.aborted
+      ? 'the election was stopped: `stop()` and `close()` wait until it has ended, and a leader that awaits one of them waits for itself'
+      : 'its signal was aborted: until it has ended, this process neither stands for election again nor stops'
+    const message = `the leader of ${this.#name} goes on ${PATIENCE / 1000} s after ${why}`
+    if (message === this.#warning) return
+    this.#warning = message
+    process.emitWarning(message, { type: 'AdvisoryLockWarning', code: 'ADVISORY_LOCK_LEADER_GOES_ON' })
   }
 
   #lose(error) {
@@ -169,9 +178,8 @@ class Election extends EventEmitter {
 
   #tellError(error) {
     if (this.listenerCount('error') > 0) return this.#tell('error', error)
-    const message = `the leader of ${this.#name} has failed: ${error instanceof Error ? error.message : inspect(error)}`
-    const detail = error instanceof Error ? error.stack : undefined
-    process.emitWarning(message, { type: 'AdvisoryLockWarning', code: 'ADVISORY_LOCK_LEADER_FAILED', detail })
+    const message = `the leader of ${this.#name} has failed: ${display(error)}`
+    process.emitWarning(message, { type: 'AdvisoryLockWarning', code: 'ADVISORY_LOCK_LEADER_FAILED', detail: stackOf(error) })
   }
 
   /** A listener that throws ends the process, as it does anywhere, but not what goes on here. */

@@ -17,6 +17,15 @@ class AdvisoryLockError extends Error {
 }
 Object.defineProperty(AdvisoryLockError.prototype, 'name', { value: 'AdvisoryLockError', configurable: true, writable: true })
 
+/** Whether an error is this package's and has one of these codes, which anybody's may have. Never throws, whatever it is given. */
+function isOurs(error, ...codes) {
+  try {
+    return error instanceof AdvisoryLockError && codes.includes(error.code)
+  } catch {
+    return false
+  }
+}
+
 /** The error that the core describes: outermost first, then its causes. One of the caller's own code is that one itself. */
 function fromFailures(failures) {
   return failures.reduceRight((cause, failure) => foreignErrors.get(failure.foreign) ?? new AdvisoryLockError(failure, cause), undefined)
@@ -89,8 +98,13 @@ function outOfRange(argument, expected) {
 
 function describe(value) {
   if (value === null) return 'null'
-  if (Array.isArray(value)) return 'an array'
-  return typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`
+  if (typeof value !== 'object') return `a value of type ${typeof value}`
+  try {
+    return Array.isArray(value) ? 'an array' : 'an object'
+  } catch {
+    // A proxy that is revoked says nothing.
+    return 'an object'
+  }
 }
 
 module.exports = {
@@ -101,6 +115,7 @@ module.exports = {
   invalidReturn,
   invalidType,
   invalidValue,
+  isOurs,
   lockTimeout,
   notHeld,
   outOfNumbers,

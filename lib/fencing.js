@@ -10,6 +10,7 @@ const { Call } = require('./call.js')
 const { lockTimeout, notHeld } = require('./errors.js')
 const mailbox = require('./mailbox.js')
 const { TimeLeft, collect, giveBack, takePart, tryPart } = require('./several.js')
+const { unfencedHolds } = require('./unfenced-holds.js')
 
 /** @typedef {{ token: bigint, fence: string }} Fencing */
 
@@ -121,7 +122,7 @@ async function fence(hold, left, isPatient) {
     return hold
   } catch (error) {
     giveBack([hold])
-    throw hold.error ?? (isPatient ? left.explain(error) : error)
+    throw hold.error ?? error
   } finally {
     ending?.end()
   }
@@ -148,8 +149,15 @@ function toFencing({ locks: { name } }, parts, ownKeys) {
  */
 async function takeFenced({ timeout, signal }, take) {
   const isPatient = timeout > 0
+  const since = isPatient ? performance.now() : undefined
   const left = new TimeLeft(isPatient ? { timeout, signal } : { signal })
-  return fence(await take(), left, isPatient)
+  const hold = await take()
+  unfencedHolds.set(hold, since)
+  try {
+    return await fence(hold, left, isPatient)
+  } finally {
+    unfencedHolds.delete(hold)
+  }
 }
 
 module.exports = { fencingOf, takeFenced }

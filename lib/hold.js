@@ -6,6 +6,7 @@ const { notHeld } = require('./errors.js')
 const { toLossController } = require('./loss-controller.js')
 const mailbox = require('./mailbox.js')
 const native = require('./native.js')
+const { unfencedHolds } = require('./unfenced-holds.js')
 
 const { KEEP_ALIVE, NO, PENDING, RELEASE_FAILED, SCOPED, VERIFIED, YES } = native
 
@@ -139,7 +140,7 @@ class Hold {
     this.#error = error
     this.#forget()
     tellOver(this)
-    tellLost(this.locks, error)
+    if (!unfencedHolds.has(this)) tellLost(this.locks, error)
   }
 
   /** The hold was lost with its session. */

@@ -1,6 +1,6 @@
 'use strict'
 
-const { termOver } = require('./errors.js')
+const { isOurs, termOver } = require('./errors.js')
 const { fencingOf } = require('./fencing.js')
 const { toLossController } = require('./loss-controller.js')
 const { pause } = require('./pause.js')
@@ -110,7 +110,7 @@ class Leadership {
       this.end(termOver('the leader has ended'))
       this.#onEnd()
     }
-    void work.then(undefined, fail).then(done)
+    void work.then(undefined, fail).finally(done)
     return work
   }
 
@@ -126,7 +126,13 @@ class Leadership {
 
 /** Whether something was ended by a signal, or has found the lock gone. */
 function isEndOfTerm(error) {
-  return error?.name === 'AbortError' || ['ERR_LOCK_LOST', 'ERR_TERM_OVER'].includes(error?.code)
+  if (isOurs(error, 'ERR_LOCK_LOST', 'ERR_TERM_OVER')) return true
+  try {
+    return error?.name === 'AbortError'
+  } catch {
+    // A leader may throw what cannot be read.
+    return false
+  }
 }
 
 module.exports = { Leadership }

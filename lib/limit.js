@@ -20,9 +20,14 @@ class Limit {
   #signal
   #clearTimer
 
-  /** @param {{ timeout: number, signal?: AbortSignal }} limits @throws what a timer or a signal throws */
-  constructor({ timeout, signal }) {
+  /**
+   * @param {{ timeout: number, total?: number, signal?: AbortSignal }} limits `total`: the time of the whole call, where this wait is one of
+   *   its steps
+   * @throws what a timer or a signal throws
+   */
+  constructor({ timeout, total = timeout, signal }) {
     this.timeout = timeout
+    this.total = total
     this.#signal = signal
     try {
       if (signal?.aborted) this.#abort()
@@ -46,7 +51,7 @@ class Limit {
   #wait(left) {
     if (this.#isLifted) return
     const part = Math.min(left, LONGEST_TIMER)
-    const next = () => (left > part ? this.#wait(left - part) : this.#end(lockTimeout(this.timeout), true))
+    const next = () => (left > part ? this.#wait(left - part) : this.#end(lockTimeout(this.total), true))
     const { setTimeout, clearTimeout } = globalThis
     const timer = setTimeout(next, Math.ceil(part))
     this.#clearTimer = () => clearTimeout(timer)

@@ -2,8 +2,9 @@
 
 // What the mutexes of both contracts have in common.
 
-const { acquire } = require('./acquire.js')
+const { acquire, acquireUntraced } = require('./acquire.js')
 const { toAcquireOptions, toElectionOptions, toFunction, toKey } = require('./arguments.js')
+const { traceTaking } = require('./diagnostics.js')
 const { Election } = require('./election.js')
 const { clientClosed } = require('./errors.js')
 const { takeFenced } = require('./fencing.js')
@@ -181,7 +182,7 @@ class Locks {
   }
 
   async #lockFenced(limits) {
-    const hold = await takeFenced(limits, () => acquire(this, PATIENT, limits, toUntold))
+    const hold = await this.#takeFenced(PATIENT, limits, toUntold)
     hold.flags &= ~SCOPED
     return this.constructor.toLocked(this, hold)
   }
@@ -196,8 +197,13 @@ class Locks {
 
   /** Waits for a hold that ends with what is run under it. @returns {Promise<import('./hold.js').Hold>} */
   takeHold(limits) {
-    const take = () => acquire(this, PATIENT | SCOPED, limits, toScoped)
-    return limits?.fencing ? takeFenced(limits, take) : take()
+    if (limits?.fencing) return this.#takeFenced(PATIENT | SCOPED, limits, toScoped)
+    return acquire(this, PATIENT | SCOPED, limits, toScoped)
+  }
+
+  #takeFenced(manner, limits, toHold) {
+    const take = () => takeFenced(limits, () => acquireUntraced(this, manner, limits, toHold))
+    return traceTaking(this, limits, take)
   }
 
   /** Takes such a hold if that is possible without waiting. */

@@ -57,7 +57,7 @@ class PermitQueue {
     waiter.onEnd = (reason) => {
       this.#waiting.delete(waiter)
       const { isTimeout } = waiter.limit.ended
-      const explained = isTimeout ? lockTimeout(waiter.limit.timeout, this.#whyUnanswered(waiter.limit.timeout)) : reason
+      const explained = isTimeout ? lockTimeout(waiter.limit.total, this.#whyUnanswered(waiter.limit.timeout)) : reason
       if (this.#waiting.size === 0) this.#search?.abort()
       return explained
     }

@@ -19,7 +19,7 @@ class Waiter {
     })
     if (!limits) return
     this.limit = new Limit(limits)
-    this.limit.onEnd = (reason) => this.reject(left.explain(this.onEnd(reason)))
+    this.limit.onEnd = (reason) => this.reject(this.onEnd(reason))
   }
 
   /** @param {import('./permit.js').Permit} permit */

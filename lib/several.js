@@ -5,12 +5,13 @@
 const { throwIfAborted } = require('./abort-reason.js')
 const { acquire } = require('./acquire.js')
 const { toAcquireOptions } = require('./arguments.js')
-const { isTracing, tellLost, tellOver, traceAcquire } = require('./diagnostics.js')
+const { tellLost, tellOver, traceTaking } = require('./diagnostics.js')
 const { lockTimeout, notHeld } = require('./errors.js')
 const { LatestHolds } = require('./latest-holds.js')
 const { Limit } = require('./limit.js')
 const { toLossController } = require('./loss-controller.js')
 const { PATIENT, SCOPED } = require('./native.js')
+const { unfencedHolds } = require('./unfenced-holds.js')
 
 const toItself = (_, hold) => hold
 
@@ -109,7 +110,7 @@ class HoldOfSeveral {
     this.locks.owner.several.holds.delete(this)
     this.locks.onEnded(this)
     tellOver(this)
-    tellLost(this.locks, error)
+    if (!unfencedHolds.has(this)) tellLost(this.locks, error)
     try {
       this.#controller?.abort(error)
       this.locks.contract.onLost(error)
@@ -162,24 +163,15 @@ class LocksOfSeveral {
   }
 
   tryTakeHold() {
-    return this.#trace(undefined, () => this.tryTake())
+    return traceTaking(this, undefined, () => this.tryTake())
   }
 
   takeHold(limits) {
-    return this.#trace(limits, () => this.#takeHold(limits))
+    return traceTaking(this, limits, () => this.takeUntraced(limits))
   }
 
-  /** Has a lock asked for, and tells those who trace locks. @param {() => Promise<HoldOfSeveral | undefined>} ask */
-  #trace(limits, ask) {
-    if (!isTracing()) return ask()
-    return traceAcquire(this.describe(), limits, async (onGranted) => {
-      const hold = await ask()
-      if (hold) onGranted(hold)
-      return hold
-    })
-  }
-
-  async #takeHold(limits) {
+  /** Takes a hold within these limits. Those who trace locks are told by {@link LocksOfSeveral.takeHold}. */
+  async takeUntraced(limits) {
     if (limits?.timeout === 0) {
       throwIfAborted(limits.signal)
       const hold = await this.tryTake(limits.signal)
@@ -231,7 +223,7 @@ class TimeLeft {
     if (this.#deadline === Infinity) return signal && { timeout: Infinity, signal }
     const timeout = this.#deadline - performance.now()
     if (timeout <= 0) throw lockTimeout(this.#timeout)
-    return { timeout, signal }
+    return { timeout, total: this.#timeout, signal }
   }
 
   get signal() {
@@ -251,11 +243,6 @@ class TimeLeft {
     } finally {
       limit.lift()
     }
-  }
-
-  /** The error of a step as the caller is to see it: of the whole time, not of what was left. */
-  explain(error) {
-    return error?.code === 'ERR_LOCK_TIMEOUT' ? lockTimeout(this.#timeout, error.cause) : error
   }
 }
 

@@ -3,6 +3,7 @@
 const { Acquiring } = require('./acquire.js')
 const mailbox = require('./mailbox.js')
 const { PATIENT } = require('./native.js')
+const { unfencedHolds } = require('./unfenced-holds.js')
 
 /**
  * What one `advisoryLock(…)` has at this moment, its elections included. It is counted when it is asked for, so that a lock costs
@@ -13,9 +14,13 @@ const { PATIENT } = require('./native.js')
 function statsOf(owner) {
   const owners = new Set(owner.andElections())
   const counts = (locks) => locks.name !== undefined && owners.has(locks.owner)
-  let held = 0
-  for (const { holds } of owners) for (const { locks } of holds) if (locks.name !== undefined) held++
-  let waiting = 0
+  const taken = []
+  for (const { holds } of owners) for (const hold of holds) if (hold.locks.name !== undefined) taken.push(hold)
+  for (const { several } of owners) taken.push(...several.holds)
+  const held = taken.filter((hold) => !unfencedHolds.has(hold)).length
+  // Who waits for a fence still waits. Who waits for nothing has no such moment.
+  const since = taken.map((hold) => unfencedHolds.get(hold)).filter((moment) => moment !== undefined)
+  let waiting = since.length
   let oldest
   for (const call of mailbox.pending.values()) {
     if (!(call instanceof Acquiring) || !(call.flags & PATIENT) || !counts(call.locks)) continue
@@ -25,11 +30,12 @@ function statsOf(owner) {
   }
   let oldestWait = oldest?.owner.native.waited(oldest.request) ?? 0
   for (const { several } of owners) {
-    held += several.holds.size
     waiting += several.waits.size
     const [first] = several.waits
-    if (first) oldestWait = Math.max(oldestWait, performance.now() - first.since)
+    if (first) since.push(first.since)
   }
+  const now = performance.now()
+  for (const moment of since) oldestWait = Math.max(oldestWait, now - moment)
   return { held, waiting, sessions: owner.native?.sessions() ?? 0, oldestWait }
 }
 

@@ -1,5 +1,6 @@
 'use strict'
 
+const { isOurs } = require('./errors.js')
 const { giveBack, takePart, tryPart } = require('./several.js')
 
 /** So many milliseconds others are waited for: they have a few round trips to do, or have been stopped in the middle of them. */
@@ -27,7 +28,7 @@ async function takeSoon(turn, left) {
   try {
     return await takePart(turn, { timeout: LONGEST, signal: left.signal })
   } catch (error) {
-    if (error?.code === 'ERR_LOCK_TIMEOUT') return undefined
+    if (isOurs(error, 'ERR_LOCK_TIMEOUT')) return undefined
     throw error
   }
 }
