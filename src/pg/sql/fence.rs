@@ -58,7 +58,7 @@ pub(in crate::pg) fn statement(parts: &[Part], lock: &str) -> String {
          {gates}\
          IF (SELECT pg_catalog.count(*) FROM (SELECT part FROM (VALUES {rows}) AS parts(part, is_own, high, low, space) \
          JOIN pg_catalog.pg_locks l ON l.classid OPERATOR(pg_catalog.=) high AND l.objid OPERATOR(pg_catalog.=) low \
-         AND l.objsubid OPERATOR(pg_catalog.=) space WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted \
+         AND l.objsubid OPERATOR(pg_catalog.=) space WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.pid IS NOT NULL \
          AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
          WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) \
          GROUP BY part, l.pid HAVING pg_catalog.count(DISTINCT is_own) OPERATOR(pg_catalog.=) 2) AS held) \
