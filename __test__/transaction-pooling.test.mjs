@@ -27,7 +27,8 @@ test('each method does what it does anywhere', async () => {
   assert.ok((await unlock.verify()) instanceof Date)
   const [holder, ...others] = await b('methods').holders()
   assert.deepEqual({ ...holder, pid: 0, clientAddress: 0, connectedSince: 0 }, {
-    pid: 0, applicationName: 'advisory-lock-native', clientAddress: 0, mode: 'exclusive', granted: true, waitingSince: null, connectedSince: 0,
+    pid: 0, applicationName: 'advisory-lock-native', clientAddress: 0, mode: 'exclusive', granted: true, waitingSince: null,
+    connectedSince: 0, preparedTransaction: null,
   })
   assert.deepEqual(others, [])
   await assert.rejects(b('methods').lock({ timeout: 1000 }), (error) => {
