@@ -3,7 +3,6 @@
 // The first argument of `advisoryLock`: a connection string, or a configuration object as `new pg.Client(…)` takes it. It is
 // read once, when it is given, and each field once; nothing of it is kept but the function that gives the password.
 
-const { createPrivateKey } = require('node:crypto')
 const { invalidType, invalidValue, outOfRange } = require('./errors.js')
 const { register } = require('./passwords.js')
 
@@ -159,6 +158,8 @@ function toKeyPem(argument, value, passphrase) {
   const text = toPemText(argument, isObject ? one.pem : one)
   const secret = isObject ? toText(`${argument}.passphrase`, one.passphrase) ?? passphrase : passphrase
   if (secret === undefined) return text
+  // It takes as long to load as all the rest, and few need it. Whoever calls is told what goes wrong.
+  const { createPrivateKey } = require('node:crypto')
   try {
     return createPrivateKey({ key: text, passphrase: secret }).export({ type: 'pkcs8', format: 'pem' })
   } catch (cause) {
