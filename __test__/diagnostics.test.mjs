@@ -77,9 +77,12 @@ for (const [title, entry] of Object.entries(entries)) {
     const holds = trace(t, 'advisory-lock:hold')
     const losses = listen(t, 'advisory-lock:lost')
     const waiting = () => until(async () => (await database.value("SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")) > 0, 'it waits')
+    // All that is left is what the transaction holds.
+    const over = () => until(async () => (await database.lockCount()) === 1, 'nothing is left of the one before')
     const mutexes = [createMutex('fenced'), createMutex.all(['fenced', 'beside'])]
     for (const mutex of mutexes) {
       for (const take of [(limits) => mutex.lock(limits), (limits) => mutex.withLock(() => {}, limits)]) {
+        await over()
         const controller = new AbortController()
         const asking = assert.rejects(take({ fencing: true, signal: controller.signal }), { name: 'AbortError' })
         await waiting()
@@ -89,6 +92,7 @@ for (const [title, entry] of Object.entries(entries)) {
         assert.deepEqual(ends(acquires).map(({ outcome }) => outcome), ['aborted'])
         await assert.rejects(take({ fencing: true, timeout: 20 }), { code: 'ERR_LOCK_TIMEOUT' })
         assert.deepEqual(ends(acquires).map(({ outcome }) => outcome), ['aborted', 'timeout'])
+        await over()
         const lost = assert.rejects(take({ fencing: true }), { code: 'ERR_LOCK_LOST' })
         await waiting()
         await database.terminate('fenced')

@@ -91,7 +91,10 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
                 session.close().await;
                 return drop(closing);
             }
-            Work::Gone => return,
+            Work::Gone => match session.wire().end_reason() {
+                Some(cause) => break cause,
+                None => return,
+            },
         };
         if let Err(cause) = done {
             break cause;

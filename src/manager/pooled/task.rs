@@ -60,7 +60,10 @@ pub(in crate::manager) async fn run(manager: Arc<Manager>, id: SessionId, change
                 session.close().await;
                 return drop(closing);
             }
-            Work::Gone => return,
+            Work::Gone => match session.wire().end_reason() {
+                Some(cause) => break cause,
+                None => return,
+            },
         };
         if let Err(cause) = done {
             break cause;

@@ -204,6 +204,12 @@ impl Wire {
         reason.unwrap_or_else(closed)
     }
 
+    /// Why the connection is over, if it is.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<Error> {
+        self.ended.borrow().clone()
+    }
+
     /// Ends the connection.
     pub fn give_up(&self, reason: &Error) {
         self.end(&mut self.lock(), reason);
@@ -216,7 +222,7 @@ impl Wire {
     }
 
     fn reason(&self) -> Error {
-        self.ended.borrow().clone().unwrap_or_else(closed)
+        self.end_reason().unwrap_or_else(closed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
