@@ -33,7 +33,7 @@ for (const [title, action, count, callers, { at = database.connectionString, con
   ['connections that the server rejects', 'rejected', 2000, 8, { at: nowhere.href, connections: 0 }],
   ['waits whose time is over', 'timeout', 10_000, 16, { connections: 2 }],
   ['waits that a signal ends', 'abort', 10_000, 16, { connections: 2 }],
-  ['clients with their connections', 'client', 5000, 16],
+  ['clients with their connections', 'client', 20_000, 16],
 ]) {
   test(`${count} ${title}`, { timeout: 120_000 }, async (context) => {
     const child = startChildWith(FLAGS, 'repeat', at, action, count, callers)
