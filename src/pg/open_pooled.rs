@@ -40,7 +40,9 @@ impl Open for PooledSession {
         let Attempt { config, host, target, timing, .. } = *attempt;
         let Started { wire, driver, route, encryption, .. } = started;
         wire.keep_no_statements();
-        let row = match check(&wire, timing.patience().answer).await {
+        let mut settings = settings(config.options.as_deref().unwrap_or(""), timing);
+        let names: Vec<&str> = settings.iter().map(|(name, _)| *name).collect();
+        let row = match check(&wire, &names, timing.patience().answer).await {
             Ok(row) => row,
             Err(Fault::Statement(error)) => return Err(explain(&wire, timing, error).await),
             Err(Fault::Lost(error)) => return Err(error),
@@ -52,13 +54,14 @@ impl Open for PooledSession {
         if server.is_standby && !target.wants_standby() {
             warn_of_standby(host);
         }
-        let settings = settings(config.options.as_deref().unwrap_or(""), timing);
+        let known: Vec<String> = row.try_get(5)?.unwrap_or_default();
+        settings.retain(|(name, _)| known.iter().any(|known| known == name));
         Ok(PooledSession {
             wire,
             driver,
             patience: timing.patience(),
             target,
-            pins: pin_statements(&settings),
+            pins: pin_statements(&settings, target),
             database: u32::try_from(row.get::<i64>(4)?).map_err(|_| Error::protocol("a database without a number"))?,
             may_be_deferred: row.get::<String>(3)? == "serializable",
             lacks_blocks: false,
@@ -69,14 +72,15 @@ impl Open for PooledSession {
 }
 
 /// Asks for what [`pooled::CHECK`] tells.
-async fn check(wire: &Wire, limit: Duration) -> Result<Row, Fault> {
+async fn check(wire: &Wire, settings: &[&str], limit: Duration) -> Result<Row, Fault> {
     let say = |text| wire.ask(Statement::once(text), &[], limit);
     // Takes no snapshot, for which it would have to wait. By itself, as a pooler that refuses what follows drops the answer.
     say(pooled::SHOW).await.map_err(without_server)?;
     let served_at = Instant::now();
     let fingerprint = new_fingerprint().map_err(Fault::Lost)?;
     let begun = say(pooled::BEGIN);
-    let checked = wire.ask(Statement::once(pooled::CHECK), &[(&fingerprint, Type::TEXT)], limit);
+    let checked =
+        wire.ask(Statement::once(pooled::CHECK), &[(&fingerprint, Type::TEXT), (&settings, Type::TEXT_ARRAY)], limit);
     begun.await.map_err(|fault| refused_transaction(fault, served_at.elapsed()))?;
     let row = match first(checked).await {
         Ok(row) => row,

@@ -77,14 +77,20 @@ impl PooledSession {
     pub async fn pin(&mut self, key: Key, mode: Mode, turn: Option<Duration>) -> Result<bool, Fault> {
         let fingerprint = new_fingerprint().map_err(Fault::Lost)?;
         let asked_at = clock::now();
-        let begun = self.execute(pooled::BEGIN);
         let (high, low) = key.halves();
-        let statement = &self.pins[place_of(key.space(), mode)];
-        let taken = self.ask(statement, &[(&fingerprint, Type::TEXT), (&high, Type::INT4), (&low, Type::INT4)]);
-        let shown = self.execute(pooled::SHOW_FINGERPRINT);
+        let [begun, taken, shown] = self.ask_all([
+            (pooled::BEGIN, &[]),
+            (
+                &self.pins[place_of(key.space(), mode)],
+                &[(&fingerprint, Type::TEXT), (&high, Type::INT4), (&low, Type::INT4)],
+            ),
+            (pooled::SHOW_FINGERPRINT, &[]),
+        ]);
         let (begun, taken, shown) = (begun.await, taken.await, shown.await);
         begun.map_err(|fault| without_server(fault).into_loss())?;
         let row = match first(taken) {
+            // The server is another one than was looked at, which lacks a setting.
+            Err(Fault::Statement(error)) if error.code() == NO_SUCH_SETTING => return Err(Fault::Lost(error)),
             Err(fault @ Fault::Statement(_)) => {
                 // Whatever comes of it is seen by the next one.
                 drop(self.execute(pooled::COMMIT));
@@ -92,10 +98,12 @@ impl PooledSession {
             }
             taken => taken?,
         };
-        let server = Server { is_standby: decode(row.get(1))?, is_read_only: decode(row.get(2))? };
-        self.target.accept(server).map_err(Fault::Lost)?;
+        if !self.target.is_any() {
+            let server = Server { is_standby: decode(row.get(2))?, is_read_only: decode(row.get(3))? };
+            self.target.accept(server).map_err(Fault::Lost)?;
+        }
         self.pid = decode(row.get(0))?;
-        let is_taken: bool = decode(row.get(3))?;
+        let is_taken: bool = decode(row.get(1))?;
         self.trace(|| {
             format!("try {key} in a transaction: {}", if is_taken { "it is held now" } else { "it is taken" })
         });
@@ -154,7 +162,9 @@ impl PooledSession {
     pub async fn take_also(&self, key: Key, mode: Mode) -> Result<bool, Fault> {
         self.trace(|| format!("try {key} in the same transaction"));
         let fingerprint = self.fingerprint.clone().unwrap_or_default();
-        let (taken, shown) = (self.take(key, mode, &fingerprint), self.execute(pooled::SHOW_FINGERPRINT));
+        let (high, low) = key.halves();
+        let parameters: [Parameter; 3] = [(&high, Type::INT4), (&low, Type::INT4), (&fingerprint, Type::TEXT)];
+        let [taken, shown] = self.ask_all([(pooled::take(key, mode), &parameters), (pooled::SHOW_FINGERPRINT, &[])]);
         let (taken, shown) = (taken.await, shown.await);
         self.check_fingerprint(shown)?;
         let row = first(taken).map_err(Fault::into_loss)?;
@@ -167,7 +177,7 @@ impl PooledSession {
     /// [`Fault::Lost`]: nobody knows.
     pub async fn unpin(&mut self) -> Result<bool, Fault> {
         self.trace(|| "end the transaction".to_owned());
-        let (held, ended) = (self.execute(pooled::SHOW_FINGERPRINT), self.execute(pooled::COMMIT));
+        let [held, ended] = self.ask_all([(pooled::SHOW_FINGERPRINT, &[]), (pooled::COMMIT, &[])]);
         let (held, ended) = (held.await, ended.await);
         let fingerprint = self.fingerprint.take();
         ended.map_err(Fault::into_loss)?;
@@ -196,7 +206,7 @@ impl PooledSession {
     /// [`Fault::Lost`]: it is over.
     pub async fn verify(&self) -> Result<f64, Fault> {
         self.trace(|| "verify".to_owned());
-        let (told, shown) = (self.execute(sql::VERIFY), self.execute(pooled::SHOW_FINGERPRINT));
+        let [told, shown] = self.ask_all([(sql::VERIFY, &[]), (pooled::SHOW_FINGERPRINT, &[])]);
         let (told, shown) = (told.await, shown.await);
         let row = first(told).map_err(Fault::into_loss)?;
         self.check_fingerprint(shown)?;
@@ -249,11 +259,6 @@ impl PooledSession {
         });
     }
 
-    fn take(&self, key: Key, mode: Mode, fingerprint: &str) -> impl Future<Output = Answer> + Send + use<> {
-        let (high, low) = key.halves();
-        self.ask(pooled::take(key, mode), &[(&high, Type::INT4), (&low, Type::INT4), (&fingerprint, Type::TEXT)])
-    }
-
     /// Whether it is the transaction that holds the lock which has answered.
     fn check_fingerprint(&self, shown: Answer) -> Result<(), Fault> {
         let row = match first(shown) {
@@ -277,9 +282,8 @@ impl PooledSession {
         if !self.may_be_deferred {
             return self.ask(statement, parameters).await.map_err(without_server);
         }
-        let begun = self.execute(pooled::BEGIN);
-        let answer = self.ask(statement, parameters);
-        let ended = self.execute(pooled::COMMIT);
+        let [begun, answer, ended] =
+            self.ask_all([(pooled::BEGIN, &[]), (statement, parameters), (pooled::COMMIT, &[])]);
         let (begun, answer, ended) = (begun.await, answer.await, ended.await);
         begun.map_err(|fault| without_server(fault).into_loss())?;
         ended.map_err(Fault::into_loss)?;
@@ -291,7 +295,16 @@ impl PooledSession {
     }
 
     fn ask(&self, text: &str, parameters: &[Parameter]) -> impl Future<Output = Answer> + Send + use<> {
-        self.wire.ask(Statement::once(text), parameters, self.patience.answer)
+        let [answer] = self.ask_all([(text, parameters)]);
+        answer
+    }
+
+    fn ask_all<const N: usize>(
+        &self,
+        questions: [(&str, &[Parameter]); N],
+    ) -> [impl Future<Output = Answer> + Send + use<N>; N] {
+        let questions = questions.map(|(text, parameters)| (Statement::once(text), parameters));
+        self.wire.ask_all(questions, self.patience.answer)
     }
 }
 
@@ -350,12 +363,12 @@ const fn unsigned(half: i32) -> u32 {
     half.cast_unsigned()
 }
 
-/// The statements of [`PooledSession::pins`], which set this for their transactions.
-pub(in crate::pg) fn pin_statements(settings: &[(&str, String)]) -> [String; 4] {
+/// The statements of [`PooledSession::pins`], which set this for their transactions, and tell what is to be known of the server.
+pub(in crate::pg) fn pin_statements(settings: &[(&str, String)], target: Target) -> [String; 4] {
     let mut statements = [const { String::new() }; 4];
     for space in [1, 2] {
         for mode in [Mode::Exclusive, Mode::Shared] {
-            statements[place_of(space, mode)] = pooled::pin(space, mode, settings);
+            statements[place_of(space, mode)] = pooled::pin(space, mode, settings, !target.is_any());
         }
     }
     statements

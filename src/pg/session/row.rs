@@ -28,7 +28,7 @@ macro_rules! columns {
     };
 }
 
-columns!(bool: BOOL, i16: INT2, i32: INT4, u32: OID, i64: INT8, f64: FLOAT8, String: TEXT, Vec<u8>: BYTEA, Vec<bool>: BOOL_ARRAY, Vec<i64>: INT8_ARRAY);
+columns!(bool: BOOL, i16: INT2, i32: INT4, u32: OID, i64: INT8, f64: FLOAT8, String: TEXT, Vec<u8>: BYTEA, Vec<bool>: BOOL_ARRAY, Vec<i64>: INT8_ARRAY, Vec<String>: TEXT_ARRAY);
 
 impl Row {
     /// Takes a message apart.

@@ -11,15 +11,13 @@ pub(in crate::pg) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, REA
 pub(in crate::pg) const COMMIT: &str = "COMMIT";
 
 /// Takes a lock of this transaction if it is free, after it was prepared: with the fingerprint `$1`, by which it is known, and
-/// without what could end it, of which the server takes what it knows. `$2` and `$3` are the halves of the key. Tells the
-/// process, whether it is a standby, whether nothing can be written, and whether the lock is taken.
+/// without what could end it, by settings that the server must know. `$2` and `$3` are the halves of the key. Tells the process and
+/// whether the lock is taken; and whether it is a standby and whether nothing can be written, where that is `asked_for`: it costs
+/// as much as the lock.
 ///
 /// The lock goes with the fingerprint: who sees the fingerprint afterwards is in the transaction that has the lock.
-pub(in crate::pg) fn pin(space: i16, mode: Mode, settings: &[(&str, String)]) -> String {
-    let mut text = String::from(
-        "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), \
-         pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool, ",
-    );
+pub(in crate::pg) fn pin(space: i16, mode: Mode, settings: &[(&str, String)], asked_for: bool) -> String {
+    let mut text = String::from("SELECT pg_catalog.pg_backend_pid(), ");
     let shared = if mode == Mode::Shared { "_shared" } else { "" };
     text.push_str(&if space == 1 {
         format!(
@@ -29,13 +27,14 @@ pub(in crate::pg) fn pin(space: i16, mode: Mode, settings: &[(&str, String)]) ->
     } else {
         format!("pg_catalog.pg_try_advisory_xact_lock{shared}($2::pg_catalog.int4, $3::pg_catalog.int4)")
     });
+    if asked_for {
+        text.push_str(
+            ", pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool",
+        );
+    }
     text.push_str(", pg_catalog.set_config('advisory_lock_native.session', $1::pg_catalog.text, true)");
     for (name, value) in settings {
-        let setting = format!(
-            ", CASE WHEN pg_catalog.current_setting('{name}', true) IS NOT NULL \
-             THEN pg_catalog.set_config('{name}', '{value}', true) END"
-        );
-        text.push_str(&setting);
+        text.push_str(&format!(", pg_catalog.set_config('{name}', '{value}', true)"));
     }
     text
 }
@@ -72,14 +71,16 @@ pub(in crate::pg) const SHOW_FINGERPRINT: &str = "SHOW advisory_lock_native.sess
 pub(in crate::pg) const SHOW: &str = "SHOW transaction_isolation";
 
 /// What a session must know before it is used, by a transaction that has the fingerprint `$1` from then on: the server's version,
-/// whether it is a standby, whether nothing can be written, the default isolation of transactions, and the number of the
-/// database.
+/// whether it is a standby, whether nothing can be written, the default isolation of transactions, the number of the database, and
+/// which of the settings `$2` the server has.
 pub(in crate::pg) const CHECK: &str = "\
 SELECT pg_catalog.version(), pg_catalog.pg_is_in_recovery(), \
  pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool, \
  pg_catalog.current_setting('default_transaction_isolation'), \
  (SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database \
  WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), \
+ (SELECT pg_catalog.array_agg(name) FROM pg_catalog.unnest($2::pg_catalog.text[]) AS given(name) \
+ WHERE pg_catalog.current_setting(name, true) IS NOT NULL), \
  pg_catalog.set_config('advisory_lock_native.session', $1::pg_catalog.text, true)";
 
 /// Looks who has or awaits advisory locks of the database `$1` in whose key `$2` has the second half: both halves, the key space,

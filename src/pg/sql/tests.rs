@@ -136,13 +136,13 @@ fn what_pins_says_where_its_names_are() {
     use crate::core::Mode;
     for space in [1, 2] {
         for mode in [Mode::Exclusive, Mode::Shared] {
-            let text = super::pooled::pin(
-                space,
-                mode,
-                &[("lock_timeout", "0".to_owned()), ("exit_on_error", "off".to_owned())],
-            );
-            assert!(text.contains("'exit_on_error', 'off', true) END"));
-            assert_eq!(faults(&text), Vec::<String>::new(), "in {text}");
+            let settings = [("lock_timeout", "0".to_owned()), ("exit_on_error", "off".to_owned())];
+            for asked_for in [false, true] {
+                let text = super::pooled::pin(space, mode, &settings, asked_for);
+                assert!(text.ends_with("'exit_on_error', 'off', true)"));
+                assert_eq!(text.contains("pg_is_in_recovery"), asked_for);
+                assert_eq!(faults(&text), Vec::<String>::new(), "in {text}");
+            }
         }
     }
 }

@@ -38,6 +38,11 @@ impl Target {
         matches!(self, Target::ReadOnly | Target::Standby | Target::PreferStandby)
     }
 
+    /// Whether every server will do.
+    pub fn is_any(self) -> bool {
+        matches!(self, Target::Any | Target::PreferStandby)
+    }
+
     /// Whether the server will do.
     ///
     /// # Errors

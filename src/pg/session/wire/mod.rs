@@ -153,17 +153,34 @@ impl Wire {
         parameters: &[Parameter],
         limit: Duration,
     ) -> impl Future<Output = Answer> + Send + use<> {
-        let (caller, answer) = oneshot::channel();
+        let [answer] = self.ask_all([(statement, parameters)], limit);
+        answer
+    }
+
+    /// Asks one thing after the other, by one write: whoever stands between need not be woken for each.
+    ///
+    /// # Cancel safety
+    /// What was asked is done all the same.
+    pub(in crate::pg) fn ask_all<const N: usize>(
+        &self,
+        questions: [(Statement, &[Parameter]); N],
+        limit: Duration,
+    ) -> [impl Future<Output = Answer> + Send + use<N>; N] {
         let mut state = self.lock();
-        if state.is_over {
-            let _ = caller.send(Err(Fault::Lost(self.reason())));
-        } else {
-            self.ask_as(&mut state, statement, parameters, limit, Recipient::Caller(caller));
-        }
-        async move {
-            let dropped = |_| Err(Fault::Lost(Error::new("ERR_INTERNAL", "BUG: an answer was thrown away")));
-            answer.await.unwrap_or_else(dropped)
-        }
+        let answers = questions.map(|(statement, parameters)| {
+            let (caller, answer) = oneshot::channel();
+            if state.is_over {
+                let _ = caller.send(Err(Fault::Lost(self.reason())));
+            } else {
+                state.pipeline.ask(statement, parameters, asked_now(), limit, Recipient::Caller(caller));
+            }
+            async move {
+                let dropped = |_| Err(Fault::Lost(Error::new("ERR_INTERNAL", "BUG: an answer was thrown away")));
+                answer.await.unwrap_or_else(dropped)
+            }
+        });
+        self.write_asked(&mut state);
+        answers
     }
 
     fn ask_as(
@@ -174,8 +191,11 @@ impl Wire {
         limit: Duration,
         to: Recipient,
     ) {
-        let asked = Asked { at: Instant::now(), on: clock::now() };
-        state.pipeline.ask(statement, parameters, asked, limit, to);
+        state.pipeline.ask(statement, parameters, asked_now(), limit, to);
+        self.write_asked(state);
+    }
+
+    fn write_asked(&self, state: &mut State) {
         state.write(&self.socket);
         if !std::mem::replace(&mut state.is_watched, true) || state.has_to_write() {
             self.changed.notify_one();
@@ -283,6 +303,10 @@ impl Wire {
             state.pipeline.hand_out(answered);
         }
     }
+}
+
+fn asked_now() -> Asked {
+    Asked { at: Instant::now(), on: clock::now() }
 }
 
 /// Why a connection is over that nobody has given up.
