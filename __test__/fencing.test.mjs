@@ -510,8 +510,17 @@ test('by pg, postgres.js and psql, directly and through PgBouncer in transaction
 
 test('a hold that is itself a transaction through a pooler has no fence, and says so', async () => {
   const bouncer = await startPgBouncer(database.connectionString, 'transaction')
-  const mutex = open(advisoryLock, bouncer.connectionString, { transactionPooling: true })('pooled')
-  await assert.rejects(mutex.lock({ fencing: true, timeout: 10_000 }), { code: 'ERR_FENCING_UNAVAILABLE' })
+  const createMutex = open(advisoryLock, bouncer.connectionString, { transactionPooling: true })
+  const mutex = createMutex('pooled')
+  const unavailable = { code: 'ERR_FENCING_UNAVAILABLE', message: /directConnectionString/ }
+  // At once, and not only after the lock has been waited for.
+  await sqlLock(database.sql, 'pooled')
+  for (const one of [mutex, createMutex.all(['pooled', 'another'])]) {
+    await assert.rejects(one.lock({ fencing: true }), unavailable)
+    await assert.rejects(one.withLock(() => {}, { fencing: true }), unavailable)
+    assert.throws(() => one.elect(() => {}, { fencing: true }), unavailable)
+  }
+  await sqlUnlock(database.sql, 'pooled')
   await (await mutex.lock({ timeout: 10_000 }))()
   await bouncer.stop()
 })

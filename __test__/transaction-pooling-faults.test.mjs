@@ -198,6 +198,12 @@ test('more holds than sessions may be pinned: they queue in the process, and who
   const createMutex = owner(connectionString, { maxPinnedConnections: 2 })
   const [one] = [await createMutex('1').lock(), await createMutex('2').lock()]
   await assert.rejects(createMutex('3').tryLock(), { code: '53300', message: /maxPinnedConnections/ })
+  await assert.rejects(createMutex('3').lock({ timeout: 300 }), (error) => {
+    assert.equal(error.code, 'ERR_LOCK_TIMEOUT')
+    assert.equal(error.cause?.code, '53300', 'nobody could ask for it')
+    assert.match(error.cause.message, /maxPinnedConnections/)
+    return true
+  })
   const third = createMutex('3').lock()
   assert.equal(await one(), true)
   assert.equal(await (await third)(), true)

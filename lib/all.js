@@ -44,7 +44,7 @@ class LocksOfAll extends LocksOfSeveral {
 
   async takeUntraced(limits) {
     const take = () => super.takeUntraced(limits)
-    return limits?.fencing ? takeFenced(limits, take) : take()
+    return limits?.fencing ? takeFenced(this.owner, limits, take) : take()
   }
 
   async tryTake(signal) {

@@ -47,6 +47,12 @@ function lockTimeout(milliseconds, cause) {
   return new AdvisoryLockError({ code: 'ERR_LOCK_TIMEOUT', message: `${what} within ${milliseconds} ms` }, cause)
 }
 
+function fencingUnavailable() {
+  const message =
+    'with transactionPooling a lock has no token and no fence: with a directConnectionString beside it, it has, and the fence may be sent through the pooler'
+  return new AdvisoryLockError({ code: 'ERR_FENCING_UNAVAILABLE', message })
+}
+
 function semaphoreMismatch(here, elsewhere) {
   const message = `the semaphore has ${here} permits here and ${elsewhere} elsewhere`
   return new AdvisoryLockError({ code: 'ERR_SEMAPHORE_MISMATCH', message })
@@ -111,6 +117,7 @@ module.exports = {
   AdvisoryLockError,
   another,
   clientClosed,
+  fencingUnavailable,
   fromFailures,
   invalidReturn,
   invalidType,

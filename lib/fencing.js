@@ -7,7 +7,7 @@ const { fenceStatement, gateOf, ALONE, FENCED, KEEP_ALIVE, SHARED } = require('.
 const { offAbort, onAbort } = require('./abort-listeners.js')
 const { reasonOf } = require('./abort-reason.js')
 const { Call } = require('./call.js')
-const { lockTimeout, notHeld } = require('./errors.js')
+const { fencingUnavailable, lockTimeout, notHeld } = require('./errors.js')
 const mailbox = require('./mailbox.js')
 const { TimeLeft, collect, giveBack, takePart, tryPart } = require('./several.js')
 const { unfencedHolds } = require('./unfenced-holds.js')
@@ -140,14 +140,21 @@ function toFencing({ locks: { name } }, parts, ownKeys) {
   }
 }
 
+/** Refuses to fence what is held by a transaction through a pooler, before the lock is waited for. @param {import('./owner.js').Owner} owner */
+function checkFencing(owner) {
+  if (owner.mostPinned < Infinity) throw fencingUnavailable()
+}
+
 /**
  * Takes a hold within these limits, with a token and a fence.
  *
  * @template {import('./hold.js').Hold | import('./several.js').HoldOfSeveral} T
+ * @param {import('./owner.js').Owner} owner
  * @param {{ timeout: number, signal?: AbortSignal }} limits
  * @param {() => Promise<T>} take the hold without them, within the same limits
  */
-async function takeFenced({ timeout, signal }, take) {
+async function takeFenced(owner, { timeout, signal }, take) {
+  checkFencing(owner)
   const isPatient = timeout > 0
   const since = isPatient ? performance.now() : undefined
   const left = new TimeLeft(isPatient ? { timeout, signal } : { signal })
@@ -160,4 +167,4 @@ async function takeFenced({ timeout, signal }, take) {
   }
 }
 
-module.exports = { fencingOf, takeFenced }
+module.exports = { checkFencing, fencingOf, takeFenced }

@@ -7,7 +7,7 @@ const { toAcquireOptions, toElectionOptions, toFunction, toKey } = require('./ar
 const { traceTaking } = require('./diagnostics.js')
 const { Election } = require('./election.js')
 const { clientClosed } = require('./errors.js')
-const { takeFenced } = require('./fencing.js')
+const { checkFencing, takeFenced } = require('./fencing.js')
 const { ALONE, PATIENT, SCOPED, SHARED, SINGLE } = require('./native.js')
 const { tryWithLock, withLock } = require('./run-holding.js')
 const { statsOf } = require('./stats.js')
@@ -117,6 +117,7 @@ function elect(locks, name, lead, options) {
   const settings = toElectionOptions(options)
   const { owner } = locks
   if (owner.isClosed) throw clientClosed()
+  if (settings.fencing) checkFencing(owner)
   const election = new Election(locks.forElection(owner.another()), name, lead, settings)
   owner.addElection(election)
   return election
@@ -202,7 +203,7 @@ class Locks {
   }
 
   #takeFenced(manner, limits, toHold) {
-    const take = () => takeFenced(limits, () => acquireUntraced(this, manner, limits, toHold))
+    const take = () => takeFenced(this.owner, limits, () => acquireUntraced(this, manner, limits, toHold))
     return traceTaking(this, limits, take)
   }
 

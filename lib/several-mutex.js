@@ -46,7 +46,9 @@ function withSeveral(createMutex, owner, contract) {
   }
   createMutex.semaphore = (name, permits) => {
     if (owner.mostPinned < Infinity) {
-      throw invalidValue('a semaphore does not go with transactionPooling: each of its users holds more locks than one')
+      throw invalidValue(
+        'a semaphore does not go with transactionPooling, as each of its users holds about a dozen locks: it needs a connection past the pooler (directConnectionString)',
+      )
     }
     const key = toKey(name)
     const isPublished = owner.publishesNames && typeof name === 'string'

@@ -118,7 +118,7 @@ impl Pooled {
             // It waits for a session as it would for the key.
             self.report(Event::Denied { key }, None);
         } else {
-            let cause = Error::no_pinned_connection(self.sessions.most());
+            let cause = self.sessions.no_more();
             self.report(Event::AcquireFailed { key }, Some(&cause));
         }
     }
@@ -140,7 +140,8 @@ impl Pooled {
             Some(is_known) => is_known,
             None => is_taken || self.sessions.slots.have_answered_within(waited),
         };
-        (!is_known).then(|| self.failure.clone())
+        let no_session = || Some(self.sessions.no_more()).filter(|_| !self.sessions.may_pin());
+        (!is_known).then(|| self.failure.clone().or_else(no_session))
     }
 
     /// Gives up the sessions of which the last sign of life does not promise any more that their transactions go on, as the server

@@ -3,6 +3,7 @@
 use super::job::Job;
 use super::slot::Slot;
 use crate::core::SessionId;
+use crate::error::Error;
 use crate::manager::slots::Slots;
 use std::time::Instant;
 
@@ -22,9 +23,9 @@ impl Sessions {
         Sessions { slots: Slots::new(), most, pinned: 0, asker: None }
     }
 
-    /// How many may be pinned.
-    pub(super) fn most(&self) -> usize {
-        self.most
+    /// Why there may be no more that are pinned.
+    pub(super) fn no_more(&self) -> Error {
+        Error::no_pinned_connection(self.most)
     }
 
     /// Whether one more may be pinned.
