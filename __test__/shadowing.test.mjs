@@ -6,13 +6,15 @@ import { readFileSync } from 'node:fs'
 import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
 import { startServer } from '../scripts/embedded-postgres.mjs'
-import { openDatabase, sqlLock, sqlUnlock } from './support/database.mjs'
+import { commandsOf } from './support/commands.mjs'
+import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
 import { startPgBouncer } from './support/pgbouncer.mjs'
 
 const server = await startServer()
 after(() => server.stop())
+const statements = ['sql.rs', 'sql/deadlock.rs', 'sql/fence.rs', 'sql/pooled.rs']
 /** Every word of the statements: what is in the catalogue by such a name is shadowed. */
-const words = [...new Set(readFileSync(new URL('../src/pg/sql.rs', import.meta.url), 'utf8').match(/\w+/g))]
+const words = new Set(statements.flatMap((file) => readFileSync(new URL(`../src/pg/${file}`, import.meta.url), 'utf8').match(/\w+/g)))
 
 /** Functions, operators, types and views by names that the statements use. Each notes in a sequence that it was used, and fails. */
 const SHADOWS = `
@@ -77,7 +79,7 @@ CREATE OPERATOR evil.* (LEFTARG = double precision, RIGHTARG = integer, FUNCTION
 async function openEvil(schema) {
   const database = await openDatabase(server)
   await database.sql.query(`CREATE SCHEMA IF NOT EXISTS ${schema}; GRANT ALL ON SCHEMA ${schema} TO PUBLIC`)
-  const shadows = schema === 'public' ? SHADOWS.slice(0, SHADOWS.indexOf('DO $$')) : SHADOWS.replace('WORDS', words.join())
+  const shadows = schema === 'public' ? SHADOWS.slice(0, SHADOWS.indexOf('DO $$')) : SHADOWS.replace('WORDS', [...words].join())
   await database.sql.query((shadows + BETTER_FITS).replaceAll('evil.', `${schema}.`).replaceAll('SCHEMA evil', `SCHEMA ${schema}`))
   return database
 }
@@ -115,10 +117,74 @@ async function exercise(database, connectionString) {
   assert.equal(await (await upgrade)(), true)
   assert.equal(await reading[0](), true)
 
+  await exerciseFences(database, connectionString, a, b)
+  await exerciseOthers(a, b)
+
   const held = await Promise.all([a('x').lock(), b('y').lock()])
   const cycle = await Promise.allSettled([a('y').lock({ timeout: 20_000 }), b('x').lock({ timeout: 20_000 })].map((wait, index) => wait.finally(() => held[index]())))
   assert.deepEqual(cycle.map(({ status, reason }) => reason?.code ?? status).sort(), ['40P01', 'fulfilled'])
   for (const { value } of cycle) if (value) assert.equal(await value(), true)
+  await Promise.all([a.close(), b.close()])
+}
+
+/** Fences are sent in a session of somebody else's, whose search path is what it is. */
+async function exerciseFences(database, connectionString, a, b) {
+  const limits = { fencing: true, timeout: 20_000 }
+  const unlock = await a('fenced').lock(limits)
+  assert.ok((await unlock.verify()) instanceof Date)
+  const writer = await database.client(connectionString)
+  await writer.query('BEGIN')
+  await writer.query(unlock.fence)
+  const next = b('fenced').lock(limits)
+  assert.equal(await unlock(), true)
+  await until(async () => (await b('fenced').holders()).some(({ applicationName }) => applicationName === 'b'), 'the next one waits for the writer')
+  await writer.query('COMMIT')
+  const unlockNext = await next
+  assert.ok(unlockNext.token > unlock.token)
+  await writer.query('BEGIN')
+  await assert.rejects(writer.query(unlock.fence), { code: '55000' })
+  await writer.query('ROLLBACK')
+  assert.equal(await unlockNext(), true)
+  const shared = await Promise.all([a, b].map((createMutex) => createMutex('fenced').lockShared(limits)))
+  assert.deepEqual(await Promise.all(shared.map((unlockShared) => unlockShared())), [true, true])
+}
+
+/** Several keys, permits, elections. */
+async function exerciseOthers(a, b) {
+  const unlockAll = await a.all(['all 1', 'all 2']).lock()
+  assert.equal(await b('all 2').tryLock(), false)
+  assert.equal(await unlockAll(), true)
+  const permits = await Promise.all([a, b].map((createMutex) => createMutex.semaphore('permits', 2).lock()))
+  assert.equal(await b.semaphore('permits', 2).tryLock(), false)
+  assert.equal((await a.semaphore('permits', 2).holders()).length, 2)
+  assert.deepEqual(await Promise.all(permits.map((unlock) => unlock())), [true, true])
+  const election = a('leader').elect(async (term) => {
+    await term.verify()
+    void election.stop()
+  })
+  await election.ended
+}
+
+/** The statements that are sent where a hold is a transaction. */
+async function exercisePooled(database, connectionString) {
+  const [a, b] = ['a', 'b'].map((applicationName) => advisoryLock(connectionString, { applicationName, transactionPooling: true }))
+  const names = ['pooled 1', 'pooled 2', 7n]
+  for (const name of names.slice(0, 2)) await sqlLock(database.sql, name)
+  assert.deepEqual(await Promise.all(names.slice(0, 2).map((name) => a(name).tryLock())), [false, false])
+  const waiting = Promise.all(names.map((name) => a(name).withLock(() => name)))
+  for (const name of names.slice(0, 2)) await sqlUnlock(database.sql, name)
+  assert.deepEqual(await waiting, names)
+  for (const name of names) {
+    const unlock = await a(name).lockShared()
+    assert.equal(await b(name).tryLock(), false)
+    assert.equal(await b(name).tryLockShared(), true)
+    assert.equal(await b(name).unlockShared(), true)
+    assert.ok((await unlock.verify()) instanceof Date)
+    assert.equal((await a(name).holders()).length, 1)
+    const upgraded = await a(name).lock()
+    assert.equal(await upgraded(), true)
+    assert.equal(await unlock(), true)
+  }
   await Promise.all([a.close(), b.close()])
 }
 
@@ -142,6 +208,9 @@ test('everything by a name of PostgreSQL comes first in the search path', async 
   const createMutex = advisoryLock(shared.connectionString)
   await assert.rejects(createMutex('refused').lock(), { code: 'ERR_TRANSACTION_POOLING' })
   await createMutex.close()
+  await t.test('through a pooler that lends sessions for a transaction', () => exercisePooled(database, shared.connectionString))
+  const overview = await commandsOf(database.connectionString).run('pglocks', ['--json'])
+  assert.deepEqual([overview.status, overview.stderr], [0, ''])
   assert.equal(await isUsed(database, 'evil'), false)
 })
 
