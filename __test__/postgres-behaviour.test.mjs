@@ -178,6 +178,26 @@ const facts = {
     }
   },
 
+  async 'a cancel takes no effect between two functions of one expression of a block, and does so between two statements'({ connect, admin }) {
+    const client = await connect()
+    const pid = await value(client, 'SELECT pg_backend_pid()')
+    /** How often the lock is left behind by a block that takes it and gives it back, again and again, until it is cancelled. */
+    const countLeft = async (body) => {
+      let count = 0
+      for (let round = 0; round < 50; round++) {
+        const ended = code(client.query(`DO $$ BEGIN LOOP ${body} END LOOP; END $$`))
+        await until(() => value(admin, "SELECT state = 'active' FROM pg_stat_activity WHERE pid = $1", [pid]), 'it runs')
+        await admin.query('SELECT pg_cancel_backend($1)', [pid])
+        assert.equal(await ended, '57014')
+        if (await value(client, 'SELECT pg_advisory_unlock(10, 10)')) count++
+      }
+      return count
+    }
+    const [take, give] = ['pg_try_advisory_lock(10, 10)', 'pg_advisory_unlock(10, 10)']
+    assert.equal(await countLeft(`IF ${take} AND ${give} THEN END IF;`), 0)
+    assert.notEqual(await countLeft(`IF ${take} THEN PERFORM ${give}; END IF;`), 0)
+  },
+
   async 'a session that is ended from outside says so before its connection ends'({ connect, admin }) {
     const client = await connect()
     const told = new Promise((resolve) => client.once('error', resolve))

@@ -114,7 +114,8 @@ pub(super) const fn wait(space: i16) -> &'static str {
 /// `places` on, of which number `last` is the last one. Whoever finds none of them free has had no turn.
 ///
 /// The lock may be granted in the moment of the end. So it is looked for where it can be had once more, as a session may hold a
-/// lock twice; and given back where the role may not look.
+/// lock twice; and given back where the role may not look. To take it once more and to give that back is one expression: between
+/// two statements of the block a request to cancel would leave it held twice, and a release gives it up once.
 pub(super) fn turn(key: Key, mode: Mode, limit: u128, (places, last): (i64, i64), fingerprint: &str) -> String {
     let shared = if mode == Mode::Shared { "_shared" } else { "" };
     let kind = if mode == Mode::Shared { "ShareLock" } else { "ExclusiveLock" };
@@ -138,8 +139,7 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, (places, last): (i64, i64)
          PERFORM pg_catalog.pg_advisory_lock{shared}({key}); \
          held := true; \
          EXCEPTION WHEN lock_not_available OR query_canceled THEN \
-         IF pg_catalog.pg_try_advisory_lock{shared}({key}) THEN \
-         PERFORM pg_catalog.pg_advisory_unlock{shared}({key}); \
+         IF pg_catalog.pg_try_advisory_lock{shared}({key}) AND pg_catalog.pg_advisory_unlock{shared}({key}) THEN \
          BEGIN held := EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
          AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted AND l.mode OPERATOR(pg_catalog.=) '{kind}' \
          AND l.classid OPERATOR(pg_catalog.=) '{high}'::pg_catalog.oid \

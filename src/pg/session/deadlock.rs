@@ -8,7 +8,7 @@ use crate::pg::fault::Fault;
 use crate::pg::session::call::{Parameter, Statement};
 use crate::pg::session::held_names::HeldNames;
 use crate::pg::session::row::Row;
-use crate::pg::session::{decode, Session};
+use crate::pg::session::{decode, Session, MOST_ATTEMPTS};
 use crate::pg::sql;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -81,13 +81,13 @@ impl Session {
             .map(|(&link, &since)| (link, since))
             .collect();
         published.retain(|link, _| !withdrawn.contains_key(link));
-        self.publish_links(&withdrawn, false).await?;
+        self.withdraw_links(&withdrawn).await?;
         let fresh = inquiry.links.iter().filter(|(link, _)| is_worth_it(link) && !published.contains_key(link));
         let fresh: Published = fresh.map(|(&link, &since)| (link, now.of(since))).collect();
         if let Err(fault) = self.publish_links(&fresh, true).await {
             // No room for all of them: none, then. Where even that fails the session must go, or others would see what is not.
             if let Fault::Statement(_) = fault {
-                self.publish_links(&fresh, false).await.map_err(Fault::into_loss)?;
+                self.withdraw_links(&fresh).await.map_err(Fault::into_loss)?;
             }
             return Err(fault);
         }
@@ -111,6 +111,17 @@ impl Session {
         let here = asked + asked.elapsed() / 2;
         let places: Option<Vec<i64>> = decode(row.try_get(2))?;
         Ok((ServerTime { here, there: decode(row.get(1))? }, at_places(&held, &places.unwrap_or_default()).collect()))
+    }
+
+    /// Again, if a request to cancel has hit it that was meant for something else: what is withdrawn already stays so.
+    async fn withdraw_links(&self, links: &Published) -> Result<(), Fault> {
+        for _ in 1..MOST_ATTEMPTS {
+            match self.publish_links(links, false).await {
+                Err(fault) if fault.is_cancel() => {}
+                answer => return answer,
+            }
+        }
+        self.publish_links(links, false).await
     }
 
     async fn publish_links(&self, links: &Published, publish: bool) -> Result<(), Fault> {

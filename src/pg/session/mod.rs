@@ -63,8 +63,8 @@ pub struct Session {
     pub(in crate::pg) lacks_blocks: AtomicBool,
 }
 
-/// A look that somebody's request to cancel has hit is repeated so often.
-const MOST_LOOKS: usize = 5;
+/// What somebody's request to cancel has hit is repeated so often: the session is lost to one who cancels without end only.
+pub(in crate::pg::session) const MOST_ATTEMPTS: usize = 100;
 
 impl Session {
     /// The way to send batches.
@@ -165,15 +165,19 @@ impl Session {
     /// # Cancel safety
     /// None: some of the locks may be given back.
     pub async fn salvage(&self, batches: &[Vec<Step>]) -> Result<Vec<Vec<Salvaged>>, Fault> {
-        let held = self.held().await?;
-        let modes = |key| Modes {
-            exclusive: held.contains(&(key, Mode::Exclusive)),
-            shared: held.contains(&(key, Mode::Shared)),
-        };
-        let (salvaged, left_over) = salvage(batches, modes);
-        if !left_over.is_empty() {
-            // A lock that cannot be given back goes with its session.
-            batch::read(&left_over, self.ask_for(&left_over).await).map_err(Fault::into_loss)?;
+        let (salvaged, mut left_over) = salvage(batches, modes_in(&self.held().await?));
+        for attempt in 1.. {
+            if left_over.is_empty() {
+                break;
+            }
+            match batch::read(&left_over, self.ask_for(&left_over).await) {
+                Ok(_) => break,
+                Err(fault) if fault.is_cancel() && attempt < MOST_ATTEMPTS => {
+                    left_over = salvage(&[left_over], modes_in(&self.held().await?)).1;
+                }
+                // A lock that cannot be given back goes with its session.
+                Err(fault) => return Err(fault.into_loss()),
+            }
         }
         Ok(salvaged)
     }
@@ -182,7 +186,7 @@ impl Session {
     async fn look(&self, statement: &'static str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
         let ask = || self.wire.ask(Statement::once(statement), parameters, self.patience.answer);
         let mut answer = ask().await;
-        for _ in 1..MOST_LOOKS {
+        for _ in 1..MOST_ATTEMPTS {
             if !answer.as_ref().is_err_and(Fault::is_cancel) {
                 break;
             }
@@ -220,6 +224,11 @@ impl Session {
             Err(Fault::Lost(Error::transaction_pooling()))
         }
     }
+}
+
+/// How each key is held, where these are the locks that the session has.
+fn modes_in(held: &HashSet<(Key, Mode)>) -> impl Fn(Key) -> Modes + '_ {
+    |key| Modes { exclusive: held.contains(&(key, Mode::Exclusive)), shared: held.contains(&(key, Mode::Shared)) }
 }
 
 /// An answer of another shape than asked for comes from no PostgreSQL: nothing that it says can be trusted.
