@@ -3,7 +3,11 @@
 
 use super::host::Host;
 use super::parameters::Parameters;
+use super::refusal;
 use crate::error::Error;
+
+/// The variable that names a service.
+const SERVICE: &str = "PGSERVICE";
 
 /// Refuses what is not done here.
 pub(super) fn refuse_unsupported(parameters: &Parameters) -> Result<(), Error> {
@@ -14,6 +18,11 @@ pub(super) fn refuse_unsupported(parameters: &Parameters) -> Result<(), Error> {
     }
     if let Some(value) = parameters.get("service")? {
         return Err(value.unmet("service files are not read"));
+    }
+    // Where nothing else says it, the service of psql's users says where the server is: a lock on another one excludes nobody.
+    let is_placed = parameters.get("host")?.is_some() || parameters.get("hostaddr")?.is_some();
+    if !is_placed && parameters.environment.get(SERVICE).is_some() {
+        return Err(refusal::unmet(SERVICE, "service files are not read, and nothing else names a host"));
     }
     if let Some(value) = parameters.get("gssencmode")? {
         match value.text.as_str() {

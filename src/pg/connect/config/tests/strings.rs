@@ -251,6 +251,14 @@ fn what_asks_for_more_safety_is_honoured_or_refused_by_name() {
     }
     refused("postgres://h/d?service=secret", "service");
     refused("service=secret", "service");
+    let by_service = |text: &str| ConnectConfig::parse(text, |name| (name == "PGSERVICE").then(|| "secret".to_owned()));
+    for text in ["", "postgres://?sslmode=disable", "port=5433 dbname=d"] {
+        let error = by_service(text).unwrap_err();
+        assert!(error.message().contains("PGSERVICE") && !error.message().contains("secret"), "{text}: {error}");
+    }
+    for text in ["postgres://h/d", "host=h", "hostaddr=127.0.0.1", "/run/pg d"] {
+        assert!(by_service(text).is_ok(), "{text}: as to pg");
+    }
     refused("host=/run/pg,h requirepeer=postgres", "requirepeer");
     refused("postgres://h/d?sslmode=require&sslcertmode=require", "sslcertmode");
     refused("host=/run/pg sslmode=require sslcertmode=require", "sslcertmode");
