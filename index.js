@@ -19,10 +19,10 @@ const { toUnlockFunction } = require('./lib/unlock-function.js')
 function advisoryLock(connectionString, options) {
   const owner = Owner.of(toConnection(connectionString), toLocksOptions(options))
   const client = new Client(owner)
-  const losses = new Losses()
+  const losses = new Losses((error) => client.tellLoss(error))
   const createMutex = toCreateMutex(
     owner,
-    (key) => new StackedLocks(owner, client, losses, key, 0),
+    (key) => new StackedLocks(owner, losses, key, 0),
     () => client.end(),
   )
   createMutex.client = client
@@ -43,70 +43,69 @@ function contractOfSeveral(client) {
 
 /** The locks of one mutex in one mode, whose holds stack. */
 class StackedLocks extends Locks {
-  #client
   #losses
 
-  constructor(owner, client, losses, key, mode) {
+  constructor(owner, losses, key, mode) {
     super(owner, key, mode)
-    this.#client = client
     this.#losses = losses
   }
 
   inSharedMode() {
-    return new StackedLocks(this.owner, this.#client, this.#losses, this.key, SHARED)
+    return new StackedLocks(this.owner, this.#losses, this.key, SHARED)
   }
 
   static toLocked = (locks, hold) => {
-    locks.#forgetLosses()
+    StackedLocks.#forgetLosses(locks)
     return toUnlockFunction(hold)
   }
 
   static toTried = (locks, hold) => {
-    if (hold) locks.#forgetLosses()
+    if (hold) StackedLocks.#forgetLosses(locks)
     return hold !== undefined
   }
 
   unlock() {
     try {
-      return this.#unlock()
+      return unlockLatest(this)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  #unlock() {
-    if (this.owner.number === 0) this.owner.open()
-    const ticket = mailbox.newNumber()
-    const reply = this.owner.native.releaseLatest(this.high, this.low, this.flags, ticket)
-    const unlocking = new Unlocking(this)
-    mailbox.expect(ticket, unlocking)
-    mailbox.open(reply)
-    return unlocking.promise
-  }
-
   onLost(hold, isScoped) {
-    if (!isScoped) this.#losses.add(this.#name, hold)
-    this.#client.tellLoss(hold.error)
+    if (!isScoped) this.#losses.add(lossName(this), hold)
+    this.#losses.tell(hold.error)
   }
 
   /** The latest hold that was lost and of which nobody has been told. */
   takeLost() {
-    return this.#losses.take(this.#name)
+    return this.#losses.take(lossName(this))
   }
 
-  #forgetLosses() {
-    if (!this.#losses.isEmpty) this.#losses.clear(this.#name)
+  // No private method, for which each object would have a mark.
+  static #forgetLosses(locks) {
+    if (!locks.#losses.isEmpty) locks.#losses.clear(lossName(locks))
   }
+}
 
-  get #name() {
-    return `${this.high} ${this.low} ${this.flags}`
-  }
+/** By which its losses are kept among those of its owner. */
+const lossName = ({ high, low, flags }) => `${high} ${low} ${flags}`
+
+function unlockLatest(locks) {
+  const { owner, high, low, flags } = locks
+  if (owner.number === 0) owner.open()
+  const ticket = mailbox.newNumber()
+  const reply = owner.native.releaseLatest(high, low, flags, ticket)
+  const unlocking = new Unlocking(locks)
+  mailbox.expect(ticket, unlocking)
+  mailbox.open(reply)
+  return unlocking.promise
 }
 
 /** An `unlock()` that has not been answered yet. */
 class Unlocking extends Call {
   constructor(locks) {
-    super(locks.owner)
+    super()
     this.locks = locks
   }
 

@@ -14,7 +14,7 @@ const { FAILED, GRANTED, NO, PATIENT, YES } = native
 class Acquiring extends Call {
   /** @param {Limit} [limit] */
   constructor(locks, request, flags, toValue, limit) {
-    super(locks.owner)
+    super()
     this.locks = locks
     this.request = request
     this.flags = flags
@@ -40,7 +40,7 @@ class Acquiring extends Call {
     const { limit, locks, request } = this
     // Not known any more once the request is taken back.
     const cause = limit.ended.isTimeout ? whyUnanswered(locks, limit.timeout, request) : undefined
-    mailbox.open(this.owner.native.cancel(request))
+    mailbox.open(locks.owner.native.cancel(request))
     this.reject(cause ? lockTimeout(limit.total, cause) : reason)
   }
 }

@@ -30,6 +30,10 @@ class LocksOfAll extends LocksOfSeveral {
     this.#given = given
   }
 
+  get given() {
+    return this.name.map((name, index) => name ?? this.#given.keys[index])
+  }
+
   describe() {
     return { name: this.name, key: this.#given.keys, mode: this.#parts[0].describe().mode }
   }

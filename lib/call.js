@@ -8,16 +8,14 @@ const keepFunctions = (resolve, reject) => {
   rejectLatest = reject
 }
 
-/** A call that is answered later: a promise with its functions. It keeps its owner, which would be closed if nothing did. */
+/**
+ * A call that is answered later: a promise with its functions. Each kind keeps its owner or what belongs to it, as an owner is
+ * closed when nothing keeps it.
+ */
 class Call {
   promise = new Promise(keepFunctions)
   resolve = resolveLatest
   reject = rejectLatest
-
-  /** @param {import('./owner.js').Owner} owner */
-  constructor(owner) {
-    this.owner = owner
-  }
 }
 
 module.exports = { Call }

@@ -23,7 +23,7 @@ const fencingOf = (hold) => fencings.get(hold)
 /** A hold that is given a key and a token of its own, by the session that holds. */
 class TakingOwnKey extends Call {
   constructor(hold) {
-    super(hold.owner)
+    super()
     this.hold = hold
   }
 

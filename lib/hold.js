@@ -13,7 +13,7 @@ const { KEEP_ALIVE, NO, PENDING, RELEASE_FAILED, SCOPED, VERIFIED, YES } = nativ
 /** A release that the server has not confirmed yet. */
 class Releasing extends Call {
   constructor(locks) {
-    super(locks.owner)
+    super()
     this.locks = locks
   }
 
@@ -27,7 +27,7 @@ class Releasing extends Call {
 /** A question whether a hold still stands. */
 class Verifying extends Call {
   constructor(hold) {
-    super(hold.owner)
+    super()
     this.hold = hold
   }
 
@@ -90,31 +90,32 @@ class Hold {
 
   /** Gives the hold up: resolves to whether that was still to do, rejects if it was lost before. Always the same promise. */
   release() {
-    this.#released ??= this.#release()
+    this.#released ??= Hold.#release(this)
     return this.#released
   }
 
-  #release() {
-    if (this.#error) return Promise.reject(this.#error)
-    if (this.#isGone) return Promise.resolve(false)
-    const { owner } = this
+  // No private methods here, for which each hold would have a mark.
+
+  static #release(hold) {
+    if (hold.#error) return Promise.reject(hold.#error)
+    if (hold.#isGone) return Promise.resolve(false)
     const ticket = mailbox.newNumber()
-    const reply = native.release(owner.number, this.request, ticket)
+    const reply = native.release(hold.owner.number, hold.request, ticket)
     // Everything is in place before the mail is opened: it may tell of this hold.
-    const releasing = (reply & (YES | NO)) === PENDING ? new Releasing(this.locks) : undefined
+    const releasing = (reply & (YES | NO)) === PENDING ? new Releasing(hold.locks) : undefined
     if (releasing) mailbox.expect(ticket, releasing)
-    if (releasing || reply & YES) this.markReleased()
+    if (releasing || reply & YES) hold.markReleased()
     mailbox.open(reply)
     if (releasing) return releasing.promise
-    if (this.#isGone) return Promise.resolve(true)
-    return this.#findOut()
+    if (hold.#isGone) return Promise.resolve(true)
+    return Hold.#findOut(hold)
   }
 
   /** The core knows no such hold: the news of its loss is under way, or the owner has been closed. */
-  #findOut() {
+  static #findOut(hold) {
     mailbox.deliver()
-    if (this.#error) return Promise.reject(this.#error)
-    this.markReleased()
+    if (hold.#error) return Promise.reject(hold.#error)
+    hold.markReleased()
     return Promise.resolve(false)
   }
 
@@ -131,14 +132,14 @@ class Hold {
   /** The hold was given up: here, by `unlock()`, or with its owner. */
   markReleased() {
     this.#isGone = true
-    this.#forget()
+    forget(this)
     tellOver(this)
   }
 
   /** The hold was lost before an `unlock()` could give it up, which tells so. */
   markLost(error) {
     this.#error = error
-    this.#forget()
+    forget(this)
     tellOver(this)
     if (!unfencedHolds.has(this)) tellLost(this.locks, error)
   }
@@ -154,15 +155,6 @@ class Hold {
     }
   }
 
-  /** Nothing can become of it any more. */
-  #forget() {
-    mailbox.holds.delete(this.request)
-    this.owner.holds.delete(this)
-    if (!(this.flags & KEEP_ALIVE)) return
-    this.flags &= ~KEEP_ALIVE
-    mailbox.unrefProcess()
-  }
-
   /** Whether its end has been asked for or has come: nothing of it is left to be told. */
   get isOver() {
     return this.#isGone || this.#released !== undefined
@@ -171,6 +163,15 @@ class Hold {
   get error() {
     return this.#error
   }
+}
+
+/** Nothing can become of this hold any more. */
+function forget(hold) {
+  mailbox.holds.delete(hold.request)
+  hold.owner.holds.delete(hold)
+  if (!(hold.flags & KEEP_ALIVE)) return
+  hold.flags &= ~KEEP_ALIVE
+  mailbox.unrefProcess()
 }
 
 module.exports = { Hold }

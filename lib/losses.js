@@ -12,6 +12,11 @@ class Losses {
   #byName = new Map()
   #count = 0
 
+  /** @param {(error: Error) => void} tell tells whoever listens of a loss */
+  constructor(tell) {
+    this.tell = tell
+  }
+
   get isEmpty() {
     return this.#count === 0
   }

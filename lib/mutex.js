@@ -21,7 +21,7 @@ const { asyncDispose } = require('./unlock-function.js')
  * @param {() => Promise<void>} close
  */
 function toCreateMutex(owner, toLocks, close) {
-  const createMutex = (name) => new Mutex(toLocks({ ...toKey(name, owner.publishesNames), name: toText(name) }), name)
+  const createMutex = (name) => new Mutex(toLocks({ ...toKey(name, owner.publishesNames), name: toText(name) }))
   createMutex.stats = () => statsOf(owner)
   createMutex.close = close
   createMutex[asyncDispose] = close
@@ -52,18 +52,17 @@ class Methods {
  */
 class Mutex extends Methods {
   #locks
-  #name
   #others
 
-  /** @param {Locks} locks @param {unknown} name what it is made of, for messages */
-  constructor(locks, name) {
+  /** @param {Locks} locks */
+  constructor(locks) {
     super(locks)
     this.#locks = locks
-    this.#name = name
   }
 
+  // No private method, for which each mutex would have a mark.
   static #othersOf(mutex) {
-    return (mutex.#others ??= new Others(mutex.#locks, mutex.#name))
+    return (mutex.#others ??= new Others(mutex.#locks))
   }
 
   get lockShared() {
@@ -101,24 +100,24 @@ class Mutex extends Methods {
 
 /** The methods of a mutex that the original has not. */
 class Others {
-  constructor(locks, name) {
+  constructor(locks) {
     const sharedLocks = locks.inSharedMode()
     this.shared = new Methods(sharedLocks)
     this.tryWithLock = (fn) => tryWithLock(locks, fn)
     this.tryWithLockShared = (fn) => tryWithLock(sharedLocks, fn)
-    this.elect = (lead, options) => elect(locks, name, lead, options)
+    this.elect = (lead, options) => elect(locks, lead, options)
     this.holders = () => locks.holders()
   }
 }
 
 /** Stands for election by these locks, as an owner of its own in either contract. */
-function elect(locks, name, lead, options) {
+function elect(locks, lead, options) {
   toFunction('lead', lead)
   const settings = toElectionOptions(options)
   const { owner } = locks
   if (owner.isClosed) throw clientClosed()
   if (settings.fencing) checkFencing(owner)
-  const election = new Election(locks.forElection(owner.another()), name, lead, settings)
+  const election = new Election(locks.forElection(owner.another()), locks.given, lead, settings)
   owner.addElection(election)
   return election
 }
@@ -140,6 +139,17 @@ const toScoped = (locks, hold) => {
 const toUntold = (_, hold) => {
   hold.flags |= SCOPED
   return hold
+}
+
+function takeFencedAmong(locks, manner, limits, toHold) {
+  const take = () => takeFenced(locks.owner, limits, () => acquireUntraced(locks, manner, limits, toHold))
+  return traceTaking(locks, limits, take)
+}
+
+async function lockFenced(locks, limits) {
+  const hold = await takeFencedAmong(locks, PATIENT, limits, toUntold)
+  hold.flags &= ~SCOPED
+  return locks.constructor.toLocked(locks, hold)
 }
 
 /**
@@ -166,6 +176,11 @@ class Locks {
     return { high: this.high, low: this.low, flags: this.flags & SINGLE, name: this.name }
   }
 
+  /** What its mutex was made of, for messages. */
+  get given() {
+    return this.name ?? shown(this.key)
+  }
+
   /** What is told of it to those who trace locks. */
   describe() {
     return { name: this.name, key: shown(this.key), mode: this.flags & SHARED ? 'shared' : 'exclusive' }
@@ -175,17 +190,11 @@ class Locks {
     // An `async` function would cost as much as a local hand-over.
     try {
       const limits = toAcquireOptions(options)
-      if (limits?.fencing) return this.#lockFenced(limits)
+      if (limits?.fencing) return lockFenced(this, limits)
       return acquire(this, PATIENT, limits, this.constructor.toLocked)
     } catch (error) {
       return Promise.reject(error)
     }
-  }
-
-  async #lockFenced(limits) {
-    const hold = await this.#takeFenced(PATIENT, limits, toUntold)
-    hold.flags &= ~SCOPED
-    return this.constructor.toLocked(this, hold)
   }
 
   tryLock() {
@@ -198,13 +207,8 @@ class Locks {
 
   /** Waits for a hold that ends with what is run under it. @returns {Promise<import('./hold.js').Hold>} */
   takeHold(limits) {
-    if (limits?.fencing) return this.#takeFenced(PATIENT | SCOPED, limits, toScoped)
+    if (limits?.fencing) return takeFencedAmong(this, PATIENT | SCOPED, limits, toScoped)
     return acquire(this, PATIENT | SCOPED, limits, toScoped)
-  }
-
-  #takeFenced(manner, limits, toHold) {
-    const take = () => takeFenced(this.owner, limits, () => acquireUntraced(this, manner, limits, toHold))
-    return traceTaking(this, limits, take)
   }
 
   /** Takes such a hold if that is possible without waiting. */

@@ -6,13 +6,22 @@ const { HoldList } = require('./hold-list.js')
 const mailbox = require('./mailbox.js')
 const native = require('./native.js')
 
-class Closing extends Call {
+/** A call that is about an owner as a whole. */
+class CallOfOwner extends Call {
+  /** @param {Owner} owner */
+  constructor(owner) {
+    super()
+    this.owner = owner
+  }
+}
+
+class Closing extends CallOfOwner {
   settle() {
     this.resolve()
   }
 }
 
-class Asking extends Call {
+class Asking extends CallOfOwner {
   settle(_kind, _hold, error, holders) {
     if (error) this.reject(error)
     else this.resolve(holders.map(toHolder))

@@ -42,7 +42,7 @@ function withSeveral(createMutex, owner, contract) {
     }
     const parts = keys.map((key) => new PartLocks(owner, key, contract.flags))
     const given = { names: Array.from(names, toText), keys: Array.from(names, (name) => shown(toKey(name))) }
-    return new Mutex(new LocksOfAll(owner, contract, parts, given), names)
+    return new Mutex(new LocksOfAll(owner, contract, parts, given))
   }
   createMutex.semaphore = (name, permits) => {
     if (owner.mostPinned < Infinity) {

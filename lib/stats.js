@@ -28,7 +28,7 @@ function statsOf(owner) {
     // Requests are numbered as they come.
     if (!(call.request > oldest?.request)) oldest = call
   }
-  let oldestWait = oldest?.owner.native.waited(oldest.request) ?? 0
+  let oldestWait = oldest?.locks.owner.native.waited(oldest.request) ?? 0
   for (const { several } of owners) {
     waiting += several.waits.size
     const [first] = several.waits
