@@ -13,18 +13,41 @@ const MOST_BYTES: usize = 1 << 20;
 /// A longer name is not remembered: it would not be shown.
 pub const LONGEST_NAME: usize = 900;
 
-/// What a key is called.
+/// What a key is called. All of it is one text, as ten thousand locks may have ten thousand names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
+    whole: Arc<str>,
+    /// Where the part begins.
+    part_at: u16,
+}
+
+impl Name {
+    /// The name with this text, which has no more than [`LONGEST_NAME`] bytes; of a part of a semaphore or of none.
+    pub(crate) fn new(text: &str, part: Option<&str>) -> Name {
+        let part_at = u16::try_from(text.len()).expect("BUG: a name is too long to be remembered");
+        let whole = match part {
+            Some(part) => [text, part].concat().into(),
+            None => text.into(),
+        };
+        Name { whole, part_at }
+    }
+
     /// The text that the key is made of, or the semaphore's.
-    pub text: String,
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.whole[..usize::from(self.part_at)]
+    }
+
     /// Which part of the semaphore of this name it is; `None`: it is no semaphore's.
-    pub part: Option<String>,
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        Some(&self.whole[usize::from(self.part_at)..]).filter(|part| !part.is_empty())
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
-    name: Arc<Name>,
+    name: Name,
     was_found: bool,
 }
 
@@ -43,9 +66,9 @@ impl Names {
         if name.len() > LONGEST_NAME || self.by_key.contains_key(&key) {
             return;
         }
-        let name = Name { text: name.to_owned(), part: part.map(str::to_owned) };
+        let name = Name::new(name, part);
         self.bytes += size(&name);
-        self.by_key.insert(key, Entry { name: Arc::new(name), was_found: false });
+        self.by_key.insert(key, Entry { name, was_found: false });
         self.order.push_back(key);
         while self.bytes > MOST_BYTES {
             self.forget_one();
@@ -53,10 +76,10 @@ impl Names {
     }
 
     /// What the key is called, if that is remembered.
-    pub fn find(&mut self, key: Key) -> Option<Arc<Name>> {
+    pub fn find(&mut self, key: Key) -> Option<Name> {
         let entry = self.by_key.get_mut(&key)?;
         entry.was_found = true;
-        Some(Arc::clone(&entry.name))
+        Some(entry.name.clone())
     }
 
     fn forget_one(&mut self) {
@@ -75,12 +98,12 @@ impl Names {
 
 /// What a name takes, with what finds it.
 fn size(name: &Name) -> usize {
-    64 + name.text.len() + name.part.as_ref().map_or(0, String::len)
+    64 + name.whole.len()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Key, Names, LONGEST_NAME, MOST_BYTES};
+    use super::{Key, Name, Names, LONGEST_NAME, MOST_BYTES};
 
     fn names(count: i64, length: usize) -> Names {
         let mut names = Names::default();
@@ -94,8 +117,8 @@ mod tests {
     fn a_name_is_found_by_its_key() {
         let mut names = names(10, 5);
         names.remember(Key::Pair(1, 2), "pool", Some("slot 3"));
-        assert_eq!(names.find(Key::Single(7)).map(|name| name.text.clone()).as_deref(), Some("00007"));
-        assert_eq!(names.find(Key::Pair(1, 2)).and_then(|name| name.part.clone()).as_deref(), Some("slot 3"));
+        assert_eq!(names.find(Key::Single(7)).as_ref().map(Name::text), Some("00007"));
+        assert_eq!(names.find(Key::Pair(1, 2)).as_ref().and_then(Name::part), Some("slot 3"));
         assert_eq!(names.find(Key::Single(10)), None);
     }
 

@@ -7,7 +7,7 @@ use super::slot::Slot;
 use crate::core::lock_table::LockTable;
 use crate::core::{Key, Name, Names, SessionId};
 use crate::pg::HeldNames;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After so long without use a session says what it holds.
@@ -36,7 +36,7 @@ pub(super) fn held_names(id: SessionId, slot: &mut Slot, table: &LockTable) -> O
     slot.published = Instant::now();
     let mut known = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     let keys = table.keys_on(id).take(MOST_KEYS);
-    let names: Vec<Arc<Name>> = keys.filter_map(|key| known.find(key)).collect();
+    let names: Vec<Name> = keys.filter_map(|key| known.find(key)).collect();
     let others = table.key_count_on(id).saturating_sub(names.len());
     (!names.is_empty()).then_some(HeldNames { names, others })
 }

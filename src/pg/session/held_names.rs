@@ -5,7 +5,6 @@
 //! from the next by a comma and a space; a part of a semaphore from its name by `#`; `+3` are others.
 
 use crate::core::Name;
-use std::sync::Arc;
 
 /// `pg_stat_activity` shows 1,023 bytes of a statement, unless the server is told otherwise.
 const LONGEST_COMMENT: usize = 900;
@@ -18,7 +17,7 @@ const ROOM_FOR_REST: usize = ", +4294967295".len();
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldNames {
     /// The names of some.
-    pub names: Vec<Arc<Name>>,
+    pub names: Vec<Name>,
     /// How many there are besides.
     pub others: usize,
 }
@@ -54,8 +53,8 @@ impl HeldNames {
 
 fn token(name: &Name) -> String {
     let mut token = String::new();
-    push_encoded(&name.text, &mut token);
-    if let Some(part) = &name.part {
+    push_encoded(name.text(), &mut token);
+    if let Some(part) = name.part() {
         token.push('#');
         push_encoded(part, &mut token);
     }
@@ -81,10 +80,9 @@ fn push_encoded(text: &str, out: &mut String) {
 mod tests {
     use super::{HeldNames, LONGEST_COMMENT};
     use crate::core::Name;
-    use std::sync::Arc;
 
     fn held(names: &[&str], others: usize) -> HeldNames {
-        let name = |text: &&str| Arc::new(Name { text: (*text).to_owned(), part: None });
+        let name = |text: &&str| Name::new(text, None);
         HeldNames { names: names.iter().map(name).collect(), others }
     }
 
@@ -93,7 +91,7 @@ mod tests {
         assert_eq!(held(&["migrations", "post stats"], 0).comment(), "/* advisory-lock: migrations, post stats */ ");
         assert_eq!(held(&["jobs/nightly_2@eu"], 12).comment(), "/* advisory-lock: jobs/nightly_2@eu, +12 */ ");
         assert_eq!(held(&[], 3).comment(), "/* advisory-lock: +3 */ ");
-        let slot = Arc::new(Name { text: "pool".to_owned(), part: Some("slot 3".to_owned()) });
+        let slot = Name::new("pool", Some("slot 3"));
         assert_eq!(HeldNames { names: vec![slot], others: 0 }.comment(), "/* advisory-lock: pool#slot 3 */ ");
     }
 
