@@ -16,14 +16,18 @@ function toHalves(name, isPublished) {
   return native.keyOfName(name, isPublished)
 }
 
-/** The key that a mutex's name stands for: two halves, and a flag for the key space of single keys. */
+/**
+ * The key that a mutex's name stands for: two halves, and a flag for the key space of single keys. It has room for the name.
+ *
+ * @returns {import('./mutex.js').Key}
+ */
 function toKey(name, isPublished = false) {
   if (typeof name === 'bigint') {
     if (BigInt.asIntN(64, name) !== name) throw outOfRange('name', 'a bigint from -2n ** 63n to 2n ** 63n - 1n')
-    return { high: Number(name >> 32n), low: Number(BigInt.asIntN(32, name)), flags: native.SINGLE }
+    return { high: Number(name >> 32n), low: Number(BigInt.asIntN(32, name)), flags: native.SINGLE, name: undefined }
   }
-  const [high, low] = typeof name === 'string' ? toHalves(name, isPublished) : toPair(name)
-  return { high, low, flags: 0 }
+  const halves = typeof name === 'string' ? toHalves(name, isPublished) : toPair(name)
+  return { high: halves[0], low: halves[1], flags: 0, name: undefined }
 }
 
 function toPair(name) {

@@ -21,7 +21,11 @@ const { asyncDispose } = require('./unlock-function.js')
  * @param {() => Promise<void>} close
  */
 function toCreateMutex(owner, toLocks, close) {
-  const createMutex = (name) => new Mutex(toLocks({ ...toKey(name, owner.publishesNames), name: toText(name) }))
+  const createMutex = (name) => {
+    const key = toKey(name, owner.publishesNames)
+    key.name = toText(name)
+    return new Mutex(toLocks(key))
+  }
   createMutex.stats = () => statsOf(owner)
   createMutex.close = close
   createMutex[asyncDispose] = close
