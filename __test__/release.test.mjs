@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 import { LICENCES_FILE } from '../scripts/licences.mjs'
@@ -65,6 +66,17 @@ describe('the packages', () => {
       const names = await filesIn(tarballOf(NAME, version))
       assert.deepEqual(names.filter((name) => /\.node$|^THIRD|^__test__|\.test\.|\.rs$|^scripts/.test(name)), [])
       assert.ok((await stat(tarballOf(NAME, version))).size < 100 << 10)
+    }
+  })
+
+  test('its code is one file, which can be read, and names no path of the machine that made it', async () => {
+    for (const version of [version1, version2]) {
+      const names = await filesIn(tarballOf(NAME, version))
+      assert.deepEqual(names.filter((name) => name.startsWith('lib/')).sort(), ['lib/bundle.js', 'lib/command/main.js'])
+      const code = await readIn(tarballOf(NAME, version), 'lib/bundle.js')
+      assert.match(code, /^class Election /m)
+      assert.equal(code.match(/^'lib\/election\.js'\(module\) \{$/gm).length, 1)
+      for (const path of [tmpdir(), root]) assert.ok(!code.includes(path.replace(/^\//, '')), path)
     }
   })
 
@@ -149,6 +161,9 @@ describe('the swap without a change of code', () => {
       assert.deepEqual((await read(project)).dependencies, { 'advisory-lock': `npm:${NAME}@^${version}` })
       assert.equal(await installed(project, 'advisory-lock'), version)
       await run(project, 'advisory-lock')
+      const withlock = join('node_modules/.bin', process.platform === 'win32' ? 'withlock.cmd' : 'withlock')
+      assert.match(await runIn(project, withlock, ['--version']), new RegExp(`\\b${version.replaceAll('.', '\\.')}\\b`))
+      assert.equal(await runIn(project, withlock, ['release', '--', process.execPath, '-p', '6 * 7'], environment), '42\n')
     })
   }
 

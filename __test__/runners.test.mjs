@@ -1,4 +1,4 @@
-// The packed package in test runners, which replace timers, module systems and realms, and in which nobody closes anything.
+// The package as its users have it in test runners, which replace timers, module systems and realms, and in which nobody closes anything.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { layOut } from '../scripts/release.mjs'
 import { openDatabase } from './support/database.mjs'
-import { emptyProject, npm, pack, root, runIn } from './support/package.mjs'
+import { emptyProject, npm } from './support/package.mjs'
 
 const database = await openDatabase()
 const project = await emptyProject()
@@ -18,7 +19,7 @@ before(async () => {
   await npm(project, 'ci', '--ignore-scripts', '--prefer-offline')
   const place = join(project, 'node_modules/advisory-lock-native')
   await mkdir(place)
-  await runIn(project, 'tar', ['-xzf', await pack(root, project), '-C', place, '--strip-components=1'])
+  layOut(place)
 })
 
 // A runner marks its children, and this is a runner's child.

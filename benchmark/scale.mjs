@@ -2,7 +2,11 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { layOut } from '../scripts/release.mjs'
 import { contest, median } from './contest.mjs'
 import { goal, now, ratio, withWorkers } from './measures.mjs'
 import { startWorker } from './processes.mjs'
@@ -92,7 +96,7 @@ export function waiters(count, contestants, goals) {
 const PLAIN = { ...process.env, NODE_EXTRA_CA_CERTS: undefined, NODE_OPTIONS: undefined }
 const START = fileURLToPath(new URL('start.cjs', import.meta.url))
 
-/** From nothing to the first lock. */
+/** From nothing to the first lock, with the package as its users have it. */
 export const start = {
   id: 'start',
   title: 'a fresh process until it holds its first lock',
@@ -103,10 +107,12 @@ export const start = {
     goal('ms to load', ours.load.median, 10),
     goal('MiB to load', ours.grown.median, 5),
   ],
-  measure: ({ server, repetitions }) => {
+  async measure({ server, repetitions }) {
+    const ours = await mkdtemp(join(tmpdir(), 'advisory-lock-start-'))
+    layOut(ours)
     const run = (name) => async () => {
       const begin = now()
-      const child = spawn(process.execPath, [START, name, server.tcp], { stdio: ['ignore', 'pipe', 'inherit'], env: PLAIN })
+      const child = spawn(process.execPath, [START, name, server.tcp, ours], { stdio: ['ignore', 'pipe', 'inherit'], env: PLAIN })
       const [line] = await once(child.stdout.setEncoding('utf8'), 'data')
       const locked = now() - begin
       child.kill('SIGKILL')
@@ -114,6 +120,10 @@ export const start = {
       const { load, grown } = JSON.parse(line)
       return { locked, load, grown }
     }
-    return contest({ ours: run('ours'), original: run('original'), pg: run('pg'), nothing: run('nothing') }, 2 * repetitions)
+    try {
+      return await contest({ ours: run('ours'), original: run('original'), pg: run('pg'), nothing: run('nothing') }, 2 * repetitions)
+    } finally {
+      await rm(ours, { recursive: true })
+    }
   },
 }

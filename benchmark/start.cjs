@@ -1,10 +1,10 @@
 'use strict'
 // A fresh process: loads a peer, takes its first lock, and prints what loading cost, as JSON.
 
-const [peer, connectionString] = process.argv.slice(2)
+const [peer, connectionString, ours] = process.argv.slice(2)
 
 const first = {
-  ours: () => require('../index.js')(connectionString)('bench start').lock(),
+  ours: () => require(ours)(connectionString)('bench start').lock(),
   original: () => require('advisory-lock').default(connectionString)('bench start').lock(),
   async pg() {
     const { Client } = require('pg')
@@ -14,7 +14,7 @@ const first = {
   },
   async nothing() {},
 }
-const modules = { ours: '../index.js', original: 'advisory-lock', pg: 'pg' }
+const modules = { ours, original: 'advisory-lock', pg: 'pg' }
 
 async function main() {
   const before = { time: performance.now(), rss: process.memoryUsage().rss }

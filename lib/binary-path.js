@@ -12,7 +12,13 @@ function resolve(request) {
   }
 }
 
-/** Where the binary with this name lies: in a package of its own, or where it was built. */
-const pathOf = (name) => resolve(`advisory-lock-native-${name}`) ?? resolve(`../advisory-lock-native.${name}.node`)
+/** Where the binary with this name lies in a package of its own. */
+const packagePathOf = (name) => resolve(`advisory-lock-native-${name}`)
 
-module.exports = { pathOf, resolve }
+/** Where it lies if it was built in this folder. */
+const builtPathOf = (name) => resolve(`../advisory-lock-native.${name}.node`)
+
+/** Where it lies: who has built one uses that. */
+const pathOf = (name) => builtPathOf(name) ?? packagePathOf(name)
+
+module.exports = { builtPathOf, packagePathOf, pathOf, resolve }

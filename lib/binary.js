@@ -5,7 +5,7 @@
 const { closeSync, fstatSync, openSync, readSync } = require('node:fs')
 const { createRequire } = require('node:module')
 const { readElf } = require('./elf.js')
-const { pathOf, resolve } = require('./binary-path.js')
+const { builtPathOf, packagePathOf, resolve } = require('./binary-path.js')
 
 /** Of the binary for this platform; `undefined` where there is none. */
 function nameOfBinary() {
@@ -43,9 +43,7 @@ function headOf(path) {
 const usesMusl = () => headOf(process.execPath).head.includes('/ld-musl-')
 
 /** Whether the binary is shorter than it says: to load it would end the process, by SIGBUS. */
-function isCutOff(name) {
-  const path = pathOf(name)
-  if (!path) return false
+function isCutOff(path) {
   const { head, size } = headOf(path)
   return readElf(head)?.end > size
 }
@@ -110,10 +108,14 @@ function fromBuildElsewhere() {
 
 function load() {
   const name = nameOfBinary()
-  if (name && isCutOff(name)) throw loadError(name, new Error('file too short'))
+  // To look for a file in vain takes longer than to load it: it is looked for in one place only, if it is found there.
+  const built = name && builtPathOf(name)
+  const path = built ?? (name && packagePathOf(name))
+  if (path && isCutOff(path)) throw loadError(name, new Error('file too short'))
   let binary
   try {
-    binary = name ? (fromPackage(name) ?? fromBuild(name)) : fromBuildElsewhere()
+    if (!name) binary = fromBuildElsewhere()
+    else binary = (built ? undefined : fromPackage(name)) ?? fromBuild(name)
   } catch (cause) {
     throw loadError(name, cause)
   }

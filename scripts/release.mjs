@@ -3,8 +3,9 @@
 //   node scripts/release.mjs <folder with the binaries> <folder for the packages> --repository <https://…>
 //
 // - a package for each platform, with its binary and the licences of what is linked into it;
-// - the package itself twice: with the tree's version, 1.y.z, whose main entry is contract 1, and with 2.y.z, whose main entry is
-//   contract 2. Both are the same files otherwise, and ask for the same platforms' packages by their very version, 1.y.z.
+// - the package itself, its JavaScript in one file, twice: with the tree's version, 1.y.z, whose main entry is contract 1, and
+//   with 2.y.z, whose main entry is contract 2. Both are the same files otherwise, and ask for the same platforms' packages by
+//   their very version, 1.y.z.
 //
 // `release.json` beside them lists the tarballs in the order in which they are to be published, each with its dist-tag.
 
@@ -15,6 +16,7 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
+import { bundle } from './bundle.mjs'
 import { LICENCES_FILE } from './licences.mjs'
 import { binaryName, targets } from './targets.mjs'
 
@@ -87,6 +89,8 @@ function stageMain(folder, line, files, platforms, origin) {
   for (const key of TREE_ONLY) delete manifest[key]
   manifest.optionalDependencies = Object.fromEntries(platforms.map(({ name, version }) => [name, version]))
   writeManifest(folder, manifest)
+  // The version in the manifest is part of it.
+  bundle(folder)
   return { folder, name: line.name, version: line.version, tag: tagOf(line.version) }
 }
 
@@ -97,6 +101,12 @@ function tagOf(version) {
 }
 
 const writeManifest = (folder, manifest) => writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest, undefined, 2)}\n`)
+
+/** Lays out the package as its users have it, with the binary of this clone in it. */
+export function layOut(folder) {
+  for (const { path } of npmPack(root, '--dry-run').files) cpSync(join(root, path), join(folder, path))
+  bundle(folder)
+}
 
 /** The files of the package itself. */
 const filesOfMain = () => npmPack(root, '--dry-run').files.map(({ path }) => path).filter(isOfMain)
