@@ -193,6 +193,20 @@ test('no server session to be had: who cannot wait is told what is missing, who 
   }
 })
 
+test('what holds a lock answers, and yet says nothing of one that no session could be asked for', async () => {
+  const { connectionString } = await pooler({ default_pool_size: 1 })
+  const createMutex = owner(connectionString, { heartbeat: 100 })
+  const unlock = await createMutex('answers').lock()
+  await assert.rejects(createMutex('unasked').lock({ timeout: 500 }), (error) => {
+    assert.equal(error.code, 'ERR_LOCK_TIMEOUT')
+    assert.equal(error.cause?.code, 'ETIMEDOUT', 'nobody has said that it is taken')
+    return true
+  })
+  assert.equal(await unlock(), true)
+  await createMutex.close()
+  await nothingIsLeft()
+})
+
 test('more holds than sessions may be pinned: they queue in the process, and who cannot wait is told', async () => {
   const { connectionString } = await pooler({ default_pool_size: 10 })
   const createMutex = owner(connectionString, { maxPinnedConnections: 2 })

@@ -141,7 +141,7 @@ impl Manager {
     pub fn why_unanswered(&self, owner: OwnerId, key: Key, mode: Mode, waited: Duration) -> Option<Error> {
         let state = self.lock();
         if let Some(pooled) = &state.pooled {
-            let why = pooled.why_unanswered(key, state.table.is_taken(key, owner, mode), waited);
+            let why = pooled.why_unanswered(key, state.table.is_taken(key, owner, mode));
             return why.map(|why| why.unwrap_or_else(|| self.config.no_answer()));
         }
         let is_known = state.table.is_taken(key, owner, mode) || state.sessions.slots.have_answered_within(waited);

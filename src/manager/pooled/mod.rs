@@ -133,15 +133,14 @@ impl Pooled {
         self.push(home, Job::Verify { ticket });
     }
 
-    /// Why nobody can say whether a key is taken for which somebody has waited so long. `is_taken`: what the lock table knows,
-    /// which takes a lack of sessions for it.
-    pub fn why_unanswered(&self, key: Key, is_taken: bool, waited: Duration) -> Option<Option<Error>> {
-        let is_known = match self.waits.is_known_taken(key) {
-            Some(is_known) => is_known,
-            None => is_taken || self.sessions.slots.have_answered_within(waited),
-        };
+    /// Why nobody can say whether a key is taken for which somebody waits; nothing where it is known to be. `is_taken`: what the lock
+    /// table knows, which takes a lack of sessions for it. What other sessions answer says nothing: they have what this wait lacks.
+    pub fn why_unanswered(&self, key: Key, is_taken: bool) -> Option<Option<Error>> {
+        if self.waits.is_known_taken(key).unwrap_or(is_taken) {
+            return None;
+        }
         let no_session = || Some(self.sessions.no_more()).filter(|_| !self.sessions.may_pin());
-        (!is_known).then(|| self.failure.clone().or_else(no_session))
+        Some(self.failure.clone().or_else(no_session))
     }
 
     /// Gives up the sessions of which the last sign of life does not promise any more that their transactions go on, as the server
