@@ -73,7 +73,8 @@ async fn keep_on<T: Future<Output = ()> + Send + 'static>(manager: Arc<Manager>,
 
 /// Runs the session to its end.
 async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
-    let Some(session) = open(&manager, id, &changed).await else { return };
+    // In boxes: what is only for the beginning and the end of a session takes room only then.
+    let Some(session) = Box::pin(open(&manager, id, &changed)).await else { return };
     let cause = loop {
         let done = match manager.next_work(id) {
             Work::Query(query) => ask(&manager, id, &session, query).await,
@@ -105,7 +106,7 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
     manager.lost(id, &cause);
     // Where backends are shared its locks are left in one of them, for nobody, however the connection has ended.
     if cause.is_transaction_pooling() || manager.suspects_pooler() {
-        session.give_back_shared().await;
+        Box::pin(session.give_back_shared()).await;
     }
 }
 
