@@ -46,6 +46,15 @@ async function besideOthers(taken, act) {
 
 const createMutex = advisoryLock(url)
 const kinds = {
+  granted: async () => {
+    let unlocks
+    const result = await measure(async () => {
+      unlocks = await Promise.all(names('granted').map((name) => createMutex(name).tryLock()))
+    })
+    if (!unlocks.every(Boolean)) throw new Error('a free lock was denied')
+    await Promise.all(unlocks.map((unlock) => unlock()))
+    return result
+  },
   denied: () =>
     besideOthers(names('denied'), () =>
       measure(async () => {

@@ -29,6 +29,7 @@ export async function startWorker(peer, connectionString, applicationName = `ben
   await answer()
   return {
     applicationName,
+    pid: child.pid,
     ask(load, parameters) {
       child.send({ load, ...parameters })
       return answer()
@@ -58,6 +59,7 @@ export async function findPgbench(folder) {
   return {
     version,
     program,
+    script,
     /** Pairs in a second, by so many clients on a connection each, in a run of about this many milliseconds. */
     async run(connectionString, clients, milliseconds) {
       const run = async (pairs) => {

@@ -25,6 +25,7 @@ export async function openServer() {
   return {
     tcp,
     unix: unix.href,
+    socketDirectory: server.socketDirectory,
     version: (await client.query('SHOW server_version')).rows[0].server_version,
     connections: (applicationName) => count('SELECT count(*) FROM pg_stat_activity WHERE application_name = $1', [applicationName]),
 

@@ -9,6 +9,7 @@ import { goal, ratio } from './measures.mjs'
 const CROWD = fileURLToPath(new URL('crowd.mjs', import.meta.url))
 /** What is done by so many at once, each kind in a process of its own. */
 const KINDS = {
+  granted: 'tryLock of as many names that are free',
   denied: 'tryLock of as many names that others hold',
   mixed: 'lock by one owner: half of them wait',
   aborted: 'abort of a waiter among as many of one name',
@@ -40,10 +41,13 @@ export const stalls = {
       [`${kind}Pause`, `ms, longest pause of that, ${kind}`],
     ]),
   ),
-  goals: (figures) =>
-    Object.entries(KINDS).map(([kind, what]) =>
+  goals: (figures) => [
+    goal('times as much for a tryLock that is denied as for one that is granted', ratio(figures.ours.denied, figures.ours.granted), 1.5),
+    goal('ms of the longest pause meanwhile', figures.ours.deniedPause.median, 50),
+    ...Object.entries(KINDS).map(([kind, what]) =>
       goal(`times as much for one call among 10,000 as among 1,000: ${what}`, ratio(figures.ours[kind], figures['ours, 1,000'][kind]), 2),
     ),
+  ],
   measure: ({ server, repetitions, quick }) =>
     contest({ ours: run(server.tcp, 10_000), 'ours, 1,000': run(server.tcp, 1000) }, quick ? 1 : repetitions),
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { beside } from './beside.mjs'
 import { contest } from './contest.mjs'
 import { goal, now, ratio, withWorkers } from './measures.mjs'
+import { oneCore } from './one-core.mjs'
 import { permits } from './permits.mjs'
 import { pooled } from './pooled.mjs'
 import { startWorker } from './processes.mjs'
@@ -178,6 +179,7 @@ export const workloads = [
   distinct('one-caller', 1, 'tcp', ['ours', 'unattended', ...peers], sequentialGoals),
   distinct('one-caller', 1, 'unix', ['ours', 'unattended', 'pg', 'postgres'], sequentialGoals),
   latency,
+  oneCore,
   distinct('callers-64', 64, 'tcp', all, manyGoals(2.5)),
   distinct('callers-64', 64, 'unix', ['ours', 'pgPipeline', 'postgres'], manyGoals(2.5)),
   distinct('callers-512', 512, 'tcp', ['ours', 'pgPipeline', 'postgres'], manyGoals(3.5)),
