@@ -5,11 +5,8 @@
 
 use super::pooled::Pooled;
 use super::sessions::Sessions;
-use super::slots::SessionSlot;
 use crate::core::lock_table::LockTable;
-use crate::core::SessionId;
 use crate::pg::{clock, Wire};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a look at what has arrived counts. A process that has stood still has not looked for longer.
@@ -44,9 +41,7 @@ impl Liveness {
             pooled.check_liveness(is_due);
             return true;
         }
-        let holding = sessions.slots.iter().filter(|&(id, _)| table.key_count_on(id) > 0);
-        let holding: Vec<(SessionId, Arc<Wire>)> =
-            holding.filter_map(|(id, slot)| Some((id, Arc::clone(slot.wire()?)))).collect();
+        let holding = sessions.slots.wires_where(|id, _| table.key_count_on(id) > 0);
         let is_doubtful = |wire: &Wire| is_due && wire.is_doubtful();
         // All of them are asked before one is waited for.
         holding.iter().filter(|(_, wire)| is_doubtful(wire)).for_each(|(_, wire)| wire.begin_proof());

@@ -102,6 +102,12 @@ impl<S: SessionSlot> Slots<S> {
         self.slots.values().filter_map(S::wire)
     }
 
+    /// Those that are open and meant, with their connections.
+    pub fn wires_where(&self, is_meant: impl Fn(SessionId, &S) -> bool) -> Vec<(SessionId, Arc<Wire>)> {
+        let meant = self.slots.iter().filter(|&(&id, slot)| is_meant(id, slot));
+        meant.filter_map(|(&id, slot)| Some((id, Arc::clone(slot.wire()?)))).collect()
+    }
+
     /// Whether a session has answered within this time.
     pub fn have_answered_within(&self, time: Duration) -> bool {
         self.wires().any(|wire| wire.has_answered_within(time))

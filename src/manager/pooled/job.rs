@@ -1,4 +1,4 @@
-//! What a session through a pooler is given to do.
+//! What a session through a pooler is given to do, and how that may fail.
 
 use crate::core::{Key, Mode, RequestId};
 
@@ -20,4 +20,11 @@ pub(in crate::manager) enum Job {
     Holders { key: Key, ticket: RequestId },
     /// Ask for a sign of life of the transaction; for whoever has the ticket.
     Verify { ticket: RequestId },
+}
+
+/// Whether the next attempt may succeed: a connection that others have given up, or a limit of theirs, need not be met by the next one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::manager) enum Failure {
+    Passing,
+    Lasting,
 }

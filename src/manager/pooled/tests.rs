@@ -210,7 +210,7 @@ fn waits_are_told_of_connections_that_are_lost_again_and_again() {
     let mut pooled = Pooled::new(2);
     pooled.route(wait(KEY));
     let mut told = Vec::new();
-    for _ in 0..=super::MOST_LOSSES {
+    for _ in 0..=super::outcomes::MOST_LOSSES {
         assert!(told.is_empty());
         std::thread::sleep(pooled.waits.pause(Instant::now()));
         assert!(pooled.look_round().is_some());

@@ -15,6 +15,7 @@ pub(in crate::pg) mod overview;
 pub(in crate::pg) mod pooled;
 pub(in crate::pg) mod readiness;
 pub(in crate::pg) mod row;
+pub(in crate::pg) mod seen;
 pub(in crate::pg) mod steps;
 pub(in crate::pg) mod turn;
 pub(in crate::pg) mod wire;

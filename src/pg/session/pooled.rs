@@ -19,11 +19,11 @@ use crate::pg::session::driver::Driver;
 use crate::pg::session::holder::Holder;
 use crate::pg::session::key_query::{read_holders, read_time, read_yes_or_no, KeyParameters};
 use crate::pg::session::row::Row;
+use crate::pg::session::seen::{see, unsigned, Lock, Seen};
 use crate::pg::session::turn::lacks_blocks;
 use crate::pg::session::wire::{Patience, Wire};
 use crate::pg::sql::{self, pooled};
 use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -308,59 +308,8 @@ impl PooledSession {
     }
 }
 
-/// What a look has seen of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// It looks free.
-    Free,
-    /// It is taken, or somebody goes first.
-    Taken {
-        /// By whom, as a number: another one tells of other transactions.
-        by: u64,
-        /// Whether somebody waits for it in the server's queue.
-        is_awaited: bool,
-    },
-}
-
-/// A lock as [`pooled::LOOK`] tells it.
-struct Lock {
-    key: (u32, u32, i16),
-    is_exclusive: bool,
-    is_held: bool,
-    transaction: String,
-}
-
-impl Lock {
-    fn read(row: &Row) -> Result<Lock, Error> {
-        Ok(Lock {
-            key: (row.get(0)?, row.get(1)?, row.get(2)?),
-            is_exclusive: row.get::<String>(3)? == "ExclusiveLock",
-            is_held: row.get(4)?,
-            transaction: row.try_get(5)?.unwrap_or_default(),
-        })
-    }
-}
-
-fn see(locks: &[Lock], key: Key, mode: Mode) -> Seen {
-    let (high, low) = key.halves();
-    let key = (unsigned(high), unsigned(low), key.space());
-    let of_key = || locks.iter().filter(|lock| lock.key == key);
-    if !of_key().any(|lock| lock.is_exclusive || mode == Mode::Exclusive) {
-        return Seen::Free;
-    }
-    let mut holders: Vec<&str> = of_key().filter(|lock| lock.is_held).map(|lock| lock.transaction.as_str()).collect();
-    holders.sort_unstable();
-    let mut hasher = DefaultHasher::new();
-    holders.hash(&mut hasher);
-    Seen::Taken { by: hasher.finish(), is_awaited: of_key().any(|lock| !lock.is_held) }
-}
-
 fn first(answer: Answer) -> Result<Row, Fault> {
     answer?.into_iter().next().ok_or_else(|| Fault::of_protocol("no row"))
-}
-
-const fn unsigned(half: i32) -> u32 {
-    half.cast_unsigned()
 }
 
 /// The statements of [`PooledSession::pins`], which set this for their transactions, and tell what is to be known of the server.
