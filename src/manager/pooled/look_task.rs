@@ -72,7 +72,8 @@ async fn look(
 ) -> Result<Vec<Seen>, Error> {
     let open = match session {
         Some(open) => open,
-        None => session.insert(open(manager).await?),
+        // In a box, as it is needed but once.
+        None => session.insert(Box::pin(open(manager)).await?),
     };
     match open.look(keys).await {
         Ok(seen) => Ok(seen),

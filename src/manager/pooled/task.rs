@@ -47,7 +47,8 @@ impl Drop for Closing {
 
 /// Runs the session to its end.
 pub(in crate::manager) async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
-    let Some(mut session) = open(&manager, id, &changed).await else { return };
+    // In a box: what is only for the beginning of a session takes room only then.
+    let Some(mut session) = Box::pin(open(&manager, id, &changed)).await else { return };
     let cause = loop {
         let done = match manager.next_pooled_work(id) {
             Work::Do(job) => serve(&manager, id, &mut session, job).await,
