@@ -67,6 +67,16 @@ export const peers = {
       }
     },
   },
+  /** Contract 2, whose calls are owners of their own: a program has one factory. */
+  second: {
+    package: 'advisory-lock-native',
+    title: 'the same, /v2',
+    async open(connectionString, applicationName) {
+      const createMutex = require('../v2.js')(connectionString, { applicationName })
+      const mutexOf = remembered(createMutex)
+      return { keyOf, caller: () => (name) => mutexOf(name).lock(), close: () => createMutex.close() }
+    },
+  },
   /** The same where the core's own thread reads every answer, as under Bun and Deno and on Windows. */
   unattended: {
     package: 'advisory-lock-native',
