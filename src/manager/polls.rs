@@ -26,6 +26,9 @@ const MOST_AT_A_TIME: usize = 512;
 /// An upgrade looks after this part of its age whether anybody else holds the key, and at least so often.
 const LOOK_PART_OF_AGE: u32 = 10;
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
+/// All of them together look no more often than that: a look goes through all locks of the server, and the session does nothing
+/// else meanwhile.
+const TIME_BETWEEN_LOOKS: Duration = Duration::from_millis(12);
 
 /// One such wait.
 #[derive(Debug)]
@@ -69,6 +72,8 @@ pub(super) struct Polls {
     /// Those of them that any session may take over, in the order of their coming.
     movable: BTreeMap<u64, Key>,
     turns: u64,
+    /// How many must be tried on one session.
+    upgrades: u32,
     /// What is left of the latest grant's [`CREDIT_OF_A_GRANT`].
     credit: Duration,
     /// Whether somebody calls [`Polls::due`] from time to time.
@@ -98,6 +103,7 @@ impl Polls {
         self.turns += 1;
         let next = now + SHORTEST;
         self.polls.insert(wait.key, Poll { wait, home, next: None, next_look: next, turn: self.turns });
+        self.upgrades += u32::from(home.is_some());
         self.schedule(wait.key, next);
     }
 
@@ -109,7 +115,9 @@ impl Polls {
     /// Takes out a wait that is over.
     pub fn remove(&mut self, key: Key) -> Option<Wait> {
         self.unschedule(key);
-        self.polls.remove(&key).map(|poll| poll.wait)
+        let poll = self.polls.remove(&key)?;
+        self.upgrades -= u32::from(poll.home.is_some());
+        Some(poll.wait)
     }
 
     /// Takes out a wait that a try has ended well.
@@ -168,11 +176,12 @@ impl Polls {
     /// Whether it is time for an upgrade, of which a try was denied, to look whether anybody else holds the key: behind those
     /// who wait for it a try fails for ever. The wait counts as under way then.
     pub fn looks_now(&mut self, key: Key, now: Instant) -> Option<Mode> {
+        let least = TIME_BETWEEN_LOOKS * self.upgrades;
         let poll = self.polls.get_mut(&key)?;
         if poll.home.is_none() || poll.wait.is_cancelled || poll.next_look > now {
             return None;
         }
-        poll.next_look = now + (poll.wait.age(now) / LOOK_PART_OF_AGE).clamp(SHORTEST, LONGEST_LOOK);
+        poll.next_look = now + (poll.wait.age(now) / LOOK_PART_OF_AGE).clamp(SHORTEST, LONGEST_LOOK).max(least);
         Some(poll.wait.mode)
     }
 
@@ -361,6 +370,20 @@ mod tests {
             looks += usize::from(polls.looks_now(upgrade.key, now).is_some());
         }
         assert!((40..100).contains(&looks), "{looks} looks in 10 s");
+        let many: Vec<Wait> = (10..410).map(|key| Wait::new(Key::Single(key), Mode::Exclusive, now)).collect();
+        many.iter().for_each(|&wait| polls.add(wait, Some(home), now));
+        let end = now + Duration::from_secs(10);
+        let mut looks = vec![0; many.len()];
+        while now < end {
+            now += SHORTEST;
+            let look = |wait: &Wait| u32::from(polls.looks_now(wait.key, now).is_some());
+            many.iter().map(look).zip(&mut looks).for_each(|(look, looks)| *looks += look);
+        }
+        assert!(
+            looks.iter().all(|looks| (2..=4).contains(looks)),
+            "each gets its turn, and all together do not look often"
+        );
+        many.iter().for_each(|wait| assert_eq!(polls.remove(wait.key), Some(*wait)));
         assert_eq!(polls.take_of(home), [upgrade]);
         assert_eq!((polls.take_of(home), polls.take_all().len(), polls.is_empty()), (vec![], 1, true));
     }
