@@ -48,6 +48,8 @@ for (const [what, hinder] of Object.entries(hindrances)) {
     let connections = 0
     const proxy = await startProxy(database.connectionString, (near) => ++connections > 1 && hinder(near))
     const createMutex = advisoryLock(proxy.connectionString, { connectTimeout: 3000 })
+    // A process that only waits would have its one connection for that.
+    const unlock = await createMutex(newName()).lock()
     const name = newName()
     await sqlLock(database.sql, name)
     const waits = ['lock', 'lockShared'].map((method) => watch(createMutex(name)[method]()))
@@ -57,6 +59,7 @@ for (const [what, hinder] of Object.entries(hindrances)) {
     await sqlUnlock(database.sql, name)
     for (const { outcome } of waits) assert.equal(await (await outcome)(), true)
     assert.deepEqual(await database.locks(name), [])
+    assert.equal(await unlock(), true)
     await createMutex.close()
     proxy.close()
   })
@@ -148,16 +151,51 @@ test('a wait in the queue is not harmed by the loss of the connection for everyt
 
 test('a wait all of whose connections are lost at once rejects, and so do those behind it', async () => {
   const createMutex = advisoryLock(database.connectionString)
-  const name = newName()
+  const [name, held] = [newName(), newName()]
   await sqlLock(database.sql, name)
+  const unlock = await createMutex(held).lock()
   const waits = [createMutex(name).lock(), createMutex(name).withLockShared(assert.fail)]
   const outcomes = Promise.all(waits.map((wait) => assert.rejects(wait, { code: '57P01', severity: 'FATAL' })))
-  await database.waiter(name)
-  await terminate(...(await sessions()))
+  const { main, waiter } = await mainAndWaiter(name)
+  await terminate(main, waiter)
   await outcomes
+  await assert.rejects(unlock(), { code: 'ERR_LOCK_LOST' })
   await sqlUnlock(database.sql, name)
   assert.equal(await createMutex(name).withLock(() => 1), 1)
   await createMutex.close()
+})
+
+test('a process that only waits has one connection from the first, and goes on by one where that is lost', async () => {
+  const opened = []
+  const proxy = await startProxy(database.connectionString, (near) => opened.push(near))
+  const createMutex = advisoryLock(proxy.connectionString)
+  const name = newName()
+  await sqlLock(database.sql, name)
+  const waits = [watch(createMutex(name).lock()), watch(createMutex(name).withLockShared(() => 'served'))]
+  for (let round = 1; round <= 3; round++) {
+    await database.waiter(name)
+    assert.equal(opened.length, round)
+    assert.equal(await database.terminate(name), 1)
+    await until(() => opened.length > round, 'another connection')
+  }
+  await database.waiter(name)
+  // Whatever else there is to do has a connection of its own.
+  assert.equal(await createMutex(newName()).withLock(() => 'free'), 'free')
+  assert.equal(opened.length, 5)
+  const others = [newName(), newName()]
+  for (const other of others) await sqlLock(database.sql, other)
+  const controller = new AbortController()
+  const more = others.map((other) => assert.rejects(createMutex(other).lock({ signal: controller.signal }), { name: 'AbortError' }))
+  for (const other of others) await database.waiter(other)
+  assert.equal(opened.length, 7, 'of several waits each has one besides that for tries')
+  controller.abort()
+  await Promise.all(more)
+  assert.deepEqual(waits.map(({ state }) => state), ['pending', 'pending'])
+  await sqlUnlock(database.sql, name)
+  assert.equal(await (await waits[0].outcome)(), true)
+  assert.equal(await waits[1].outcome, 'served')
+  await createMutex.close()
+  proxy.close()
 })
 
 test('a wait that lasts keeps one connection; where that is lost it goes on by a new one', async () => {

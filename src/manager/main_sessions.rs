@@ -22,7 +22,7 @@ pub(super) struct MainSessions {
     all: Vec<SessionId>,
     /// The one that new tries go to.
     current: Option<SessionId>,
-    /// The last one has closed for want of work while waits were in the queues, which need no other as long as they have theirs.
+    /// The last one is gone for want of work while waits were in the queues, which need no other as long as they have theirs.
     are_resting: bool,
     backoff: Backoff,
     /// Why there is none, where the server is left alone for that.
@@ -101,6 +101,14 @@ impl MainSessions {
         self.current == Some(id)
     }
 
+    /// The only one.
+    pub fn only(&self) -> Option<SessionId> {
+        match self.all[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -127,7 +135,7 @@ impl MainSessions {
         open
     }
 
-    /// One has closed for want of work. `are_needed`: whether there are waits in the queues, which do without for the time being.
+    /// One is gone for want of work. `are_needed`: whether there are waits in the queues, which do without for the time being.
     pub fn closed(&mut self, are_needed: bool) {
         self.are_resting = self.is_empty() && are_needed;
     }

@@ -10,7 +10,8 @@
 //! - `state` is what is behind the lock, and what passes between its three parts: the lock table, `clients` and `sessions`. `deadlocks`,
 //!   `liveness` and `fences` watch over these;
 //! - `routing` gives operations to `sessions` and makes a `report` of what comes of them. These are `main_sessions` for tries and
-//!   holds and those of `waits`, with `polls`; each is a `slot` among `slots`, and has a `job` to do or a `wait`. `unsent` are
+//!   holds and those of `waits`, with `polls`; `last_wait` makes one of the other. Each is a `slot` among `slots`, and has a `job`
+//!   to do or a `wait`. `unsent` are
 //!   those with something to send; `contended` and `backoff` say what is left alone for a while;
 //! - `mailbox`, `news`, `publication` and `overview` tell whoever wants to know.
 //!
@@ -24,6 +25,7 @@ mod deadlocks;
 mod fences;
 mod handle;
 mod job;
+mod last_wait;
 mod liveness;
 mod mailbox;
 mod main_sessions;

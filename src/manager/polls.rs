@@ -94,6 +94,11 @@ impl Polls {
         !self.is_empty() && !std::mem::replace(&mut self.is_ticking, true)
     }
 
+    /// Whether there is but one, which any session may take over.
+    pub fn is_single_movable(&self) -> bool {
+        self.polls.len() == 1 && self.movable.len() == 1
+    }
+
     /// How many may be taken over by a session of their own.
     pub fn movable(&self) -> usize {
         self.movable.len()

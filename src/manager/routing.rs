@@ -20,7 +20,9 @@ impl Sessions {
                 self.route_try(key, mode, patient, table);
             }
             Operation::Do { step, home: None, .. } => unreachable!("BUG: no session for {step:?}"),
-            Operation::Wait { key, mode, home } => self.route_wait(Wait::new(key, mode, Instant::now()), home),
+            Operation::Wait { key, mode, home } => {
+                self.route_wait(Wait::new(key, mode, Instant::now()), home, table);
+            }
             Operation::CancelWait { key } => {
                 if self.waits.cancel(key, &mut self.slots) {
                     self.report(Event::WaitEnded { key }, None);
@@ -57,8 +59,9 @@ impl Sessions {
         }
     }
 
-    fn route_wait(&mut self, wait: Wait, home: Option<SessionId>) {
+    fn route_wait(&mut self, wait: Wait, home: Option<SessionId>, table: &LockTable) {
         match home {
+            None if self.give_main_to(wait, table) => {}
             None => self.waits.begin(wait, &mut self.slots),
             Some(home) => match self.slots.get(home) {
                 Some(slot) if slot.role == Role::Wait && slot.wait.is_none() => {
@@ -93,7 +96,9 @@ impl Sessions {
     pub fn poll_round(&mut self, table: &LockTable) -> Option<Duration> {
         let now = Instant::now();
         self.waits.use_free(&mut self.slots);
-        self.waits.begin_sessions(&mut self.slots, now);
+        if !self.give_main_to_polled(table) {
+            self.waits.begin_sessions(&mut self.slots, now);
+        }
         if self.waits.polls.is_empty() {
             self.waits.polls.is_ticking = false;
             return None;

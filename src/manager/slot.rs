@@ -221,6 +221,12 @@ impl Slot {
         self.has_steps() || !self.batches.is_empty()
     }
 
+    /// Whether it has anything to do, or somebody has to find out what it has done.
+    pub fn has_work(&self) -> bool {
+        let is_at_work = !matches!(self.task, Task::None) || self.wait.is_some();
+        self.is_busy() || is_at_work || !self.queries.is_empty() || !self.failed.is_empty() || self.fatal.is_some()
+    }
+
     /// Whether there has been something of the kind since it was asked last; if not, nobody looks again unless told to.
     pub fn was_busy(&mut self) -> bool {
         self.is_watched = std::mem::take(&mut self.was_used);

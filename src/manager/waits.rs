@@ -71,6 +71,21 @@ impl Waits {
         }
     }
 
+    /// Whether there may be one more session, none is free or about to be, and of the keys in the table, so many, all but one have
+    /// theirs.
+    pub fn lack_last_session(&self, keys: usize) -> bool {
+        self.sessions < self.most_sessions
+            && self.free.is_empty()
+            && self.opening.is_empty()
+            && keys == self.by_key.len() + 1
+    }
+
+    /// An open session that was for something else is one of theirs from now on.
+    pub fn adopt(&mut self, slot: &mut Slot) {
+        slot.role = Role::Wait;
+        self.sessions += 1;
+    }
+
     /// One of their sessions is open.
     pub fn session_opened(&mut self, id: SessionId) {
         self.opening.remove(&id);

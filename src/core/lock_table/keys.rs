@@ -43,6 +43,11 @@ impl Keys {
         self.states.is_empty()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_key.len()
+    }
+
     pub fn find(&self, key: Key) -> Option<Place> {
         self.by_key.find(self.hasher.hash_one(key), |&place| self.states[place].key == key).copied()
     }

@@ -93,6 +93,12 @@ impl LockTable {
         self.keys.is_empty()
     }
 
+    /// How many keys are held, awaited or given back.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.keys.count()
+    }
+
     /// The session that holds the key for this process.
     #[must_use]
     pub fn home(&self, key: Key) -> Option<SessionId> {

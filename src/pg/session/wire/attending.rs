@@ -25,6 +25,12 @@ impl Wire {
         self.change_attendance(&mut self.lock(), |attendance| attendance.end(by));
     }
 
+    /// No thread is told any more until nothing has been asked for a while: what is asked from now on takes long, and a look every
+    /// few milliseconds whether its answer has been left unread would cost more than one more wake-up.
+    pub fn end_all_attendance(&self) {
+        self.change_attendance(&mut self.lock(), |attendance| *attendance = Attendance::Shared);
+    }
+
     /// Reads what has arrived: what has become of batches, and whether the thread goes on attending.
     #[must_use]
     pub fn attend(&self, by: ThreadId) -> (Vec<Answered>, bool) {
