@@ -1,6 +1,7 @@
 // Who gets a lock next: first in, first out within the process, and nobody's turn is endless towards other processes.
 
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
 import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
@@ -171,4 +172,39 @@ test('an upgrade goes before those who wait for the lock in the queue', async ()
   await next
   await sqlUnlock(rival, 'before')
   await createMutex.close()
+})
+
+test('an upgrade needs no place in the queue, of which those who stand by may have every one', async () => {
+  const createMutex = owner()
+  // Waited for, so that the upgrade waits in the queue as well, where the lock is held.
+  await sqlLock(database.sql, 'full')
+  const granted = createMutex('full').lockShared()
+  await database.waiter('full')
+  await sqlUnlock(database.sql, 'full')
+  const shared = await granted
+  await sqlLock(database.sql, 'full', '_shared')
+  const digest = createHash('sha256').update(`advisory-lock-native places [${advisoryLock.strToKey('full').join(', ')}]`).digest()
+  const first = digest.readBigInt64LE() & ~15n
+  const places = await database.client()
+  await places.query('SELECT pg_advisory_lock($1::int8 | place) FROM generate_series(0, 15) places(place)', [first])
+  const stranger = advisoryLock(database.connectionString, { applicationName: 'stranger' })
+  const next = stranger('full').lock()
+  const rival = await database.client()
+  const queued = sqlLock(rival, 'full')
+  const upgrade = createMutex('full').lock()
+  await until(async () => (await database.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND pid = $1", [rival.processID])) === '1', 'the rival waits')
+  await sqlUnlock(database.sql, 'full', '_shared')
+  let exclusive
+  upgrade.then((unlock) => (exclusive = unlock))
+  await until(() => exclusive, 'the upgrade')
+  assert.deepEqual((await database.locks('full')).filter(({ granted }) => !granted), [], 'who has no place does not queue')
+  assert.equal(await exclusive(), true)
+  assert.equal(await shared(), true)
+  await queued
+  await sqlUnlock(rival, 'full')
+  await places.query('SELECT pg_advisory_unlock_all()')
+  await (
+    await next
+  )()
+  await Promise.all([createMutex.close(), stranger.close()])
 })

@@ -7,9 +7,9 @@ use super::publication;
 use super::slot::Slot;
 use super::slots::SessionSlot;
 use super::wait::Wait;
-use crate::core::{RequestId, Salvaged, SessionId, Step};
+use crate::core::{Key, RequestId, Salvaged, SessionId, Step};
 use crate::error::Error;
-use crate::pg::{Answered, Fenced, Findings, HeldNames, Inquiry, Turn, Wire};
+use crate::pg::{Answered, Claim, Fenced, Findings, HeldNames, Inquiry, Turn, Wire};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,13 +162,17 @@ impl Manager {
         self.change(None, |state| state.sessions.salvaged(id, salvaged));
     }
 
-    /// How long a turn in the server's queue may take for a wait of this age: less where other waits need the session.
-    pub(super) fn turn_limit(&self, age: Duration) -> Duration {
-        if self.lock().sessions.waits.lack_sessions() {
+    /// How long a turn in the server's queue may take on a session for a wait of this age: less where other waits need the session.
+    /// And what it claims there.
+    pub(super) fn turn_of(&self, id: SessionId, key: Key, age: Duration) -> (Duration, Claim) {
+        let state = self.lock();
+        let limit = if state.sessions.waits.lack_sessions() {
             (age / SHARED_TURN_PART_OF_AGE).clamp(SHORTEST_SHARED_TURN, TURN)
         } else {
             TURN
-        }
+        };
+        let is_upgrade = state.table.home(key) == Some(id);
+        (limit, if is_upgrade { Claim::Upgrade } else { Claim::Place(age) })
     }
 
     /// Whether a wait under way must be cut short.

@@ -14,7 +14,7 @@ use super::state::{State, Tasks};
 use super::wait::Wait;
 use crate::core::SessionId;
 use crate::error::Error;
-use crate::pg::{Fault, HeldNames, Session, Turn};
+use crate::pg::{Claim, Fault, HeldNames, Session, Turn};
 use crate::runtime;
 use std::future::{pending, Future};
 use std::sync::Arc;
@@ -158,7 +158,7 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, query: Query) 
             Ok(true) => Ok(false),
             // Before whoever waits for it: a try would fail behind them.
             Ok(false) => session
-                .wait_turn(key, mode, Duration::MAX, BRIEF_TURN, pending())
+                .wait_turn(key, mode, Claim::Upgrade, BRIEF_TURN, pending())
                 .await
                 .map(|turn| turn == Turn::Granted),
             Err(fault) => Err(fault),
@@ -199,7 +199,8 @@ async fn wait_in_queue(
             return Ok(());
         }
     }
-    let turn = session.wait_turn(wait.key, wait.mode, age, manager.turn_limit(age), interrupted).await;
+    let (limit, claim) = manager.turn_of(id, wait.key, age);
+    let turn = session.wait_turn(wait.key, wait.mode, claim, limit, interrupted).await;
     match Fault::unless_lost(turn)? {
         Ok(turn) => manager.turn_over(id, turn),
         Err(cause) => manager.turn_failed(id, &cause),

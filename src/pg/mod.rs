@@ -27,6 +27,6 @@ pub use session::holder::Holder;
 pub use session::overview::LockUse;
 pub use session::pooled::PooledSession;
 pub use session::seen::Seen;
-pub use session::turn::Turn;
+pub use session::turn::{Claim, Turn};
 pub use session::wire::Wire;
 pub use session::{Role, Session};

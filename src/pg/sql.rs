@@ -4,6 +4,7 @@ pub(super) mod pooled;
 
 use crate::core::{Key, Mode};
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// What one row of [`BATCH`] does: `smallint` codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +111,20 @@ pub(super) const fn wait(space: i16) -> &'static str {
 /// block that catches its own end, so that neither the server's log nor its count of rolled-back transactions shows a wait
 /// that goes on. [`TURN_OUTCOME`] tells what has become of it.
 ///
-/// Each turn in the queue costs the server something, so there are places for each key: locks of the turn's transaction, from
-/// `places` on, of which number `last` is the last one. Whoever finds none of them free has had no turn.
+/// Each turn in the queue costs the server something, so there are places for each key: locks of the turn's transaction, from the
+/// key in `places` on, of which those with these numbers are open to this wait. Whoever finds none of them free has had no turn.
+/// `None`: it needs none.
 ///
 /// The lock may be granted in the moment of the end. So it is looked for where it can be had once more, as a session may hold a
 /// lock twice; and given back where the role may not look. To take it once more and to give that back is one expression: between
 /// two statements of the block a request to cancel would leave it held twice, and a release gives it up once.
-pub(super) fn turn(key: Key, mode: Mode, limit: u128, (places, last): (i64, i64), fingerprint: &str) -> String {
+pub(super) fn turn(
+    key: Key,
+    mode: Mode,
+    limit: u128,
+    places: Option<(i64, RangeInclusive<i64>)>,
+    fingerprint: &str,
+) -> String {
     let shared = if mode == Mode::Shared { "_shared" } else { "" };
     let kind = if mode == Mode::Shared { "ShareLock" } else { "ExclusiveLock" };
     let (high, low) = key.halves();
@@ -126,12 +134,21 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, (places, last): (i64, i64)
         Key::Single(key) => format!("'{key}'::pg_catalog.int8"),
     };
     let (high, low) = (high.cast_unsigned(), low.cast_unsigned());
+    let take_place = places.map_or_else(
+        || "has_place := true;".to_owned(),
+        |(places, open)| {
+            let (first, last) = open.into_inner();
+            format!(
+                "FOR place IN REVERSE {last} .. {first} LOOP \
+                 has_place := pg_catalog.pg_try_advisory_xact_lock('{places}'::pg_catalog.int8 OPERATOR(pg_catalog.|) place); \
+                 EXIT WHEN has_place; END LOOP;"
+            )
+        },
+    );
     format!(
         "DO $turn$ DECLARE has_place pg_catalog.bool := false; held pg_catalog.bool := false; BEGIN \
          IF pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) '{fingerprint}' THEN \
-         FOR place IN REVERSE {last} .. 0 LOOP \
-         has_place := pg_catalog.pg_try_advisory_xact_lock('{places}'::pg_catalog.int8 OPERATOR(pg_catalog.|) place); \
-         EXIT WHEN has_place; END LOOP; END IF; \
+         {take_place} END IF; \
          IF has_place THEN BEGIN \
          PERFORM pg_catalog.set_config('lock_timeout', LEAST('{limit}'::pg_catalog.int8, \
          (pg_catalog.date_part('epoch', pg_catalog.current_setting('deadlock_timeout')::pg_catalog.interval) \
@@ -153,28 +170,32 @@ pub(super) fn turn(key: Key, mode: Mode, limit: u128, (places, last): (i64, i64)
 }
 
 /// The number of the last place in the queue of a key that is open to every wait; that of the first is 0.
-pub(super) const LAST_COMMON_PLACE: i64 = 7;
+pub(super) const LAST_COMMON_PLACE: i64 = 5;
 /// The number of the last place of all: those between are for waits that have lasted.
-pub(super) const LAST_PLACE: i64 = 11;
+pub(super) const LAST_PLACE: i64 = 15;
 /// The bits of a place's key that say which place it is.
 pub(super) const PLACE_BITS: i64 = 15;
 
-/// The fingerprint of the backend, `$3`, and whether one of the places from `$1` on is free, the last of them being number `$2`: it is
+/// Whether one of these places, of which those with the numbers from `$2` to `$3` count, is free.
+macro_rules! any_of_places {
+    ($last:literal $($place:literal)*) => {
+        concat!(
+            $("$2 OPERATOR(pg_catalog.<=) ", $place, " AND $3 OPERATOR(pg_catalog.>=) ", $place,
+            " AND pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) ", $place, ") OR ",)*
+            "$3::pg_catalog.int8 OPERATOR(pg_catalog.>=) ", $last, " AND $2::pg_catalog.int8 OPERATOR(pg_catalog.<=) ", $last,
+            " AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) ", $last, ")"
+        )
+    };
+}
+
+/// The fingerprint of the backend, `$4`, and whether one of the places from `$1` on with the numbers from `$2` to `$3` is free: it is
 /// taken until the end of this statement.
-pub(super) const FREE_PLACE: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
- CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text THEN \
- $2::pg_catalog.int8 OPERATOR(pg_catalog.>=) 11 AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) 11) \
- OR $2::pg_catalog.int8 OPERATOR(pg_catalog.>=) 10 AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) 10) \
- OR $2::pg_catalog.int8 OPERATOR(pg_catalog.>=) 9 AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) 9) \
- OR $2::pg_catalog.int8 OPERATOR(pg_catalog.>=) 8 AND pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8 OPERATOR(pg_catalog.|) 8) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 7) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 6) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 5) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 4) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 3) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 2) \
- OR pg_catalog.pg_try_advisory_xact_lock($1 OPERATOR(pg_catalog.|) 1) \
- OR pg_catalog.pg_try_advisory_xact_lock($1) ELSE false END";
+pub(super) const FREE_PLACE: &str = concat!(
+    "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \
+     CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $4::pg_catalog.text THEN ",
+    any_of_places!(0 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1),
+    " ELSE false END"
+);
 
 /// The fingerprint of the backend, and what its latest [`turn`] has brought: `granted`, `over`, or `full` where it had no place.
 pub(super) const TURN_OUTCOME: &str = "SELECT pg_catalog.current_setting('advisory_lock_native.session', true), \

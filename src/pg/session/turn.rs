@@ -7,6 +7,7 @@ use crate::pg::session::{decode, Session};
 use crate::pg::sql;
 use sha2::{Digest, Sha256};
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -40,14 +41,30 @@ impl Turn {
     }
 }
 
-/// A wait that has lasted for so long may have one more of the places in the queue. Otherwise those who come again and again would
-/// keep out who asks for a place the more seldom the longer it waits.
-const SENIORITY: [Duration; (sql::LAST_PLACE - sql::LAST_COMMON_PLACE) as usize] =
-    [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_secs(5), Duration::from_secs(15)];
+/// What a wait in the server's queue claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// One of the places that are open to a wait that has lasted for so long.
+    Place(Duration),
+    /// To go before all others, as this session holds the key in the other mode.
+    Upgrade,
+}
 
-/// The number of the last place in a queue that is open to a wait of this age.
-fn last_place(age: Duration) -> i64 {
-    SENIORITY.into_iter().filter(|&seniority| age >= seniority).fold(sql::LAST_COMMON_PLACE, |last, _| last + 1)
+/// A wait that has lasted for so long, in milliseconds, may have one more of the places in the queue. Otherwise those who come again
+/// and again would keep out who asks for a place the more seldom the longer it waits.
+const SENIORITY: [u64; (sql::LAST_PLACE - sql::LAST_COMMON_PLACE) as usize] =
+    [250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 9000, 14_000];
+/// Who has waited for so long stands by. A few of all that do are enough in a queue, where each of their turns costs the server a
+/// millisecond: they have the last places, for which who comes and goes has not waited long enough.
+const STANDING_BY: Duration = Duration::from_secs(60);
+const FIRST_PLACE_OF_STANDBYS: i64 = 10;
+
+/// The numbers of the places in a queue that are open to a wait of this age.
+fn open_places(age: Duration) -> RangeInclusive<i64> {
+    let is_senior = |&seniority: &u64| age >= Duration::from_millis(seniority);
+    let last = SENIORITY.into_iter().filter(is_senior).fold(sql::LAST_COMMON_PLACE, |last, _| last + 1);
+    let first = if age >= STANDING_BY { FIRST_PLACE_OF_STANDBYS } else { 0 };
+    first..=last
 }
 
 /// Where the places in the queue of a key begin: an advisory lock each, among the single keys.
@@ -69,9 +86,13 @@ impl Session {
     /// # Errors
     /// [`Fault::Lost`].
     pub async fn finds_place(&self, key: Key, age: Duration) -> Result<bool, Fault> {
-        let (places, last) = (places(key), last_place(age));
-        let parameters: [Parameter; 3] =
-            [(&places, Type::INT8), (&last, Type::INT8), (&self.backend.fingerprint, Type::TEXT)];
+        let (places, open) = (places(key), open_places(age));
+        let parameters: [Parameter; 4] = [
+            (&places, Type::INT8),
+            (open.start(), Type::INT8),
+            (open.end(), Type::INT8),
+            (&self.backend.fingerprint, Type::TEXT),
+        ];
         match self.wire.ask(FREE_PLACE, &parameters, self.patience.answer).await {
             Ok(rows) => {
                 self.verify_backend(rows.first())?;
@@ -83,8 +104,7 @@ impl Session {
         }
     }
 
-    /// One turn of waiting for a lock in the server's queue, for `turn` at most, or until `interrupted` resolves. `age`: for how
-    /// long it has been waited for so far.
+    /// One turn of waiting for a lock in the server's queue, for `turn` at most, or until `interrupted` resolves.
     ///
     /// # Errors
     /// [`Fault::Statement`]: this wait cannot go on (`40P01`, `53200`). [`Fault::Lost`].
@@ -95,7 +115,7 @@ impl Session {
         &self,
         key: Key,
         mode: Mode,
-        age: Duration,
+        claim: Claim,
         turn: Duration,
         interrupted: impl Future<Output = ()>,
     ) -> Result<Turn, Fault> {
@@ -103,7 +123,11 @@ impl Session {
         if self.lacks_blocks.load(Ordering::Relaxed) {
             return self.wait_plainly(key, mode, turn, interrupted).await.map(Turn::of);
         }
-        let text = sql::turn(key, mode, turn.as_millis(), (places(key), last_place(age)), &self.backend.fingerprint);
+        let places = match claim {
+            Claim::Place(age) => Some((places(key), open_places(age))),
+            Claim::Upgrade => None,
+        };
+        let text = sql::turn(key, mode, turn.as_millis(), places, &self.backend.fingerprint);
         let waited = self.wire.ask(Statement::once(&text), &[], self.patience.answer + turn);
         // Behind it at once: whoever is granted the lock is not to wait for one more round trip.
         let outcome = self.wire.ask(OUTCOME, &[], self.patience.answer);
@@ -221,9 +245,11 @@ mod tests {
 
     #[test]
     fn who_has_waited_for_long_may_have_more_places() {
-        let last_after = |milliseconds| last_place(Duration::from_millis(milliseconds));
-        assert_eq!([0, 499, 500, 4999, 5000, 15_000].map(last_after), [7, 7, 8, 9, 10, 11]);
-        assert_eq!(last_place(Duration::MAX), sql::LAST_PLACE);
+        let open_after = |milliseconds| open_places(Duration::from_millis(milliseconds));
+        assert_eq!([0, 249, 250, 1999, 5999, 14_000].map(open_after), [0..=5, 0..=5, 0..=6, 0..=9, 0..=12, 0..=15]);
+        assert_eq!(open_after(60_000), 10..=sql::LAST_PLACE);
+        assert_eq!(open_places(Duration::MAX), 10..=sql::LAST_PLACE);
+        assert!(SENIORITY.is_sorted());
         assert_eq!(places(Key::Pair(1, 2)) & sql::PLACE_BITS, 0);
         assert_eq!(sql::LAST_PLACE & !sql::PLACE_BITS, 0);
     }
