@@ -56,8 +56,8 @@ const SENIORITY: [u64; (sql::LAST_PLACE - sql::LAST_COMMON_PLACE) as usize] =
     [250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 9000, 14_000];
 /// Who has waited for so long stands by. A few of all that do are enough in a queue, where each of their turns costs the server a
 /// millisecond: they have the last places, for which who comes and goes has not waited long enough.
-const STANDING_BY: Duration = Duration::from_secs(60);
-const FIRST_PLACE_OF_STANDBYS: i64 = 10;
+const STANDING_BY: Duration = Duration::from_secs(6);
+const FIRST_PLACE_OF_STANDBYS: i64 = 8;
 
 /// The numbers of the places in a queue that are open to a wait of this age.
 fn open_places(age: Duration) -> RangeInclusive<i64> {
@@ -246,9 +246,8 @@ mod tests {
     #[test]
     fn who_has_waited_for_long_may_have_more_places() {
         let open_after = |milliseconds| open_places(Duration::from_millis(milliseconds));
-        assert_eq!([0, 249, 250, 1999, 5999, 14_000].map(open_after), [0..=5, 0..=5, 0..=6, 0..=9, 0..=12, 0..=15]);
-        assert_eq!(open_after(60_000), 10..=sql::LAST_PLACE);
-        assert_eq!(open_places(Duration::MAX), 10..=sql::LAST_PLACE);
+        assert_eq!([0, 249, 250, 1999, 5999, 6000].map(open_after), [0..=5, 0..=5, 0..=6, 0..=9, 0..=12, 8..=13]);
+        assert_eq!([14_000, u64::MAX].map(open_after), [8..=sql::LAST_PLACE, 8..=sql::LAST_PLACE]);
         assert!(SENIORITY.is_sorted());
         assert_eq!(places(Key::Pair(1, 2)) & sql::PLACE_BITS, 0);
         assert_eq!(sql::LAST_PLACE & !sql::PLACE_BITS, 0);
