@@ -178,10 +178,10 @@ test('an upgrade needs no place in the queue, of which those who stand by may ha
   const createMutex = owner()
   // Waited for, so that the upgrade waits in the queue as well, where the lock is held.
   await sqlLock(database.sql, 'full')
-  const granted = createMutex('full').lockShared()
+  const waiting = createMutex('full').lockShared()
   await database.waiter('full')
   await sqlUnlock(database.sql, 'full')
-  const shared = await granted
+  const shared = await waiting
   await sqlLock(database.sql, 'full', '_shared')
   const digest = createHash('sha256').update(`advisory-lock-native places [${advisoryLock.strToKey('full').join(', ')}]`).digest()
   const first = digest.readBigInt64LE() & ~15n
