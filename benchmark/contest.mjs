@@ -9,7 +9,8 @@ function quantile(values, part) {
   return sorted[below] + (sorted[Math.ceil(place)] - sorted[below]) * (place - below)
 }
 
-const summary = (values) => ({ median: median(values), quartiles: [quantile(values, 0.25), quantile(values, 0.75)], values })
+/** The figures of a report, of several measurements of one thing. */
+export const summarize = (values) => ({ median: median(values), quartiles: [quantile(values, 0.25), quantile(values, 0.75)], values })
 
 /**
  * @param {Record<string, () => Promise<Record<string, number>>>} contestants each gives one repetition's figures by name
@@ -24,6 +25,6 @@ export async function contest(contestants, repetitions) {
   for (let repetition = 0; repetition < repetitions; repetition++) {
     for (const name of names) figures[name].push(await contestants[name]())
   }
-  const summaries = (all) => Object.fromEntries(Object.keys(all[0]).map((figure) => [figure, summary(all.map((one) => one[figure]))]))
+  const summaries = (all) => Object.fromEntries(Object.keys(all[0]).map((figure) => [figure, summarize(all.map((one) => one[figure]))]))
   return Object.fromEntries(names.map((name) => [name, summaries(figures[name])]))
 }

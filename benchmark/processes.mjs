@@ -34,6 +34,8 @@ export async function startWorker(peer, connectionString, applicationName = `ben
       child.send({ load, ...parameters })
       return answer()
     },
+    /** Stops the process as it is, or has it go on. */
+    signal: (name) => child.kill(name),
     stop: () =>
       new Promise((resolve) => {
         child.once('exit', resolve)
