@@ -130,6 +130,48 @@ test('more processes than have places in the queue: those who come again and aga
   assert.ok(total < 50 * turns.length, `${total} turns until each of ${turns.length} had three: ${turns}`)
 })
 
+test('a wait beyond the connections of a process, beside eight that stand by, is overtaken little more than one in the queue', async () => {
+  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+  // A config of its own stands for a process.
+  const processOf = (applicationName) => advisoryLock(database.connectionString, { applicationName })
+  const [holder, standby, free] = ['holder', 'standby', 'free'].map(processOf)
+  const leaders = Array.from({ length: 8 }, (_, index) => `leader ${index}`)
+  for (const leader of leaders) await holder(leader).lock()
+  const waits = leaders.map((leader) => standby(leader).lock())
+  let turns = 0
+  let isOver = false
+  const owners = ['one', 'other'].flatMap((name) => Array.from({ length: 4 }, () => processOf(name)))
+  const callers = owners.map(async (createMutex) => {
+    while (!isOver) {
+      await createMutex('busy').withLock(() => pause(5))
+      turns++
+    }
+  })
+  /** By how many turns of others each of some waits is overtaken, the least first. */
+  const overtaken = async (createMutex) => {
+    const all = []
+    while (all.length < 9) {
+      const before = turns
+      const unlock = await createMutex('busy').lock()
+      all.push(turns - before)
+      await unlock()
+    }
+    return all.sort((a, b) => a - b)
+  }
+  try {
+    for (const leader of leaders) await database.waiter(leader)
+    const queued = await overtaken(free)
+    const beyond = await overtaken(standby)
+    assert.ok(beyond[4] < 25 * Math.max(queued[4], 4), `${beyond} beside ${queued}`)
+  } finally {
+    isOver = true
+    await Promise.all(callers)
+    await Promise.all([holder, ...owners, free].map((createMutex) => createMutex.close()))
+    await Promise.all(waits)
+    await standby.close()
+  }
+})
+
 test('upgrades that wait slow nobody down', async () => {
   const createMutex = owner()
   const names = Array.from({ length: 20 }, (_, index) => `upgraded ${index}`)

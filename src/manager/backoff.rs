@@ -46,8 +46,14 @@ impl Backoff {
 
 /// From three quarters to five quarters of a time, so that many do not come all at once.
 pub(super) fn with_jitter(time: Duration) -> Duration {
-    let random = RandomState::new().hash_one(()) % 512;
-    time * u32::try_from(768 + random).unwrap_or(1024) / 1024
+    random_between(time * 3 / 4, time * 5 / 4)
+}
+
+/// Some time from one to another.
+pub(super) fn random_between(shortest: Duration, longest: Duration) -> Duration {
+    const STEPS: u32 = 1024;
+    let random = RandomState::new().hash_one(()) % u64::from(STEPS);
+    shortest + longest.saturating_sub(shortest) * u32::try_from(random).unwrap_or(STEPS) / STEPS
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the tasks on the I/O thread ask of the manager, and what they report: what a session is to do next, and how it went.
 
+use super::backoff::random_between;
 use super::handle::Manager;
 use super::job::Query;
 use super::mailbox::Answer;
@@ -20,7 +21,9 @@ const WATCH: Duration = Duration::from_millis(10);
 /// How long a wait stays in the server's queue at a stretch. A wait holds a snapshot, which `VACUUM` and
 /// `CREATE INDEX CONCURRENTLY` must wait for, so it may not last. It ends before `deadlock_timeout` (1 s by default): the
 /// server's own check, which stops its whole lock table, would not see the sessions of one process as one, and is done by
-/// [`super::deadlocks`].
+/// [`super::deadlocks`]. Not all for as long: where waits that have begun together end their turns together as well, whoever comes
+/// then and finds no session free waits for a whole turn.
+const SHORTEST_TURN: Duration = Duration::from_millis(700);
 const TURN: Duration = Duration::from_millis(900);
 /// The same where more waits than sessions take turns: this part of a wait's age, but at least so long. Each turn costs the
 /// server about a millisecond, and who has waited for long can wait for its next turn a little longer.
@@ -169,7 +172,7 @@ impl Manager {
         let limit = if state.sessions.waits.lack_sessions() {
             (age / SHARED_TURN_PART_OF_AGE).clamp(SHORTEST_SHARED_TURN, TURN)
         } else {
-            TURN
+            random_between(SHORTEST_TURN, TURN)
         };
         let is_upgrade = state.table.home(key) == Some(id);
         (limit, if is_upgrade { Claim::Upgrade } else { Claim::Place(age) })
