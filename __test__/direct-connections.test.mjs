@@ -59,7 +59,7 @@ test('a wait that lasts has no direct connection, and gets the lock once it is f
   await until(() => way.open() > 0, 'it is asked for directly first')
   await until(() => way.open() === 0, 'nothing is left but looks', 10_000)
   assert.equal(createMutex.stats().waiting, 1)
-  assert.equal(createMutex.stats().sessions, 1)
+  await until(() => createMutex.stats().sessions === 1, 'a session looks through the pooler')
   await sqlUnlock(database.sql, 'long')
   const unlock = await waiting
   assert.equal(await sqlTry(database.sql, 'long'), false)

@@ -165,6 +165,8 @@ test('connections are encrypted: the session, its twins that wait, and cancel re
   const other = advisoryLock(tls.string(trusting))
   const unlock = await other('secret name').lock()
   assert.equal(await createMutex('secret name').tryLock(), false)
+  // Who holds nothing would wait on the one connection that it has.
+  const kept = await createMutex('kept').lock()
   const stop = new AbortController()
   const wait = createMutex('secret name').lock({ signal: stop.signal })
   const stopped = assert.rejects(wait, { name: 'AbortError' })
@@ -174,6 +176,7 @@ test('connections are encrypted: the session, its twins that wait, and cancel re
   stop.abort()
   await stopped
   await until(async () => recorder.sent.length >= 3 && (await waiting()) === 0, 'the cancel request has arrived')
+  await kept()
   await createMutex.close()
   await unlock()
   await other.close()
