@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// A wait is tried again after this part of its age.
 const PART_OF_AGE: u32 = 100;
 /// Tries take at most one part in so many of a server core's time.
-const SHARE: u32 = 28;
+const SHARE: u32 = 36;
 /// The same where one of them has just been granted: the next key may be released in answer to that, just after a round, and would
 /// be found in the one after it.
 const SHARE_AFTER_A_GRANT: u32 = 12;

@@ -23,7 +23,7 @@ const WATCH: Duration = Duration::from_millis(10);
 /// server's own check, which stops its whole lock table, would not see the sessions of one process as one, and is done by
 /// [`super::deadlocks`]. Not all for as long: where waits that have begun together end their turns together as well, whoever comes
 /// then and finds no session free waits for a whole turn.
-const SHORTEST_TURN: Duration = Duration::from_millis(700);
+const SHORTEST_TURN: Duration = Duration::from_millis(800);
 const TURN: Duration = Duration::from_millis(900);
 /// The same where more waits than sessions take turns: this part of a wait's age, but at least so long. Each turn costs the
 /// server about a millisecond, and who has waited for long can wait for its next turn a little longer.
