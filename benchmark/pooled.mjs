@@ -6,10 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { startServer } from '../scripts/embedded-postgres.mjs'
 import { startPgBouncer } from '../__test__/support/pgbouncer.mjs'
-import { contest, median } from './contest.mjs'
+import { contest, median, summarize } from './contest.mjs'
 import { goal, now, ratio, withWorkers } from './measures.mjs'
 import { startWorker } from './processes.mjs'
-import { serverTime, summary } from './standby.mjs'
+import { serverTime } from './standby.mjs'
 
 const CALLERS = 8
 const STANDBYS = 1000
@@ -104,7 +104,7 @@ async function stand(server, pooler, quick) {
       times.push((await worker.ask('elected')).at - since)
     }
     const client = (cpu.process / 1e6 / window) * 100
-    return { ours: Object.fromEntries(Object.entries({ connections, ...shares, client, takeOver: median(times) }).map(([name, value]) => [name, summary(value)])) }
+    return { ours: Object.fromEntries(Object.entries({ connections, ...shares, client, takeOver: median(times) }).map(([name, value]) => [name, summarize([value])])) }
   } finally {
     await worker.stop()
     await observer.end()

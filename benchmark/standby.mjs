@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { startServer } from '../scripts/embedded-postgres.mjs'
-import { median } from './contest.mjs'
+import { median, summarize } from './contest.mjs'
 import { goal, now } from './measures.mjs'
 import { startWorker } from './processes.mjs'
 
@@ -88,8 +88,6 @@ async function measureOne(name, count, { server, postmaster, pgbench, observer, 
   }
 }
 
-export const summary = (value) => ({ median: value, quartiles: [value, value], values: [value] })
-
 export const standby = {
   id: 'standby',
   title: 'standbys of one lock: the cost of waiting, and the time to the next leader',
@@ -126,7 +124,7 @@ export const standby = {
         for (const count of quick ? [1, 100] : COUNTS) {
           const without = pgbench && (await rateOfOthers(pgbench, server.connectionString(), window / 2))
           const one = await measureOne(name, count, { server, postmaster, pgbench, observer, settle, window, without })
-          for (const [figure, value] of Object.entries(one)) figures[name][`${figure}${count}`] = summary(value)
+          for (const [figure, value] of Object.entries(one)) figures[name][`${figure}${count}`] = summarize([value])
         }
       }
       return figures

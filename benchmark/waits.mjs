@@ -4,10 +4,10 @@ import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { startServer } from '../scripts/embedded-postgres.mjs'
-import { median } from './contest.mjs'
+import { median, summarize } from './contest.mjs'
 import { goal, now } from './measures.mjs'
 import { startWorker } from './processes.mjs'
-import { postmasterOf, serverTime, summary } from './standby.mjs'
+import { postmasterOf, serverTime } from './standby.mjs'
 
 const { strToKey } = createRequire(import.meta.url)('../index.js')
 
@@ -52,11 +52,11 @@ export const waits = {
       const { rows } = await holder.query('SELECT count(*)::int FROM pg_stat_activity WHERE application_name = $1', [worker.applicationName])
       return {
         ours: {
-          server: summary(cores * 100),
-          client: summary((cpu.process / 1e6 / window) * 100),
-          each: summary(median(times)),
-          last: summary(Math.max(...times)),
-          connections: summary(rows[0].count),
+          server: summarize([cores * 100]),
+          client: summarize([(cpu.process / 1e6 / window) * 100]),
+          each: summarize([median(times)]),
+          last: summarize([Math.max(...times)]),
+          connections: summarize([rows[0].count]),
         },
       }
     } finally {
