@@ -8,7 +8,7 @@ use crate::pg::fault::Fault;
 use crate::pg::session::call::{Parameter, Statement};
 use crate::pg::session::held_names::HeldNames;
 use crate::pg::session::row::Row;
-use crate::pg::session::{decode, Session, MOST_ATTEMPTS};
+use crate::pg::session::{again_if_cancelled, decode, Session};
 use crate::pg::sql;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -113,15 +113,9 @@ impl Session {
         Ok((ServerTime { here, there: decode(row.get(1))? }, at_places(&held, &places.unwrap_or_default()).collect()))
     }
 
-    /// Again, if a request to cancel has hit it that was meant for something else: what is withdrawn already stays so.
+    /// What is withdrawn already stays so where it is done again.
     async fn withdraw_links(&self, links: &Published) -> Result<(), Fault> {
-        for _ in 1..MOST_ATTEMPTS {
-            match self.publish_links(links, false).await {
-                Err(fault) if fault.is_cancel() => {}
-                answer => return answer,
-            }
-        }
-        self.publish_links(links, false).await
+        again_if_cancelled(|| self.publish_links(links, false)).await
     }
 
     async fn publish_links(&self, links: &Published, publish: bool) -> Result<(), Fault> {

@@ -65,7 +65,7 @@ pub struct Session {
 }
 
 /// What somebody's request to cancel has hit is repeated so often: the session is lost to one who cancels without end only.
-pub(in crate::pg::session) const MOST_ATTEMPTS: usize = 100;
+const MOST_ATTEMPTS: usize = 100;
 
 impl Session {
     /// The way to send batches.
@@ -183,17 +183,9 @@ impl Session {
         Ok(salvaged)
     }
 
-    /// Asks something that changes nothing: again, if a request to cancel has hit it that was meant for something else.
+    /// Asks something that changes nothing.
     async fn look(&self, statement: &'static str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
-        let ask = || self.wire.ask(Statement::once(statement), parameters, self.patience.answer);
-        let mut answer = ask().await;
-        for _ in 1..MOST_ATTEMPTS {
-            if !answer.as_ref().is_err_and(Fault::is_cancel) {
-                break;
-            }
-            answer = ask().await;
-        }
-        answer
+        again_if_cancelled(|| self.wire.ask(Statement::once(statement), parameters, self.patience.answer)).await
     }
 
     /// The locks that the session has.
@@ -225,6 +217,20 @@ impl Session {
             Err(Fault::Lost(Error::transaction_pooling()))
         }
     }
+}
+
+/// Asks, and again where a request to cancel has hit it that was meant for something else.
+async fn again_if_cancelled<T, F>(ask: impl Fn() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    for _ in 1..MOST_ATTEMPTS {
+        match ask().await {
+            Err(fault) if fault.is_cancel() => {}
+            answer => return answer,
+        }
+    }
+    ask().await
 }
 
 /// How each key is held, where these are the locks that the session has.

@@ -19,7 +19,7 @@ pub enum Seen {
     },
 }
 
-/// A lock as [`pooled::LOOK`] tells it.
+/// A lock as [`LOOK`](crate::pg::sql::pooled::LOOK) tells it.
 pub(super) struct Lock {
     key: (u32, u32, i16),
     is_exclusive: bool,
