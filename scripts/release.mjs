@@ -3,7 +3,7 @@
 //   node scripts/release.mjs <folder with the binaries> <folder for the packages> --repository <https://…>
 //
 // - a package for each platform, with its binary and the licences of what is linked into it;
-// - the package itself, its JavaScript in one file, twice: with the tree's version, 1.y.z, whose main entry is contract 1, and
+// - the package itself, its JavaScript in two files, twice: with the tree's version, 1.y.z, whose main entry is contract 1, and
 //   with 2.y.z, whose main entry is contract 2. Both are the same files otherwise, and ask for the same platforms' packages by
 //   their very version, 1.y.z.
 //

@@ -11,8 +11,7 @@
 //!   `liveness` and `fences` watch over these;
 //! - `routing` gives operations to `sessions` and makes a `report` of what comes of them. These are `main_sessions` for tries and
 //!   holds and those of `waits`, with `polls`; `last_wait` makes one of the other. Each is a `slot` among `slots`, and has a `job`
-//!   to do or a `wait`. `unsent` are
-//!   those with something to send; `contended` and `backoff` say what is left alone for a while;
+//!   to do or a `wait`. `unsent` are those with something to send; `contended` and `backoff` say what is left alone for a while;
 //! - `mailbox`, `news`, `publication` and `overview` tell whoever wants to know.
 //!
 //! Where a transaction pooler is worked through, the sessions in `pooled` do what those of `sessions` do elsewhere.

@@ -13,7 +13,7 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(250);
 /// A wait is tried again after this part of its age.
 const PART_OF_AGE: u32 = 100;
-/// Tries take at most one part in so many of a server core's time.
+/// Tries take at most one part in so many of a server core's time, as the answers tell it; by the core itself it is a quarter more.
 const SHARE: u32 = 36;
 /// The same where one of them has just been granted: the next key may be released in answer to that, just after a round, and would
 /// be found in the one after it.

@@ -25,8 +25,8 @@ use tokio::time::sleep;
 
 /// How long a session that others need may block for one of them, who would be granted the lock at once.
 const BRIEF_TURN: Duration = Duration::from_millis(3);
-/// A wait of this age may last for long.
-const LONG_WAIT: Duration = Duration::from_millis(250);
+/// A wait of this age may last for long: no thread attends its session any more.
+const ATTENDED_FOR: Duration = Duration::from_millis(250);
 /// After a bug has ended a task that is needed.
 const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -189,7 +189,7 @@ async fn wait_in_queue(
         }
     };
     let age = wait.age(Instant::now());
-    if age >= LONG_WAIT {
+    if age >= ATTENDED_FOR {
         session.wire().end_all_attendance();
     }
     if wait.lacks_place {
