@@ -55,6 +55,31 @@ test('a client that is killed gives its lock up at once, whatever the pooler doe
   }
 })
 
+test('a connection that has died while it was idle: the next call connects anew, unless the pooler may be without a session', async (t) => {
+  const { connectionString } = await pooler({ default_pool_size: 2 })
+  const links = []
+  const proxy = await startProxy(connectionString, (near) => links.push(near))
+  t.after(() => proxy.close())
+  const createMutex = owner(proxy.connectionString, { idleTimeout: 600_000, answerTimeout: 500 })
+  const rest = async () => {
+    assert.equal(await createMutex('idle').withLock(() => 1), 1)
+    await sleep(1100)
+    return links.at(-1)
+  }
+  // A router that has forgotten the connection says so to whoever sends.
+  const forgotten = await rest()
+  forgotten.removeAllListeners('data').once('data', () => forgotten.resetAndDestroy())
+  assert.equal(await createMutex('idle').tryLock(), true)
+  assert.equal(await sqlTry(database.sql, 'idle'), false)
+  await createMutex('idle').unlock()
+  assert.equal(links.length, 2)
+  const silent = await rest()
+  silent.pause()
+  await assert.rejects(createMutex('idle').tryLock(), (error) => error.code === '53300' && error.cause.code === 'ETIMEDOUT')
+  await createMutex.close()
+  await nothingIsLeft()
+})
+
 test('a client that is cut off is told first, and then the lock is free', async (t) => {
   const { connectionString } = await pooler({ default_pool_size: 2 })
   const proxy = await startProxy(connectionString)

@@ -10,7 +10,7 @@ const running = new Set()
 /**
  * Runs a program of the clone to its end and prints what it printed, below its name and how long it took.
  *
- * @throws {Error} where it fails, after that was printed
+ * @throws {Error} where it fails, after that was printed: its `output` is once more what was printed
  */
 export async function runAside(name, file, parameters, env = process.env) {
   const begin = performance.now()
@@ -23,7 +23,7 @@ export async function runAside(name, file, parameters, env = process.env) {
   const [status, signal] = await once(child, 'close')
   running.delete(child)
   console.log(`\n== ${name}: ${((performance.now() - begin) / 1000).toFixed(1)} s\n${output.trimEnd()}`)
-  if (status !== 0) throw new Error(`${name} failed (${signal ?? `status ${status}`})`)
+  if (status !== 0) throw Object.assign(new Error(`${name} failed (${signal ?? `status ${status}`})`), { output })
 }
 
 /** Ends what still runs. */

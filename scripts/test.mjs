@@ -1,5 +1,5 @@
 // `npm test`: prepares the clone and runs every check. A clone that does not build ends the run; of the test files every one is run,
-// and all that failed are named at the end.
+// and what those that failed have printed comes once more at the end, where a log that is cut still has it.
 //
 // What is independent runs side by side, as most of it waits most of the time: what is done with Rust beside what is done with
 // JavaScript, then the test files in lanes, each of which has a server of its own. What compares times runs by itself.
@@ -59,11 +59,11 @@ async function runTests() {
   })
 }
 
-/** What has failed so far, by name. */
+/** What has failed so far. */
 const failures = []
 
 /** Runs a check whose failure leaves the others worth running. */
-const check = (...what) => node(...what).catch(({ message }) => failures.push(message))
+const check = (...what) => node(...what).catch((failure) => failures.push(failure))
 
 const runTest = (name, env) => check(name, ['--test', `--test-timeout=${LIMIT}`, '--test-reporter=spec', join('__test__', name)], env)
 
@@ -95,8 +95,12 @@ async function main() {
   await Promise.all([checkRust(), checkJavaScript()])
   await runTests()
   await check('soak, a minute of it', ['soak/soak.mjs', '--seconds', '60'])
-  if (failures.length > 0) throw new Error(failures.join('\n      '))
+  for (const { message, output } of failures) console.log(`\n== once more, ${message}:\n${onlyFailures(output)}`)
+  if (failures.length > 0) throw new Error(failures.map(({ message }) => message).join('\n      '))
 }
+
+/** What a test file printed but for the tests that passed. */
+const onlyFailures = (output = '') => output.split('\n').filter((line) => !/^\s*✔/.test(line)).join('\n').trimEnd()
 
 const begin = performance.now()
 main().then(

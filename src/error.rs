@@ -176,6 +176,12 @@ impl Error {
         self.code() == "53300"
     }
 
+    /// Whether it is that nobody has answered in time.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        self.code() == "ETIMEDOUT" || self.0.cause.as_ref().is_some_and(Error::is_silence)
+    }
+
     /// Whether it is [`Error::transaction_pooling`].
     #[must_use]
     pub fn is_transaction_pooling(&self) -> bool {

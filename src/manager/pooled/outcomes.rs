@@ -34,13 +34,18 @@ impl Pooled {
 
     /// The session is gone with what it holds.
     pub fn lost(&mut self, id: SessionId, cause: &Error) {
-        if self.sessions.slots.contains(id) {
-            self.report(Event::SessionLost { session: id }, Some(cause));
-            // The next connection will tell whether this goes on.
-            let is_at_work = self.sessions.slots.get(id).is_some_and(|slot| !slot.has_no_work());
-            self.losses += usize::from(is_at_work && !cause.is_lack_of_sessions());
-            let lasts = cause.is_transaction_pooling() || self.losses > MOST_LOSSES;
-            self.end(id, cause, if lasts { Failure::Lasting } else { Failure::Passing });
+        let Some(slot) = self.sessions.slots.get_mut(id) else { return };
+        // The next connection will tell whether this goes on.
+        let is_at_work = !slot.has_no_work();
+        // Whoever has just asked for a lock is not told that a connection without one has been dead for long. A pooler that says
+        // nothing may have no server session to lend, for which nobody is to wait twice.
+        let again = slot.take_pin_if_dead(!cause.is_silence() && !cause.is_transaction_pooling());
+        self.report(Event::SessionLost { session: id }, Some(cause));
+        self.losses += usize::from(is_at_work && !cause.is_lack_of_sessions());
+        let lasts = cause.is_transaction_pooling() || self.losses > MOST_LOSSES;
+        self.end(id, cause, if lasts { Failure::Lasting } else { Failure::Passing });
+        if let Some((key, mode)) = again {
+            self.route_try(key, mode, false);
         }
     }
 

@@ -3,12 +3,16 @@
 //! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
 
 use super::job::Job;
+use crate::core::{Key, Mode};
 use crate::manager::slots::SessionSlot;
 use crate::pg::Wire;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// A connection that was idle for so long may have died meanwhile.
+const LONG_REST: Duration = Duration::from_secs(1);
 
 pub(in crate::manager) struct Slot {
     /// What the connection shows of the server, once it is open.
@@ -21,6 +25,8 @@ pub(in crate::manager) struct Slot {
     /// Whether the session's task is at the first of these.
     is_at_work: bool,
     pub idle_since: Instant,
+    /// How long it was idle before the job in hand.
+    rest: Duration,
     pub changed: Arc<Notify>,
 }
 
@@ -33,6 +39,7 @@ impl Slot {
             jobs: VecDeque::new(),
             is_at_work: false,
             idle_since: now,
+            rest: Duration::ZERO,
             changed: Arc::new(Notify::new()),
         }
     }
@@ -50,7 +57,9 @@ impl Slot {
     /// The next job, which is in hand until [`Slot::end_job`].
     pub fn begin_job(&mut self) -> Option<Job> {
         let job = self.jobs.front().copied()?;
-        self.is_at_work = true;
+        if !std::mem::replace(&mut self.is_at_work, true) {
+            self.rest = self.idle_since.elapsed();
+        }
         Some(job)
     }
 
@@ -61,6 +70,19 @@ impl Slot {
             self.jobs.pop_front()
         } else {
             None
+        }
+    }
+
+    /// Takes out the attempt to pin a key that was to be the first job, where the connection was lost before anybody asked for that; or
+    /// may have been, if that `fits` how it was lost.
+    pub fn take_pin_if_dead(&mut self, fits: bool) -> Option<(Key, Mode)> {
+        let was_dead = !self.is_at_work || (fits && self.rest >= LONG_REST);
+        match self.jobs.front() {
+            Some(&Job::Pin { key, mode, patient: false, .. }) if was_dead => {
+                self.jobs.pop_front();
+                Some((key, mode))
+            }
+            _ => None,
         }
     }
 

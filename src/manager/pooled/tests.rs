@@ -185,6 +185,27 @@ fn a_session_that_is_lost_reports_all_that_it_had() {
 }
 
 #[test]
+fn a_connection_found_dead_is_followed_by_another_where_nothing_was_asked_of_it() {
+    let mut pooled = Pooled::new(2);
+    let id = hold(&mut pooled, KEY);
+    pooled.route(release(KEY, id));
+    begin(&mut pooled, id);
+    pooled.done(id, Ok(true));
+    reports(&mut pooled);
+    pooled.route(try_step(KEY, false));
+    pooled.lost(id, &Error::new("ECONNRESET", "gone"));
+    assert_eq!((reports(&mut pooled), pooled.sessions.pinned), (vec!["lost".to_owned()], 1));
+    // What the next one is asked may be the reason of its end.
+    let next = opened(&mut pooled);
+    assert!(matches!(begin(&mut pooled, next), Some(Job::Pin { .. })));
+    pooled.lost(next, &Error::new("ECONNRESET", "gone"));
+    assert_eq!(
+        (reports(&mut pooled), pooled.sessions.pinned),
+        (vec!["lost".to_owned(), "failed ECONNRESET".to_owned()], 0)
+    );
+}
+
+#[test]
 fn a_connection_that_cannot_be_had_is_told_unless_it_may_be_had_later() {
     for (code, expected) in [("53300", None), ("ECONNREFUSED", Some("failed ECONNREFUSED"))] {
         let mut pooled = Pooled::new(2);
