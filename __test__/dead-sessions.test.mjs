@@ -20,11 +20,19 @@ test('a link that a router has forgotten: the next call connects anew', async ()
   await sleep(REST)
   // What goes out is swallowed from here on, on this link alone.
   links[0].pause()
-  const [tried, unlock] = await Promise.all([createMutex('tried').tryLock(), createMutex('locked').lock()])
+  const [tried, unlock, holders] = await Promise.all([
+    createMutex('tried').tryLock(), createMutex('locked').lock(), createMutex('asked for').holders(),
+  ])
   assert.equal(tried, true)
+  assert.deepEqual(holders, [])
   assert.equal(links.length, 2)
   assert.equal(await sqlTry(database.sql, 'locked'), false)
   assert.equal(await unlock(), true)
+  await createMutex('tried').unlock()
+  await sleep(REST)
+  links[1].pause()
+  assert.deepEqual(await createMutex('asked for').holders(), [])
+  assert.equal(links.length, 3)
   await createMutex.close()
 })
 

@@ -67,12 +67,15 @@ test('a connection that has died while it was idle: the next call connects anew,
     return links.at(-1)
   }
   // A router that has forgotten the connection says so to whoever sends.
-  const forgotten = await rest()
-  forgotten.removeAllListeners('data').once('data', () => forgotten.resetAndDestroy())
+  const forget = (link) => link.removeAllListeners('data').once('data', () => link.resetAndDestroy())
+  forget(await rest())
   assert.equal(await createMutex('idle').tryLock(), true)
   assert.equal(await sqlTry(database.sql, 'idle'), false)
   await createMutex('idle').unlock()
   assert.equal(links.length, 2)
+  forget(await rest())
+  assert.deepEqual(await createMutex('idle').holders(), [])
+  assert.equal(links.length, 3)
   const silent = await rest()
   silent.pause()
   await assert.rejects(createMutex('idle').tryLock(), (error) => error.code === '53300' && error.cause.code === 'ETIMEDOUT')

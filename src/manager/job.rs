@@ -51,3 +51,10 @@ pub(super) enum Query {
     /// Tell the other processes of our waits and look for deadlocks.
     Inquire,
 }
+
+impl Query {
+    /// Whether it may be asked of another session where this one, which holds nothing, is gone.
+    pub const fn may_be_repeated(self) -> bool {
+        matches!(self, Query::Holders { .. })
+    }
+}

@@ -121,13 +121,15 @@ impl Sessions {
         let has_other = self.slots.has_open() || self.mains.end_rest();
         let goes_on = is_suspicion || (has_other && !cause.is_transaction_pooling());
         let wait = slot.wait;
-        // Whoever has just asked for a lock is not told that a session without locks has been dead for long, or has
-        // been served by another backend than its own, where nothing was done.
+        // Whoever has just asked is not told that a session without locks has been dead for long, or has been served by another
+        // backend than its own, where nothing was done.
         let was_dead = slot.has_rested() && !cause.is_transaction_pooling();
         let is_repeated = table.key_count_on(id) == 0 && (was_dead || is_suspicion);
         let (jobs, queries) = slot.into_work();
         let (again, jobs): (Vec<Job>, Vec<Job>) =
             jobs.into_iter().partition(|job| is_repeated && job.may_be_repeated());
+        let (asked_again, queries): (Vec<Query>, Vec<Query>) =
+            queries.into_iter().partition(|query| is_repeated && query.may_be_repeated());
         if let Some(wait) = wait {
             // What was to be added to a lock of the session is over with it; any other wait does not depend on it.
             if goes_on && !wait.is_cancelled && table.home(wait.key) != Some(id) {
@@ -142,6 +144,12 @@ impl Sessions {
             match self.main_session(table) {
                 Ok(main) => self.push(main, job),
                 Err(_) => self.job_failed(job, cause),
+            }
+        }
+        for query in asked_again {
+            match self.main_session(table) {
+                Ok(main) => self.push_query(main, query),
+                Err(_) => self.query_failed(query, cause),
             }
         }
         self.keep_main_session(table);

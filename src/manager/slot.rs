@@ -289,7 +289,11 @@ impl Slot {
     /// Gives the session's task the next query.
     pub fn begin_query(&mut self) -> Option<Query> {
         let query = self.queries.pop_front()?;
-        self.idle_since = Instant::now();
+        let now = Instant::now();
+        if self.batches.is_empty() {
+            self.rest = now - self.idle_since;
+        }
+        self.idle_since = now;
         self.task = Task::Query(query);
         Some(query)
     }

@@ -22,6 +22,13 @@ pub(in crate::manager) enum Job {
     Verify { ticket: RequestId },
 }
 
+impl Job {
+    /// Whether it may be done by another connection where this one, which holds nothing, is gone. Waits go on by themselves.
+    pub fn may_be_repeated(self) -> bool {
+        matches!(self, Job::Pin { patient: false, .. } | Job::Holders { .. })
+    }
+}
+
 /// Whether the next attempt may succeed: a connection that others have given up, or a limit of theirs, need not be met by the next one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum Failure {

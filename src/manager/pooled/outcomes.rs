@@ -37,15 +37,18 @@ impl Pooled {
         let Some(slot) = self.sessions.slots.get_mut(id) else { return };
         // The next connection will tell whether this goes on.
         let is_at_work = !slot.has_no_work();
-        // Whoever has just asked for a lock is not told that a connection without one has been dead for long. A pooler that says
-        // nothing may have no server session to lend, for which nobody is to wait twice.
-        let again = slot.take_pin_if_dead(!cause.is_silence() && !cause.is_transaction_pooling());
+        // Whoever has just asked is not told that a connection without a lock has been dead for long. A pooler that says nothing
+        // may have no server session to lend, for which nobody is to wait twice.
+        let again = slot.take_repeatable_if_dead(!cause.is_silence() && !cause.is_transaction_pooling());
         self.report(Event::SessionLost { session: id }, Some(cause));
         self.losses += usize::from(is_at_work && !cause.is_lack_of_sessions());
         let lasts = cause.is_transaction_pooling() || self.losses > MOST_LOSSES;
         self.end(id, cause, if lasts { Failure::Lasting } else { Failure::Passing });
-        if let Some((key, mode)) = again {
-            self.route_try(key, mode, false);
+        for job in again {
+            match job {
+                Job::Pin { key, mode, patient, .. } => self.route_try(key, mode, patient),
+                other => self.ask(other),
+            }
         }
     }
 

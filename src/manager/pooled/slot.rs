@@ -3,7 +3,6 @@
 //! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
 
 use super::job::Job;
-use crate::core::{Key, Mode};
 use crate::manager::slots::SessionSlot;
 use crate::pg::Wire;
 use std::collections::VecDeque;
@@ -73,17 +72,15 @@ impl Slot {
         }
     }
 
-    /// Takes out the attempt to pin a key that was to be the first job, where the connection was lost before anybody asked for that; or
-    /// may have been, if that `fits` how it was lost.
-    pub fn take_pin_if_dead(&mut self, fits: bool) -> Option<(Key, Mode)> {
-        let was_dead = !self.is_at_work || (fits && self.rest >= LONG_REST);
-        match self.jobs.front() {
-            Some(&Job::Pin { key, mode, patient: false, .. }) if was_dead => {
-                self.jobs.pop_front();
-                Some((key, mode))
-            }
-            _ => None,
+    /// Takes out what may be asked of another connection, where this one was lost before anybody asked it for anything; or may have
+    /// been, if that `fits` how it was lost.
+    pub fn take_repeatable_if_dead(&mut self, fits: bool) -> VecDeque<Job> {
+        if self.is_at_work && !(fits && self.rest >= LONG_REST) {
+            return VecDeque::new();
         }
+        let (repeatable, rest) = std::mem::take(&mut self.jobs).into_iter().partition(|job| job.may_be_repeated());
+        self.jobs = rest;
+        repeatable
     }
 
     pub fn has_no_work(&self) -> bool {
