@@ -38,7 +38,7 @@ test('end() gives up every hold of this owner and of no other', async () => {
 test('what end() takes does not depend on how many holds others have', async () => {
   const crowd = advisoryLock(database.connectionString)
   const rounds = 101
-  /** The median of the milliseconds for which `end()` keeps the thread, of owners with a hold each. */
+  /** For how many milliseconds `end()` keeps the thread, of owners with a hold each: the tenth part that others disturb least. */
   const time = async (what) => {
     const owners = Array.from({ length: rounds }, () => advisoryLock(database.connectionString))
     await Promise.all(owners.map((createMutex, index) => createMutex(`${what} ${index}`).lock()))
@@ -49,7 +49,7 @@ test('what end() takes does not depend on how many holds others have', async () 
       return performance.now() - since
     })
     await Promise.all(ends)
-    return times.sort((a, b) => a - b)[(rounds - 1) / 2]
+    return times.sort((a, b) => a - b)[(rounds - 1) / 10]
   }
   await time('warm')
   const alone = await time('alone')
