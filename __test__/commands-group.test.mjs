@@ -114,6 +114,18 @@ test('a signal that ends nobody ends no wait', async () => {
   assert.equal((await job.ended).stdout, 'in\n')
 })
 
+test('a signal that came before the lock was free ends the wait: no command is begun', async () => {
+  for (let round = 0; round < 10; round++) {
+    await sqlLock(database.sql, 'just before')
+    const job = underLock('just before', ['echo', 'in'])
+    await database.waiter('just before')
+    job.kill('SIGTERM')
+    await sqlUnlock(database.sql, 'just before')
+    const { status, stdout } = await job.ended
+    assert.deepEqual([status, stdout], [128 + constants.signals.SIGTERM, ''])
+  }
+})
+
 test('what withlock says and nobody reads does not end the command', async () => {
   const job = start('withlock', ['unread', '--verbose', '--', 'sh', '-c', 'read line; echo $line'], { input: null })
   job.ignore()

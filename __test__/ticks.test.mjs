@@ -146,13 +146,14 @@ test('what is due since the election is run even if the leader comes to it late 
   const runs = []
   let called
   const { election } = stand('first turn', ({ every }) => {
-    block(120)
+    // A tick has passed since the election, and the next one is far.
+    block(520 - (Date.now() % 500))
     called = Date.now()
-    return every(50, (tick) => {
+    return every(500, (tick) => {
       runs.push(tick.getTime())
     })
   })
-  await until(() => runs.length >= 2, 'two runs')
+  await until(() => runs.length >= 1, 'a run')
   await election.stop()
   assert.ok(runs[0] <= called, `${runs[0]} is after ${called}`)
 })

@@ -4,6 +4,7 @@
 
 const { existsSync } = require('node:fs')
 const { constants } = require('node:os')
+const { setImmediate: otherEvents } = require('node:timers/promises')
 const advisoryLock = require('../../v2.js')
 const native = require('../native.js')
 const { Child } = require('./child.js')
@@ -57,7 +58,9 @@ async function supervise(program, job, signals, report) {
 
 /** Runs the command, and gives the lock up when nobody of it is left. */
 async function runUnder(unlock, job, variables, { signals, control, report }) {
-  // Stopped in the moment of the grant.
+  // A signal may have come before the grant, and be read in the turn after that of the grant.
+  await otherEvents()
+  await otherEvents()
   signals.stopped.throwIfAborted()
   let command
   try {
