@@ -3,7 +3,7 @@
 //! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
 
 use super::job::{Job, Query};
-use super::slots::SessionSlot;
+use super::slots::{SessionSlot, LONG_REST};
 use super::wait::Wait;
 use crate::core::Step;
 use crate::error::Error;
@@ -23,9 +23,6 @@ const MOST_STEPS: usize = 1024;
 /// caller has come to its end; in batches of these sizes, as small ones cost the server more than they gain.
 const BATCHES_OF_A_TURN: usize = 3;
 const EARLY_BATCH: std::ops::RangeInclusive<usize> = 16..=256;
-
-/// An idle session of which nothing was heard for so long may be dead.
-const LONG_REST: Duration = Duration::from_secs(1);
 
 /// Jobs, and how many of them may take a lock.
 #[derive(Debug, Default)]

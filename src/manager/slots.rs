@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// An idle session of which nothing was heard for so long may be dead.
+pub(super) const LONG_REST: Duration = Duration::from_secs(1);
+
 /// What a manager knows of one session.
 pub(super) trait SessionSlot {
     /// The connection, once it is open.

@@ -3,15 +3,12 @@
 //! Invariant: whatever has been pushed is here until it is reported, so that the end of the session reports all of it.
 
 use super::job::Job;
-use crate::manager::slots::SessionSlot;
+use crate::manager::slots::{SessionSlot, LONG_REST};
 use crate::pg::Wire;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-
-/// A connection that was idle for so long may have died meanwhile.
-const LONG_REST: Duration = Duration::from_secs(1);
 
 pub(in crate::manager) struct Slot {
     /// What the connection shows of the server, once it is open.
