@@ -2,7 +2,7 @@
 //   t <time>              all before that time has been written
 //   b <id> <name> <time>  the holder has the lock
 //   + <id> <time>         it has added one to the counter
-//   x <id> <name> <time>  somebody else has meanwhile
+//   x <id> <name> <ids> <time>  somebody else has meanwhile, in the sections of these ids
 //   e <id> <time>         it is about to let go
 //   r <id> <time>         it has let go
 //   l <id> <time>         it was told that the lock is lost
@@ -15,6 +15,8 @@ import advisoryLock from '../v2.js'
 import { choices } from '../__test__/support/random.mjs'
 
 const RECORDS = 3
+/** Adds one to a counter that has a value, and keeps who has added last. */
+const ADD = 'UPDATE counters SET value = value + 1, writers = (ARRAY[$3::text] || writers)[1:20] WHERE name = $1 AND value = $2'
 const { number, seed, pooled, direct, callers, names } = JSON.parse(process.argv[2])
 const { between, chance, pick } = choices(seed)
 const now = () => Number(process.hrtime.bigint()) / 1e6
@@ -30,9 +32,11 @@ async function count(client, name, id, signal) {
   const { rows } = await client.query('SELECT value FROM counters WHERE name = $1', [name])
   if (chance(50)) await sleep(between(0, 5))
   if (signal.aborted) return
-  const { rowCount } = await client.query('UPDATE counters SET value = value + 1 WHERE name = $1 AND value = $2', [name, rows[0].value])
-  if (rowCount === 1) write('+', id, now())
-  else write('x', id, name, now())
+  const [{ value }] = rows
+  const { rowCount } = await client.query(ADD, [name, value, id])
+  if (rowCount === 1) return write('+', id, now())
+  const others = await client.query('SELECT writers[1:value - $2] AS ids FROM counters WHERE name = $1', [name, value])
+  write('x', id, name, others.rows[0].ids.join(), now())
 }
 
 async function hold(unlock, name, client) {
