@@ -138,6 +138,13 @@ impl Error {
         Error::build(Cow::Borrowed("53300"), message, cause.peer().cloned(), None, Some(cause.clone()))
     }
 
+    /// A pooler cannot reach the server, or is refused by it (`08001`).
+    #[must_use]
+    pub fn no_server_behind_pooler(cause: &Error) -> Error {
+        let message = format!("the pooler cannot connect to the server: {}", cause.message());
+        Error::build(Cow::Borrowed("08001"), message, cause.peer().cloned(), None, Some(cause.clone()))
+    }
+
     /// All sessions that may hold a lock through a pooler do (`53300`).
     #[must_use]
     pub fn no_pinned_connection(most: usize) -> Error {
@@ -174,6 +181,12 @@ impl Error {
     #[must_use]
     pub fn is_lack_of_sessions(&self) -> bool {
         self.code() == "53300"
+    }
+
+    /// Whether it is [`Error::client_closed`].
+    #[must_use]
+    pub fn is_client_closed(&self) -> bool {
+        self.code() == "ERR_CLIENT_CLOSED"
     }
 
     /// Whether it is that nobody has answered in time.

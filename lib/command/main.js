@@ -43,6 +43,7 @@ async function main(program, parameters) {
     report.say(reasonOf(error))
     end = { status: 1 }
   }
+  await report.told
   exit(end)
 }
 

@@ -1,13 +1,22 @@
 'use strict'
 
-const { writeSync } = require('node:fs')
+const { write, writeSync } = require('node:fs')
+const { promisify } = require('node:util')
+
+const writeAside = promisify(write)
 
 /** What a command of this package says itself: on standard error, a line each, behind its name. */
 class Report {
   #program
   #isVerbose
   #start = performance.now()
+  /** Broken pipes of which no SIGPIPE has come yet, and SIGPIPEs of which the write has not failed yet. */
   #brokenPipes = 0
+  #earlySignals = 0
+  #isAside = false
+  #unwritten = 0
+  /** Resolves when all is written that was said. */
+  told = Promise.resolve()
 
   /** @param {string} program @param {boolean} isVerbose whether each step is told */
   constructor(program, isVerbose) {
@@ -16,13 +25,38 @@ class Report {
   }
 
   say(message) {
+    const line = Buffer.from(`${this.#program}: ${message}\n`)
+    if (this.#isAside) {
+      this.#unwritten++
+      this.told = this.told.then(() => this.#write(line)).finally(() => this.#unwritten--)
+      return
+    }
     try {
       // At once, and without Node.js's stream, which would make a pipe that is shared with the command non-blocking.
-      writeSync(2, `${this.#program}: ${message}\n`)
+      writeSync(2, line)
     } catch (error) {
-      // Nobody listens any more.
-      if (error.code === 'EPIPE') this.#brokenPipes++
+      this.#failed(error)
     }
+  }
+
+  /** From now on this thread waits for nobody who does not read: it has a command to look after. */
+  stepAside() {
+    this.#isAside = true
+  }
+
+  async #write(line) {
+    try {
+      for (let at = 0; at < line.length; ) at += (await writeAside(2, line, at)).bytesWritten
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  #failed(error) {
+    // Nobody listens any more.
+    if (error.code !== 'EPIPE') return
+    if (this.#earlySignals > 0) this.#earlySignals--
+    else this.#brokenPipes++
   }
 
   /** Says what happens, to whoever wants to know. */
@@ -34,8 +68,9 @@ class Report {
 
   /** Whether a SIGPIPE comes from a line that nobody has read, rather than from somebody who sends it. */
   takeBrokenPipe() {
-    if (this.#brokenPipes === 0) return false
-    this.#brokenPipes--
+    if (this.#brokenPipes > 0) this.#brokenPipes--
+    else if (this.#unwritten > 0) this.#earlySignals++
+    else return false
     return true
   }
 }

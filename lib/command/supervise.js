@@ -4,7 +4,7 @@
 
 const { existsSync } = require('node:fs')
 const { constants } = require('node:os')
-const { setImmediate: otherEvents } = require('node:timers/promises')
+const { setImmediate: otherEvents, setTimeout: sleep } = require('node:timers/promises')
 const advisoryLock = require('../../v2.js')
 const native = require('../native.js')
 const { Child } = require('./child.js')
@@ -18,6 +18,8 @@ const { Conflict, SelfWait, Waiting } = require('./waiting.js')
 const GRACE = 5000
 /** After so many milliseconds somebody is told that the lock is kept for what the command has left behind. */
 const PATIENCE = 10_000
+/** So many milliseconds the server is given to hear of the end, of which the end of this process tells it as well. */
+const GOODBYE = 500
 const STATUS_OF_SIGNAL = 128
 const USAGE = 2
 
@@ -52,7 +54,7 @@ async function supervise(program, job, signals, report) {
     if (error instanceof Conflict) return { status: job.conflictStatus }
     return { status: error instanceof SelfWait ? USAGE : 1 }
   } finally {
-    await createMutex.close()
+    await Promise.race([createMutex.close(), sleep(GOODBYE)])
   }
 }
 
@@ -62,6 +64,13 @@ async function runUnder(unlock, job, variables, { signals, control, report }) {
   await otherEvents()
   await otherEvents()
   signals.stopped.throwIfAborted()
+  const lost = unlock.signal
+  const sayLoss = () => report.say(`the lock is lost: ${reasonOf(lost.reason)}`)
+  if (lost.aborted) {
+    control?.takeBack()
+    sayLoss()
+    return { status: job.lostStatus }
+  }
   let command
   try {
     command = await (native.startCommand ? Group : Child).start(job.command, variables, control?.terminalAtStart)
@@ -70,6 +79,7 @@ async function runUnder(unlock, job, variables, { signals, control, report }) {
     await unlock()
     return { status: explainFailedStart(job.command[0], error, report) }
   }
+  report.stepAside()
   report.step(`runs the command${command.number ? `, the process group ${command.number}` : ''}`)
   if (!command.isGuarded) report.step('there is no /bin/sh: what kills this process by SIGKILL leaves the command running')
   control?.attach(command)
@@ -77,11 +87,10 @@ async function runUnder(unlock, job, variables, { signals, control, report }) {
     if (signal === 'SIGCONT' && control) control.onContinued()
     else if (signal !== 'SIGPIPE' || !report.takeBrokenPipe()) command.signal(signal)
   })
-  const lost = unlock.signal
   let killing
   const onLost = () => {
-    report.say(`the lock is lost: ${reasonOf(lost.reason)}`)
     killing = terminate(command)
+    sayLoss()
   }
   if (lost.aborted) onLost()
   else lost.addEventListener('abort', onLost)

@@ -127,6 +127,8 @@ impl MainSessions {
             // The server answers, it only has no room for more sessions.
             self.backoff.failed(now);
             self.current.get_or_insert(other);
+        } else if cause.is_client_closed() {
+            // Nobody needed it any more, which says nothing of the server to those who come after.
         } else if slots.has_open() || cause.code() == NO_ROOM {
             // Waits in the queues would ask for one again and again, and so would callers where there is no room.
             self.backoff.failed(now);

@@ -14,7 +14,7 @@ use super::publication;
 use super::report::Report;
 use super::sessions::Sessions;
 use super::settings::Settings;
-use crate::core::lock_table::{Event, LockTable, Operation, Search, Ticks};
+use crate::core::lock_table::{Event, LockTable, Operation, Rules, Search, Ticks};
 use crate::core::{OwnerId, RequestId, SessionId};
 use crate::error::Error;
 use crate::pg::{Fenced, Findings, HeldNames};
@@ -61,7 +61,11 @@ impl State {
             sessions: Sessions::new(settings.max_wait_connections, settings.looks_through.is_some()),
             pooled: settings.max_pinned_connections.map(Pooled::new),
             looks: settings.looks_through.as_ref().map(|_| Looks::new()),
-            table: LockTable::new(Ticks::try_from(TENURE.as_micros()).unwrap_or(Ticks::MAX)),
+            table: LockTable::new(Rules {
+                tenure: Ticks::try_from(TENURE.as_micros()).unwrap_or(Ticks::MAX),
+                // A pooler may have ended a transaction and say so to nobody before that is asked.
+                requeues: settings.max_pinned_connections.is_none(),
+            }),
             deadlocks: Deadlocks::default(),
             liveness: Liveness::default(),
             fences: Fences::default(),

@@ -5,6 +5,16 @@ use crate::core::{Key, Mode, OwnerId, RequestId, SessionId, Step};
 /// Microseconds since some fixed moment, on a clock that never goes back.
 pub type Ticks = u64;
 
+/// How keys are handed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How long the process may hand a key on among its own owners before other processes get their turn.
+    pub tenure: Ticks,
+    /// Whether a key is given up and asked for again by one [`Step::Requeue`], after which its last holder is not asked about. Else by
+    /// a release, which is confirmed, and a try: for sessions that may lose a lock without being told.
+    pub requeues: bool,
+}
+
 /// A call that asks for a lock.
 #[derive(Clone, Debug)]
 pub struct Request {

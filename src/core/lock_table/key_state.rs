@@ -1,7 +1,7 @@
 //! One key: who holds it, who waits, what the server does about it. Decides; the table carries out.
 
 use super::arena::Place;
-use super::effects::{Admission, Confirmation, Operation, Outcome, Request, Ticks};
+use super::effects::{Admission, Confirmation, Operation, Outcome, Request, Rules, Ticks};
 use super::requests::{Entry, Requests};
 use super::users::Users;
 use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId, Step};
@@ -79,11 +79,11 @@ impl KeyState {
     }
 
     /// What becomes of a new request, before anything is changed.
-    pub fn admit(&self, request: &Request, requests: &Requests, tenure: Ticks, now: Ticks) -> Admission {
+    pub fn admit(&self, request: &Request, requests: &Requests, rules: Rules, now: Ticks) -> Admission {
         let holder = self.users.is_holder(request.owner, requests);
         let conflict = self.users.conflicts(request.owner, request.mode, requests);
         let covered = self.server.is_some_and(|server| server.covers(request.mode));
-        let over = self.tenure_is_over(tenure, now);
+        let over = self.tenure_is_over(rules.tenure, now);
         let may_join = self.users.queue.is_empty() && !self.draining && !over;
         if covered && !conflict && (holder || may_join) {
             return Admission::Granted;
@@ -116,7 +116,7 @@ impl KeyState {
     pub fn next(
         &mut self,
         requests: &mut Requests,
-        tenure: Ticks,
+        rules: Rules,
         now: Ticks,
         operations: &mut Vec<Operation>,
     ) -> Option<(Place, Outcome)> {
@@ -139,13 +139,13 @@ impl KeyState {
                 operations.push(Operation::Do { step, home: None, patient });
             }
             Some(server) if server.covers(mode) => {
-                let over = self.tenure_is_over(tenure, now);
+                let over = self.tenure_is_over(rules.tenure, now);
                 if holder || (!over && !self.draining) {
                     self.users.dequeue(head, requests);
                     return Some((head, Outcome::Granted));
                 }
                 if self.users.held() == 0 {
-                    self.requeue(mode, patient, operations);
+                    self.requeue(mode, patient, rules, operations);
                 } else if !over {
                     return self.hold_back(requests, operations);
                 } else if !self.probing {
@@ -162,7 +162,7 @@ impl KeyState {
                 operations.push(Operation::Do { step, home: Some(server.home), patient });
             }
             // No holder and no conflict: the server lock is left over, and too weak.
-            Some(_) => self.requeue(mode, patient, operations),
+            Some(_) => self.requeue(mode, patient, rules, operations),
         }
         None
     }
@@ -177,16 +177,21 @@ impl KeyState {
         Some((place, Outcome::Denied))
     }
 
+    fn give_up(&mut self, operations: &mut Vec<Operation>) {
+        let ServerHold { home, held, .. } =
+            self.server.take().expect("BUG: a lock that is not held cannot be given up");
+        self.probing = false;
+        self.draining = false;
+        self.phase = Phase::Releasing;
+        let step = Step::Release { key: self.key, held };
+        operations.push(Operation::Do { step, home: Some(home), patient: false });
+    }
+
     fn give_up_what_nobody_needs(&mut self, operations: &mut Vec<Operation>) {
         let Some(server) = &mut self.server else { return };
         let (key, home) = (self.key, server.home);
         if self.users.held() == 0 {
-            let step = Step::Release { key, held: server.held };
-            self.server = None;
-            self.probing = false;
-            self.draining = false;
-            self.phase = Phase::Releasing;
-            operations.push(Operation::Do { step, home: Some(home), patient: false });
+            self.give_up(operations);
         } else if server.held.exclusive && !server.downgrade_refused && !self.users.has_exclusive_holds() {
             let take_shared = !server.held.shared;
             server.held = Modes::only(Mode::Shared);
@@ -196,7 +201,11 @@ impl KeyState {
         }
     }
 
-    fn requeue(&mut self, mode: Mode, patient: bool, operations: &mut Vec<Operation>) {
+    /// The head is to get the key after those who wait on the server.
+    fn requeue(&mut self, mode: Mode, patient: bool, rules: Rules, operations: &mut Vec<Operation>) {
+        if !rules.requeues {
+            return self.give_up(operations);
+        }
         let ServerHold { home, held, .. } =
             self.server.take().expect("BUG: a lock that is not held cannot be handed on");
         self.probing = false;

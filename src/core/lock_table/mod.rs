@@ -29,7 +29,7 @@ mod suspects;
 mod tests;
 mod users;
 
-pub use effects::{Admission, Effects, Event, Operation, Outcome, Release, Request, Ticks};
+pub use effects::{Admission, Effects, Event, Operation, Outcome, Release, Request, Rules, Ticks};
 pub use link::Link;
 pub use suspects::Search;
 
@@ -54,8 +54,7 @@ pub struct LockTable {
     suspects: Suspects,
     /// Of the holds that are fenced.
     fences: HashMap<RequestId, Fence>,
-    /// How long the process may hand a key on among its own owners before other processes get their turn.
-    tenure: Ticks,
+    rules: Rules,
     effects: Effects,
 }
 
@@ -70,14 +69,14 @@ struct Deferred {
 impl LockTable {
     /// An empty table.
     #[must_use]
-    pub fn new(tenure: Ticks) -> LockTable {
+    pub fn new(rules: Rules) -> LockTable {
         LockTable {
             keys: Keys::new(),
             requests: Requests::new(),
             deferred: HashMap::default(),
             suspects: Suspects::default(),
             fences: HashMap::default(),
-            tenure,
+            rules,
             effects: Effects::default(),
         }
     }
@@ -165,7 +164,7 @@ impl LockTable {
     pub fn acquire(&mut self, request: &Request, now: Ticks) -> Admission {
         let key = self.keys.find_or_insert(request.key);
         let state = &mut self.keys[key];
-        let admission = state.admit(request, &self.requests, self.tenure, now);
+        let admission = state.admit(request, &self.requests, self.rules, now);
         match admission {
             Admission::Granted => {
                 let place = self.requests.insert(request, key, Stage::Held, now);
@@ -306,8 +305,7 @@ impl LockTable {
 
     fn grant_from_queue(&mut self, key: Place, now: Ticks) {
         let state = &mut self.keys[key];
-        while let Some((place, outcome)) =
-            state.next(&mut self.requests, self.tenure, now, &mut self.effects.operations)
+        while let Some((place, outcome)) = state.next(&mut self.requests, self.rules, now, &mut self.effects.operations)
         {
             let request = self.requests.entries[place].id;
             if outcome == Outcome::Granted {

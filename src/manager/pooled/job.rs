@@ -10,8 +10,6 @@ pub(in crate::manager) enum Job {
     Upgrade { key: Key, mode: Mode },
     /// Give the key up.
     Unpin { key: Key },
-    /// Give the key up, and hold it again if nobody else has got it.
-    Repin { key: Key, mode: Mode, patient: bool },
     /// Look which of the waits that are due have something to try for.
     Look,
     /// Ask whether anybody waits for the key in the server's queue.

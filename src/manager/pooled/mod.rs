@@ -73,10 +73,10 @@ impl Pooled {
         match operation {
             Operation::Do { step: Step::Try { key, mode }, home: None, patient } => self.route_try(key, mode, patient),
             Operation::Do { step, home: None, .. } => unreachable!("BUG: no session for {step:?}"),
-            Operation::Do { step, home: Some(home), patient } => match step {
+            Operation::Do { step, home: Some(home), .. } => match step {
                 Step::Try { key, mode } => self.push(home, Job::Upgrade { key, mode }),
                 Step::Release { key, .. } => self.give_up(home, Job::Unpin { key }),
-                Step::Requeue { key, mode, .. } => self.give_up(home, Job::Repin { key, mode, patient }),
+                Step::Requeue { .. } => unreachable!("BUG: a release through a pooler is confirmed"),
                 // What a transaction holds it holds to its end.
                 Step::Downgrade { key, .. } => self.report(Event::Downgraded { key, done: false }, None),
             },

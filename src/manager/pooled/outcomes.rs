@@ -66,7 +66,7 @@ impl Pooled {
         let result = match result {
             Ok(result) => result,
             Err(cause) => {
-                if let Job::Pin { .. } | Job::Repin { .. } = job {
+                if let Job::Pin { .. } = job {
                     self.unpin(id);
                 }
                 let is_passing = cause.is_lack_of_sessions();
@@ -75,14 +75,14 @@ impl Pooled {
         };
         self.has_answered();
         match job {
-            Job::Pin { key, .. } | Job::Repin { key, .. } | Job::Upgrade { key, .. } if result => {
+            Job::Pin { key, .. } | Job::Upgrade { key, .. } if result => {
                 self.waits.remove(key);
                 if let Some(slot) = self.sessions.slots.get_mut(id) {
                     slot.holds = true;
                 }
                 self.report(Event::Acquired { key, home: id }, None);
             }
-            Job::Pin { key, patient, .. } | Job::Repin { key, patient, .. } => {
+            Job::Pin { key, patient, .. } => {
                 self.unpin(id);
                 self.denied(key, patient);
             }
@@ -150,7 +150,7 @@ impl Pooled {
     /// Reports a job that was not done, or of which nobody knows.
     pub(super) fn failed(&mut self, job: Job, cause: &Error, failure: Failure) {
         match job {
-            Job::Pin { key, patient, .. } | Job::Repin { key, patient, .. } => {
+            Job::Pin { key, patient, .. } => {
                 self.acquire_failed(key, cause, patient && failure == Failure::Passing);
             }
             // What was to be added to is gone.

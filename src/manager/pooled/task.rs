@@ -109,10 +109,6 @@ async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option
 async fn serve(manager: &Manager, id: SessionId, session: &mut PooledSession, job: Job) -> Result<(), Error> {
     let result = match job {
         Job::Pin { key, mode, takes_turn, .. } => session.pin(key, mode, Some(TURN).filter(|_| takes_turn)).await,
-        Job::Repin { key, mode, .. } => match session.unpin().await {
-            Ok(_) => session.pin(key, mode, None).await,
-            Err(fault) => Err(fault),
-        },
         Job::Upgrade { key, mode } => session.take_also(key, mode).await,
         Job::Unpin { .. } => session.unpin().await,
         Job::Probe { key } => session.is_contended(key).await,

@@ -347,6 +347,10 @@ fn is_over(cause: &Error) -> bool {
 pub(in crate::pg) fn without_server(fault: Fault) -> Fault {
     match &fault {
         Fault::Lost(cause) if cause.code() == "ETIMEDOUT" => Fault::Lost(Error::no_server_session(cause)),
+        // As PgBouncer says it, whatever the reason.
+        Fault::Lost(cause) if cause.code() == "08P01" && cause.message().starts_with("server login ") => {
+            Fault::Lost(Error::no_server_behind_pooler(cause))
+        }
         Fault::Lost(cause) if cause.server().is_some() && ["08P01", "58000"].contains(&cause.code()) => {
             Fault::Lost(Error::no_server_session(cause))
         }

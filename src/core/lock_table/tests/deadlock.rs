@@ -3,7 +3,7 @@
 use super::script::{A, B, C, HOME, S, TENURE, X};
 use super::{find_deadlock, request_id};
 use crate::core::lock_table::Outcome::{Deadlock, Granted};
-use crate::core::lock_table::{Admission, Link, LockTable, Operation, Request, Ticks};
+use crate::core::lock_table::{Admission, Link, LockTable, Operation, Request, Rules, Ticks};
 use crate::core::{Key, Mode, OwnerId, RequestId, Step};
 
 const AGE: Ticks = 1000;
@@ -21,7 +21,7 @@ struct Play {
 
 impl Play {
     fn new() -> Play {
-        Play { table: LockTable::new(TENURE), now: 0, numbers: 0 }
+        Play { table: LockTable::new(Rules { tenure: TENURE, requeues: true }), now: 0, numbers: 0 }
     }
 
     fn lock(&mut self, owner: OwnerId, key: Key, mode: Mode) -> RequestId {

@@ -84,8 +84,9 @@ proptest! {
         pace in select(vec![0, 1, TENURE]),
         actions in vec(action(), 1..100),
         waiters_keep_their_holds in any::<bool>(),
+        requeues in any::<bool>(),
     ) {
-        let mut world = World::new(pace);
+        let mut world = World::new(pace, requeues);
         for action in &actions {
             world.act(action);
         }

@@ -10,7 +10,7 @@ const WAITER: (usize, bool) = (1, false);
 
 /// A world whose only session works at two keys at once.
 fn world() -> World {
-    let mut world = World::new(1);
+    let mut world = World::new(1, true);
     world.sessions.truncate(1);
     world
 }

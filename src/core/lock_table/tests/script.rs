@@ -1,7 +1,7 @@
 //! Short words for the scenarios, which play on one key with one server session.
 
 use super::request_id;
-use crate::core::lock_table::{Admission, LockTable, Operation, Outcome, Release, Request, Ticks};
+use crate::core::lock_table::{Admission, LockTable, Operation, Outcome, Release, Request, Rules, Ticks};
 use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId, Step};
 
 pub const KEY: Key = Key::Pair(1, 2);
@@ -61,12 +61,25 @@ pub struct Script {
 
 impl Script {
     pub fn new() -> Script {
-        Script { table: LockTable::new(TENURE), now: 0, numbers: 0 }
+        Script::by_rules(true)
+    }
+
+    fn by_rules(requeues: bool) -> Script {
+        Script { table: LockTable::new(Rules { tenure: TENURE, requeues }), now: 0, numbers: 0 }
     }
 
     /// Begins with a hold.
     pub fn with_hold(owner: OwnerId, mode: Mode) -> (Script, RequestId) {
-        let mut script = Script::new();
+        Script::new().hold(owner, mode)
+    }
+
+    /// Begins with a hold, of which each release is confirmed.
+    pub fn with_confirmed_hold(owner: OwnerId, mode: Mode) -> (Script, RequestId) {
+        Script::by_rules(false).hold(owner, mode)
+    }
+
+    fn hold(self, owner: OwnerId, mode: Mode) -> (Script, RequestId) {
+        let mut script = self;
         let hold = script.pending(owner, mode);
         script.acquired();
         script.brings(&[(hold, Outcome::Granted)], &[try_for(mode)]);

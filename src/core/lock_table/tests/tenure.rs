@@ -1,7 +1,9 @@
 //! When others on the server get their turn.
 
-use super::script::{downgrade, release_of, requeue, try_once, wait_for, Script, A, B, C, D, PROBE, S, TENURE, X};
-use crate::core::lock_table::Outcome::{Denied, Granted, Released};
+use super::script::{
+    downgrade, release_of, requeue, try_for, try_once, wait_for, Script, A, B, C, D, PROBE, S, TENURE, X,
+};
+use crate::core::lock_table::Outcome::{Denied, Granted, ReleaseFailed, Released};
 
 #[test]
 fn the_key_stays_in_the_process_for_a_while() {
@@ -27,6 +29,27 @@ fn then_it_goes_through_the_server() {
     let c = s.pending(C, X);
     s.release(b);
     s.brings(&[(c, Granted)], &[]);
+}
+
+#[test]
+fn or_what_was_held_is_confirmed_before_somebody_else_tries() {
+    for is_lost in [false, true] {
+        let (mut s, a) = Script::with_confirmed_hold(A, X);
+        let b = s.pending(B, X);
+        s.now += TENURE;
+        let ticket = s.release_pending(a);
+        s.brings(&[], &[release_of(&[X])]);
+        let outcome = if is_lost {
+            s.release_failed();
+            ReleaseFailed { hold: a }
+        } else {
+            s.released();
+            Released { hold: a }
+        };
+        s.brings(&[(ticket, outcome)], &[try_for(X)]);
+        s.acquired();
+        s.brings(&[(b, Granted)], &[]);
+    }
 }
 
 #[test]

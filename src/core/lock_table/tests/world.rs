@@ -4,7 +4,7 @@ use super::model::{Evidence, Model, TENURE};
 use super::server::Server;
 use super::task::Task;
 use super::{find_deadlock, request_id, state_of};
-use crate::core::lock_table::{LockTable, Operation, Release, Request, Ticks};
+use crate::core::lock_table::{LockTable, Operation, Release, Request, Rules, Ticks};
 use crate::core::{Key, Mode, Modes, OwnerId, RequestId, SessionId};
 use std::collections::BTreeMap;
 
@@ -29,9 +29,9 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(pace: Ticks) -> World {
+    pub fn new(pace: Ticks, requeues: bool) -> World {
         World {
-            table: LockTable::new(TENURE),
+            table: LockTable::new(Rules { tenure: TENURE, requeues }),
             server: Server::default(),
             model: Model::default(),
             now: 0,
