@@ -1,13 +1,14 @@
 // withlock and the process group of its command: the lock outlives no command, and no command outlives the lock.
 
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, openSync, closeSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, constants as files, createReadStream, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { commandsOf, node, unconnected } from './support/commands.mjs'
+import { commandsOf, node, programs, unconnected } from './support/commands.mjs'
 import { program } from './support/program.mjs'
 import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
 
@@ -36,7 +37,7 @@ function isAlive(pid) {
   }
 }
 
-const none = (pids) => until(() => !pids.some(isAlive), 'nobody of the command is left')
+const none = (pids) => until(() => !pids.some(isAlive), 'nobody of the command is left', 15_000)
 
 test('a command has a process group of its own', async () => {
   const { stdout } = await run('withlock', ['own', '--', 'sh', '-c', 'ps -o pid=,pgid= -p $$'])
@@ -124,6 +125,45 @@ test('a signal that came before the lock was free ends the wait: no command is b
     const { status, stdout } = await job.ended
     assert.deepEqual([status, stdout], [128 + constants.signals.SIGTERM, ''])
   }
+})
+
+test('no command is begun under a lock that is lost already', async () => {
+  await sqlLock(database.sql, 'lost at once')
+  const job = underLock('lost at once', ['echo', 'in'])
+  await database.waiter('lost at once')
+  job.kill('SIGSTOP')
+  await sqlUnlock(database.sql, 'lost at once')
+  await until(async () => (await database.locks('lost at once')).some(({ granted }) => granted), 'it has the lock')
+  await database.terminate('lost at once')
+  await until(async () => (await database.locks('lost at once')).length === 0, 'and has it no more')
+  job.kill('SIGCONT')
+  const { status, stdout, stderr } = await job.ended
+  assert.deepEqual([status, stdout], [1, ''])
+  assert.match(stderr, /^withlock: the lock is lost: /)
+})
+
+test('a lock that is lost ends the command, though nobody reads what is said of it', async () => {
+  const fifo = join(folder, 'unread')
+  execFileSync('mkfifo', [fifo])
+  const reading = openSync(fifo, files.O_RDONLY | files.O_NONBLOCK)
+  const writing = openSync(fifo, 'w')
+  // It fills the pipe, and does not end when it is asked to.
+  const script = `trap '' TERM; echo $$; head -c 65536 /dev/zero >&2; echo full; while :; do sleep 1; done`
+  const env = { ...unconnected, PG_CONNECTION_STRING: database.connectionString }
+  const child = spawn(node, [programs.withlock, 'unheard', '--', 'sh', '-c', script], { env, stdio: ['ignore', 'pipe', writing] })
+  after(() => child.kill('SIGKILL'))
+  closeSync(writing)
+  let said = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => (said += text))
+  await until(() => said.includes('full'), 'nothing more can be written')
+  await database.terminate('unheard')
+  await none([Number.parseInt(said)])
+  const ended = once(child, 'exit')
+  let read = ''
+  for await (const text of createReadStream(fifo, { encoding: 'latin1' })) read += text
+  closeSync(reading)
+  assert.deepEqual(await ended, [1, null])
+  assert.match(read, /withlock: the lock is lost: /)
 })
 
 test('what withlock says and nobody reads does not end the command', async () => {

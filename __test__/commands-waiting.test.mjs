@@ -9,6 +9,7 @@ import { startServer } from '../scripts/embedded-postgres.mjs'
 import { commandsOf, unconnected } from './support/commands.mjs'
 import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
 import { startListener } from './support/listener.mjs'
+import { startProxy } from './support/proxy.mjs'
 
 const server = await startServer({ max_prepared_transactions: 1 })
 const database = await openDatabase(server)
@@ -134,6 +135,27 @@ test('a server that has stayed away when the time is over is no lock that is tak
   assert.match(stderr, /\(ECONNREFUSED\)\n$/)
   await server.resume()
   await database.open()
+})
+
+test('a network that has gone silent during the wait is no lock that is taken, and keeps nobody', async (t) => {
+  const proxy = await startProxy(database.connectionString)
+  t.after(() => proxy.close())
+  const env = { ...unconnected, PG_CONNECTION_STRING: proxy.connectionString }
+  await sqlLock(database.sql, 'silent')
+  const [limited, stopped] = [['--timeout', '3', '--conflict-exit-code', '75'], []].map((options) =>
+    start('withlock', ['silent', ...options, '--', 'echo', 'in'], { env }),
+  )
+  await database.waiter('silent', 2)
+  proxy.silence()
+  const since = performance.now()
+  stopped.kill('SIGTERM')
+  assert.equal((await stopped.ended).status, 143)
+  // It has answered nothing yet, and would be waited for for so long.
+  assert.ok(performance.now() - since < 4000)
+  const { status, stdout, stderr } = await limited.ended
+  assert.deepEqual([status, stdout], [1, ''])
+  assert.match(stderr, /no server has answered within 2 s \(ETIMEDOUT\)$/m)
+  await sqlUnlock(database.sql, 'silent')
 })
 
 test('whoever waits waits for a server that is still starting', async () => {

@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import advisoryLock from '../index.js'
-import { openDatabase, sqlTry, until } from './support/database.mjs'
+import { openDatabase, sqlTry, sqlUnlock, until } from './support/database.mjs'
 import { startPgBouncer } from './support/pgbouncer.mjs'
 import { startPooler } from './support/pooler.mjs'
 import { startChild } from './support/process.mjs'
@@ -81,6 +82,67 @@ test('a connection that has died while it was idle: the next call connects anew,
   await assert.rejects(createMutex('idle').tryLock(), (error) => error.code === '53300' && error.cause.code === 'ETIMEDOUT')
   await createMutex.close()
   await nothingIsLeft()
+})
+
+test('a transaction that is ended behind the back of its client is told to whoever gives its lock up, though another waits for it', async (t) => {
+  const { hostname, port } = new URL(database.connectionString)
+  const links = new Set()
+  const meddler = createServer((near) => {
+    const far = connect(Number(port), hostname)
+    const link = { near, far, swallow: undefined }
+    links.add(link)
+    near.on('data', (data) => far.write(data)).on('error', () => {}).on('close', () => links.delete(link) && far.destroy())
+    far.on('error', () => {}).on('close', () => near.destroy())
+    far.on('data', (data) => (link.swallow ? link.swallow() : near.write(data)))
+  })
+  await once(meddler.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => meddler.close())
+  const url = new URL(database.connectionString)
+  url.host = `127.0.0.1:${meddler.address().port}`
+  /** Ends each transaction, as poolers do that keep their clients; what the server says to that is for nobody. */
+  const endTransactions = () => Promise.all([...links].map(async (link) => {
+    await new Promise((resolve) => {
+      link.swallow = resolve
+      link.far.write(Buffer.from('Q\0\0\0\x0dROLLBACK\0'))
+    })
+    link.swallow = undefined
+  }))
+  for (const how of ['unlock', 'withLock']) {
+    const [a, b] = [owner(url.href), owner(url.href)]
+    let end
+    const ending = new Promise((resolve) => (end = resolve))
+    const begun = how === 'unlock' ? await a('ended').lock() : await new Promise((resolve) => {
+      const done = a('ended').withLock(() => (resolve(() => (end(), done)), ending))
+    })
+    const waiting = b('ended').lock()
+    // Longer than a lock is handed on without a word of the server.
+    await sleep(100)
+    await endTransactions()
+    assert.equal(await sqlTry(database.sql, 'ended'), true, 'somebody else has it')
+    await sqlUnlock(database.sql, 'ended')
+    await assert.rejects(begun(), { code: 'ERR_LOCK_LOST' })
+    assert.equal(await (await waiting)(), true)
+    await Promise.all([a.close(), b.close()])
+  }
+  await nothingIsLeft()
+})
+
+test('a pooler that has no server any more says so to who waits, and to elections', async () => {
+  const name = `dropped_${process.pid}`
+  await database.sql.query(`CREATE DATABASE ${name}`)
+  const url = new URL((await pooler({ default_pool_size: 2, server_login_retry: 1 })).connectionString)
+  url.pathname = `/${name}`
+  const createMutex = owner(url.href)
+  assert.equal(await createMutex('any').withLock(() => 'works'), 'works')
+  await database.sql.query(`DROP DATABASE ${name} WITH (FORCE)`)
+  const gone = (error) => error.code === '08001' && error.cause.code === '08P01'
+  await assert.rejects(createMutex('any').lock(), gone)
+  const election = createMutex('leader').elect(() => assert.fail('nobody leads'))
+  let error
+  while (!error) [error] = await once(election, 'standby')
+  assert.ok(gone(error), error)
+  await election.stop()
+  await createMutex.close()
 })
 
 test('a client that is cut off is told first, and then the lock is free', async (t) => {

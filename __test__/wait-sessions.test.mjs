@@ -222,6 +222,23 @@ test('a wait that lasts keeps one connection; where that is lost it goes on by a
   await createMutex.close()
 })
 
+test('who comes when others have given a connection up while it was opened is given one', async () => {
+  const name = newName()
+  await sqlLock(database.sql, name)
+  for (let round = 0; round < 20; round++) {
+    const first = advisoryLock(database.connectionString, { applicationName: `given up ${round}` })
+    const waits = assert.rejects(first(name).lock(), { code: 'ERR_CLIENT_CLOSED' })
+    await database.waiter(name)
+    // Asks for another connection.
+    const other = first('free').lock().catch((error) => assert.equal(error.code, 'ERR_CLIENT_CLOSED'))
+    const closed = first.close()
+    const second = advisoryLock(database.connectionString, { applicationName: `given up ${round}` })
+    assert.equal(await (await second('other').lock())(), true)
+    await Promise.all([waits, other, closed, second.close()])
+  }
+  await sqlUnlock(database.sql, name)
+})
+
 test('an upgrade goes with the connection that holds', async () => {
   const createMutex = advisoryLock(database.connectionString)
   const name = newName()

@@ -115,7 +115,12 @@ class Waiting {
       return await lock({ timeout: Math.max(1, this.#left), signal: this.#stopped })
     } catch (error) {
       if (error.code !== 'ERR_LOCK_TIMEOUT') throw error
-      if (error.cause && performance.now() - this.#takenAt > MIN_ANSWER_TIME) throw error.cause
+      if (performance.now() - this.#takenAt > MIN_ANSWER_TIME) {
+        if (error.cause) throw error.cause
+        // The network may have gone silent since.
+        const late = await this.#try(lock)
+        if (late) return late
+      }
       throw new Conflict(`${permits === undefined ? 'the lock' : 'a permit'} was not free within ${timeout / 1000} s`)
     }
   }
