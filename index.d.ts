@@ -747,7 +747,7 @@ declare namespace advisoryLock {
    * - `ERR_UNSUPPORTED_SERVER`: the server has no working advisory locks;
    * - `40P01`: a deadlock, as PostgreSQL calls it;
    * - the SQLSTATE of the server's error (`28P01` wrong password, `3D000` no such database, `53200` no room for another lock,
-   *   `53300` no room for another connection);
+   *   `53300` no room for another connection, `08001` a transaction pooler cannot connect to the server);
    * - the system's code (`ECONNREFUSED`, `ENOTFOUND`, `ECONNRESET`; `ETIMEDOUT` after `connectTimeout`), with `address` and
    *   `port` where it has them.
    */
@@ -829,6 +829,7 @@ declare namespace advisoryLock {
     | '40P01'
     | '53200'
     | '53300'
+    | '08001'
     | (string & {})
 }
 
