@@ -89,6 +89,7 @@ for (const how of ['fast', 'immediate', 'link']) {
     } else {
       await sqlUnlock(database.sql, 'retried')
       assert.equal(await ending, true)
+      await until(() => idle.stats().sessions === 0, 'the idle connection is known to be cut')
     }
     await assert.rejects(unlock(), lockLost(how))
     for (const createMutex of [idle, holder, waiter, busy]) {
