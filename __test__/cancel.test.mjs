@@ -102,8 +102,10 @@ test('a wait in batched retry', async () => {
 test('100 waits whose time is over in the moment of their grant', async () => {
   const blocker = await database.client()
   const outcomes = { granted: 0, ended: 0 }
-  // The time between the end of the limit and the release, nearer to the border with every round.
+  // The time between the end of the limit and the release, nearer to the border with every round, in steps that grow on the way there.
   let advance = 0
+  let step = 0.1
+  let last
   for (let round = 0; round < 100; round++) {
     await sqlLock(blocker, 'moment')
     const begin = performance.now()
@@ -127,7 +129,9 @@ test('100 waits whose time is over in the moment of their grant', async () => {
     await sqlUnlock(blocker, 'moment')
     const which = await outcome
     outcomes[which]++
-    advance += which === 'granted' ? -0.1 : 0.1
+    step = which === last ? Math.min(2 * step, 2) : 0.1
+    advance += which === 'granted' ? -step : step
+    last = which
     await nothingIsLocked()
   }
   assert.ok(outcomes.granted > 10 && outcomes.ended > 10, JSON.stringify(outcomes))
