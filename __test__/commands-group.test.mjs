@@ -37,7 +37,7 @@ function isAlive(pid) {
   }
 }
 
-const none = (pids) => until(() => !pids.some(isAlive), 'nobody of the command is left', 15_000)
+const none = (pids, limit) => until(() => !pids.some(isAlive), 'nobody of the command is left', limit)
 
 test('a command has a process group of its own', async () => {
   const { stdout } = await run('withlock', ['own', '--', 'sh', '-c', 'ps -o pid=,pgid= -p $$'])
@@ -157,7 +157,8 @@ test('a lock that is lost ends the command, though nobody reads what is said of 
   child.stdout.setEncoding('utf8').on('data', (text) => (said += text))
   await until(() => said.includes('full'), 'nothing more can be written')
   await database.terminate('unheard')
-  await none([Number.parseInt(said)])
+  // It is ended by force five seconds after it was asked.
+  await none([Number.parseInt(said)], 15_000)
   const ended = once(child, 'exit')
   let read = ''
   for await (const text of createReadStream(fifo, { encoding: 'latin1' })) read += text

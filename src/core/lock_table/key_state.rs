@@ -177,11 +177,15 @@ impl KeyState {
         Some((place, Outcome::Denied))
     }
 
-    fn give_up(&mut self, operations: &mut Vec<Operation>) {
-        let ServerHold { home, held, .. } =
-            self.server.take().expect("BUG: a lock that is not held cannot be given up");
+    /// What the server has, which it is to have no more.
+    fn take_server(&mut self) -> ServerHold {
         self.probing = false;
         self.draining = false;
+        self.server.take().expect("BUG: a lock that is not held cannot be given up")
+    }
+
+    fn give_up(&mut self, operations: &mut Vec<Operation>) {
+        let ServerHold { home, held, .. } = self.take_server();
         self.phase = Phase::Releasing;
         let step = Step::Release { key: self.key, held };
         operations.push(Operation::Do { step, home: Some(home), patient: false });
@@ -206,10 +210,7 @@ impl KeyState {
         if !rules.requeues {
             return self.give_up(operations);
         }
-        let ServerHold { home, held, .. } =
-            self.server.take().expect("BUG: a lock that is not held cannot be handed on");
-        self.probing = false;
-        self.draining = false;
+        let ServerHold { home, held, .. } = self.take_server();
         self.phase = Phase::Trying(mode);
         let step = Step::Requeue { key: self.key, held, mode };
         operations.push(Operation::Do { step, home: Some(home), patient });
