@@ -110,8 +110,10 @@ for (const [what, { begin, codes, end }] of Object.entries(faults)) {
     await until(async () => (await database.locks(what)).some((lock) => lock.pid !== pid && !lock.granted), 'it waits again')
     if (!codes) assert.deepEqual(seen.codes('standby').filter(Boolean), [])
     assert.equal(seen.count('elected'), 0)
+    // It may be told before the answer to whoever gave the lock up is read.
+    const elected = once(election, 'elected')
     await sqlUnlock(database.sql, what)
-    await once(election, 'elected')
+    await elected
     await createMutex.close()
     assert.deepEqual([...new Set(seen.names())], ['standby', 'elected', 'resigned'])
   })
@@ -229,8 +231,9 @@ test('a deadlock on the server: whoever is refused for it stands again', async (
     await other.query(`CREATE INDEX CONCURRENTLY built_${built++} ON indexed (n)`)
     return seen.codes('standby').includes('40P01')
   }, 'it is refused', 60_000)
+  const elected = once(election, 'elected')
   await sqlUnlock(other, 'cycle')
-  await once(election, 'elected')
+  await elected
   await createMutex.close()
 })
 

@@ -99,8 +99,12 @@ async function main() {
   if (failures.length > 0) throw new Error(failures.map(({ message }) => message).join('\n      '))
 }
 
-/** What a test file printed but for the tests that passed. */
-const onlyFailures = (output = '') => output.split('\n').filter((line) => !/^\s*✔/.test(line)).join('\n').trimEnd()
+/** What a test file printed but for the tests that passed; one that hung is not named, so that there the last that passed tells which. */
+function onlyFailures(output = '') {
+  const lines = output.trimEnd().split('\n')
+  const lastPassed = /^ℹ cancelled [1-9]/m.test(output) && lines.findLast((line) => /^\s*✔/.test(line))
+  return lines.filter((line) => line === lastPassed || !/^\s*✔/.test(line)).join('\n')
+}
 
 const begin = performance.now()
 main().then(
