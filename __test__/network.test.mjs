@@ -56,7 +56,7 @@ test('a cut network: the holder is told before the server lets the next in', { s
   )
   assert.deepEqual([lost.code, lost.cause], ['ERR_LOCK_LOST', 'ETIMEDOUT'])
   assert.equal(refused.code, 'ETIMEDOUT')
-  assert.ok(lost.at - cut < 8000, 'the holder is told in time')
+  assert.ok(lost.at - cut < 12_000, 'the holder is told in time')
   assert.ok(lost.at < granted, 'and before the next has it')
   assert.ok(granted - cut < 25_000, 'the server does not keep it for the dead')
   assert.ok(left - cut < 3000, 'nobody queues for the dead')

@@ -47,6 +47,13 @@ test('nobody holds anything', async () => {
   assert.equal((await run('pglocks', ['nightly', 'a b '])).stdout, 'nightly: free\n"a b ": free\n')
 })
 
+/** What is seen once it shows who waits: between two turns a wait is in no queue for a moment. */
+async function showing(look, shows) {
+  let seen
+  await until(async () => shows((seen = await look())), 'who waits is shown')
+  return seen
+}
+
 test('sessions of this package and of others, with names where they are known', async (t) => {
   const clock = owner(t, { applicationName: 'clock' })
   const unlocks = [await clock('migrations').lock(), await clock('post stats').lockShared(), await clock([7, -8]).lock()]
@@ -59,7 +66,7 @@ test('sessions of this package and of others, with names where they are known', 
   await plain.query('SELECT pg_advisory_lock(-42), pg_advisory_lock_shared(5, 6)')
   const pid = Object.fromEntries((await database.sql.query('SELECT application_name, pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = \'advisory\'')).rows.map((row) => [row.application_name, row.pid]))
 
-  const { status, stdout, stderr } = await run('pglocks', [])
+  const { status, stdout, stderr } = await showing(() => run('pglocks', []), (result) => / waits /.test(result.stdout))
   assert.deepEqual([status, stderr], [0, ''])
   const table = rows(stdout)
   const address = '127.0.0.1'
@@ -79,7 +86,7 @@ test('sessions of this package and of others, with names where they are known', 
   for (const name of ['clock', 'plain client']) assert.ok(stdout.includes(`  SELECT pg_terminate_backend(${pid[name]});\n`))
   assert.ok(!stdout.includes(`SELECT pg_terminate_backend(${pid.web})`), 'who waits is in nobody\'s way')
 
-  const all = await json()
+  const all = await showing(json, (uses) => uses.some(({ granted }) => !granted))
   assert.equal(all.length, 6)
   const [holder, waiter] = all
   assert.deepEqual({ ...holder, connectedSince: undefined }, {
@@ -119,7 +126,8 @@ test('permits; and the keys by which the package keeps its own order are left ou
   for (const wait of [rival('held').lock(), third('mine').lock()]) wait.catch(() => {})
   await until(() => database.value(`SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock'`), 'links are there')
   await said('mine')
-  assert.deepEqual((await json()).map(({ name, part, granted }) => [name, part?.replace(/\d/, 'n') ?? null, granted]), [
+  const all = await showing(json, (uses) => uses.filter(({ granted }) => !granted).length === 2)
+  assert.deepEqual(all.map(({ name, part, granted }) => [name, part?.replace(/\d/, 'n') ?? null, granted]), [
     ['held', null, true], ['held', null, false], ['mine', null, true], ['mine', null, false], ['pool', 'slot n', true],
   ])
   assert.match((await run('pglocks', [])).stdout, /^pool \(slot \d\) +holds/m)

@@ -105,7 +105,9 @@ async function exercise(database, connectionString) {
   const waiting = a('taken 1').lock()
   await database.waiter('taken 1')
   await new Promise((resolve) => setTimeout(resolve, 1500))
-  const holders = await a('taken 1').holders()
+  let holders
+  // Between two turns of the wait there is but the holder.
+  await until(async () => (holders = await a('taken 1').holders()).length === 2, 'holder and waiter')
   assert.deepEqual(holders.map(({ granted, mode }) => [granted, mode]), [[true, 'exclusive'], [false, 'exclusive']])
   for (const name of taken) await sqlUnlock(sql, name)
   assert.equal(await (await waiting)(), true)

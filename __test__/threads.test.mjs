@@ -65,9 +65,9 @@ test('a lock goes from thread to thread while one is busy', async () => {
   await turn()
   assert.equal(await unlock(), true)
   assert.equal(await taken, 'function')
-  const released = thread.ask('first', 'unlock')
-  const end = performance.now() + 300
-  while (performance.now() < end);
+  const done = new Int32Array(new SharedArrayBuffer(4))
+  const released = thread.ask('first', 'unlock', done)
+  assert.notEqual(Atomics.wait(done, 0, 0, 5000), 'timed-out')
   assert.equal(await sqlTry(database.sql, 'first'), true, 'the release did not wait for this thread')
   assert.equal(await released, true)
   await createMutex.close()

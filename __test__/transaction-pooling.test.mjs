@@ -153,17 +153,23 @@ test('a hold harms nobody: no snapshot, no transaction id, no relation; VACUUM a
     const { rows } = await database.sql.query(
       `SELECT a.state, a.backend_xmin::text, a.backend_xid::text, array_agg(DISTINCT l.locktype ORDER BY l.locktype) AS locks
        FROM pg_stat_activity a JOIN pg_locks l USING (pid) WHERE a.datname = current_database()
-       AND a.application_name = 'advisory-lock-native' AND a.state = 'idle in transaction' GROUP BY a.pid, 1, 2, 3`,
+       AND a.application_name = 'advisory-lock-native' AND a.state <> 'idle' GROUP BY a.pid, 1, 2, 3`,
     )
     return rows
   }
   const harmless = [{ state: 'idle in transaction', backend_xmin: null, backend_xid: null, locks: ['advisory', 'virtualxid'] }]
-  assert.deepEqual(await shown(), harmless)
+  // Active it is for the moment of a heartbeat.
+  const isHarmless = async () => {
+    let seen
+    await until(async () => (seen = await shown()).every(({ state }) => state !== 'active'), 'it is idle')
+    assert.deepEqual(seen, harmless)
+  }
+  await isHarmless()
   await unlock.verify()
   // The heartbeat, too.
   const begin = Date.now()
   await until(() => Date.now() - begin > 500, 'two heartbeats')
-  assert.deepEqual(await shown(), harmless)
+  await isHarmless()
   await database.sql.query('CREATE INDEX CONCURRENTLY ON stats (id)')
   await database.sql.query('DELETE FROM stats')
   await database.sql.query('VACUUM stats')

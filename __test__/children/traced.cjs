@@ -10,11 +10,13 @@ async function main(connectionString, plain) {
   await client.connect()
   const [one, two] = [advisoryLock(connectionString), advisoryLock(connectionString)]
 
-  // From hand to hand in the process, then from another session.
-  const unlock = await one('traced name').lock()
-  const next = two('traced name').lock()
-  await unlock()
-  await (await next)()
+  // From hand to hand in the process, which has a short time for that before the server is asked again; then from another session.
+  for (let round = 0; round < 20; round++) {
+    const unlock = await one('traced name').lock()
+    const next = two('traced name').lock()
+    await unlock()
+    await (await next)()
+  }
   const key = advisoryLock.strToKey('busy name')
   await client.query('SELECT pg_advisory_lock($1, $2)', key)
   if (await one('busy name').tryLock()) throw new Error('it is taken')

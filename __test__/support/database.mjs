@@ -121,7 +121,7 @@ class Database {
 }
 
 /** Waits until a fact is true; fails after `limit` milliseconds. */
-export async function until(fact, what, limit = 10_000) {
+export async function until(fact, what, limit = 30_000) {
   const deadline = performance.now() + limit
   while (!(await fact())) {
     if (performance.now() > deadline) throw new Error(`not within ${limit} ms: ${what}`)
