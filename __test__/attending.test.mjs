@@ -35,9 +35,9 @@ if (process.platform === 'linux') {
     const { wakes: without } = await wakes({ ADVISORY_LOCK_NO_ATTENDING: '1' })
     assert.ok(without >= pairs, `not attending, the core's thread reads the answers: ${without} wakes`)
     const { wakes: attending, milliseconds } = await wakes({})
-    // It looks every 10 ms, however many answers there were.
+    // It looks every 10 ms, however many answers there were, and a machine under load takes long for them.
     const looks = 2 * Math.ceil(milliseconds / 10)
-    assert.ok(attending < looks + pairs / 4, `attending, it looks now and then: ${attending} wakes in ${milliseconds} ms, not ${without}`)
+    assert.ok(attending < Math.max(without / 2, looks), `attending, it looks now and then: ${attending} wakes in ${milliseconds} ms, not ${without}`)
   })
 
   const sockets = () =>

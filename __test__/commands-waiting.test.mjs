@@ -154,7 +154,7 @@ test('a network that has gone silent during the wait is no lock that is taken, a
   assert.ok(performance.now() - since < 4000)
   const { status, stdout, stderr } = await limited.ended
   assert.deepEqual([status, stdout], [1, ''])
-  assert.match(stderr, /no server has answered within 2 s \(ETIMEDOUT\)$/m)
+  assert.match(stderr, /no server has answered within 3 s \(ETIMEDOUT\)$/m)
   await sqlUnlock(database.sql, 'silent')
 })
 

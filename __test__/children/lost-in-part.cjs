@@ -7,7 +7,10 @@ const [connectionString, kind, ...parameters] = process.argv.slice(2)
 const createMutex = advisoryLock(connectionString, { idleTimeout: 100 })
 const mutex = kind === 'all' ? createMutex.all(parameters) : createMutex.semaphore(parameters[0], Number(parameters[1]))
 
-mutex.lock().then((unlock) => {
+// What is held besides has a session of its own.
+createMutex('besides').lock().then(async (besides) => {
+  const unlock = await mutex.lock()
+  await besides()
   unlock.signal.addEventListener('abort', () => {
     process.send({ told: unlock.signal.reason.code, held: createMutex.stats().held })
     process.disconnect()

@@ -8,6 +8,8 @@ const { reasonOf } = require('./report.js')
 const PATIENCE = 10_000
 /** So many milliseconds the server has at least for its first answer, however short the wait for the lock may be. */
 const MIN_ANSWER_TIME = 2000
+/** So many it has where it is asked once more at the end: the turn of a wait is over by then, even if it could not be cut short. */
+const LATE_ANSWER_TIME = 3000
 /** Between two attempts to reach the server, in milliseconds: doubled each time. */
 const MIN_PAUSE = 100
 const MAX_PAUSE = 2000
@@ -118,7 +120,7 @@ class Waiting {
       if (performance.now() - this.#takenAt > MIN_ANSWER_TIME) {
         if (error.cause) throw error.cause
         // The network may have gone silent since.
-        const late = await this.#try(lock)
+        const late = await this.#try(lock, LATE_ANSWER_TIME)
         if (late) return late
       }
       throw new Conflict(`${permits === undefined ? 'the lock' : 'a permit'} was not free within ${timeout / 1000} s`)
@@ -140,11 +142,11 @@ class Waiting {
   }
 
   /** Takes the lock if it is free now; resolves to nothing where it is taken. */
-  async #try(lock) {
+  async #try(lock, answerTime = MIN_ANSWER_TIME) {
     const ending = new AbortController()
     const onStopped = () => ending.abort(this.#stopped.reason)
     this.#stopped.addEventListener('abort', onStopped)
-    const limit = this.#failure ? this.#left : Math.max(this.#left, MIN_ANSWER_TIME)
+    const limit = this.#failure ? this.#left : Math.max(this.#left, answerTime)
     const onTimeOver = () => ending.abort(this.#failure ?? noAnswer(limit))
     const timer = this.#job.timeout > 0 && limit <= LONGEST_TIMER ? setTimeout(onTimeOver, limit) : undefined
     try {

@@ -284,7 +284,7 @@ impl Manager {
                 }
                 match &mut state.pooled {
                     Some(pooled) => pooled.not_started(&sessions, &cause),
-                    None => state.sessions.not_started(&sessions, &cause),
+                    None => state.sessions.not_started(&sessions, &cause, &state.table),
                 }
             });
         }

@@ -101,6 +101,24 @@ impl MainSessions {
         self.current == Some(id)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.all.iter().copied()
+    }
+
+    pub fn is_any_open(&self, slots: &Slots<Slot>) -> bool {
+        self.iter().any(|id| slots.get(id).is_some_and(Slot::is_open))
+    }
+
+    /// Whether there are some, all of which are open.
+    pub fn are_open(&self, slots: &Slots<Slot>) -> bool {
+        !self.is_empty() && self.iter().all(|id| slots.get(id).is_some_and(Slot::is_open))
+    }
+
+    /// Whether the server is left alone for now, as one could not be opened a moment ago.
+    pub fn are_held_back(&self) -> bool {
+        !self.backoff.is_over(Instant::now())
+    }
+
     /// The only one.
     pub fn only(&self) -> Option<SessionId> {
         match self.all[..] {

@@ -230,6 +230,9 @@ impl Sessions {
         let Some(wait) = slot.wait.as_mut().filter(|wait| !wait.is_cancelled) else { return };
         wait.lacks_place = !has_place;
         let wait = *wait;
+        if slot.role == Role::Main {
+            return self.poll_wait_of(session, table);
+        }
         // An upgrade waits where its key is held.
         let is_movable = table.key_count_on(session) == 0;
         if is_movable && self.waits.leave(wait, table, Instant::now()) {

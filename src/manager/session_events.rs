@@ -65,7 +65,7 @@ impl Manager {
     }
 
     pub(super) fn open_failed(&self, id: SessionId, cause: &Error) {
-        self.change(None, |state| state.sessions.open_failed(id, cause));
+        self.change(None, |state| state.sessions.open_failed(id, cause, &state.table));
     }
 
     /// What has become of batches.
@@ -112,6 +112,10 @@ impl Manager {
                 }
                 _ => {}
             }
+            if state.sessions.relieve_by(id) {
+                continue;
+            }
+            let Some(slot) = state.sessions.slots.get_mut(id) else { return Work::Gone };
             let heartbeat = self.settings.timing.heartbeat();
             let publication_due = if self.settings.publish_names && holds {
                 publication::time_until_due(slot, heartbeat)

@@ -54,9 +54,15 @@ impl Sessions {
     /// # Errors
     /// There is none, and the server is left alone, as it had no room for one a moment ago.
     pub fn main_session(&mut self, table: &LockTable) -> Result<SessionId, Error> {
-        if let Some(main) = self.mains.find(&self.slots, table) {
-            return Ok(main);
-        }
+        let found = self.mains.find(&self.slots, table);
+        let is_none = self.mains.is_empty();
+        let found = found.or_else(|| if is_none { self.take_back_idle() } else { None });
+        // A wait that has a connection can do without it for a moment, where another one could not be had a moment ago.
+        let found = found.or_else(|| if is_none && self.mains.are_held_back() { self.take_back(table) } else { None });
+        found.map_or_else(|| self.begin_main_session(), Ok)
+    }
+
+    fn begin_main_session(&mut self) -> Result<SessionId, Error> {
         self.mains.may_begin()?;
         let main = self.slots.begin(Slot::new(Role::Main, Instant::now()));
         self.mains.add(main);
@@ -64,10 +70,14 @@ impl Sessions {
     }
 
     /// Sees to it that waits have a session to fall back on.
-    pub fn keep_main_session(&mut self, table: &LockTable) {
-        if self.mains.is_empty() && self.waits.have_sessions() && !self.mains.are_resting() {
+    pub fn keep_main_session(&mut self) {
+        if self.mains.is_empty()
+            && self.waits.have_sessions()
+            && !self.mains.are_resting()
+            && self.take_back_idle().is_none()
+        {
             // Where there is no room now, there may be when this is called the next time.
-            let _ = self.main_session(table);
+            let _ = self.begin_main_session();
         }
     }
 
@@ -86,12 +96,12 @@ impl Sessions {
     }
 
     /// There is no thread for these sessions, and none for polls.
-    pub fn not_started(&mut self, sessions: &[SessionId], cause: &Error) {
+    pub fn not_started(&mut self, sessions: &[SessionId], cause: &Error, table: &LockTable) {
         self.waits.polls.is_ticking = false;
-        sessions.iter().for_each(|&id| self.open_failed(id, cause));
+        sessions.iter().for_each(|&id| self.open_failed(id, cause, table));
     }
 
-    pub fn open_failed(&mut self, id: SessionId, cause: &Error) {
+    pub fn open_failed(&mut self, id: SessionId, cause: &Error, table: &LockTable) {
         let Some(slot) = self.remove(id) else { return };
         if slot.role == Role::Wait {
             // Waits are polled meanwhile, except where a session would mean nothing.
@@ -102,7 +112,14 @@ impl Sessions {
             return;
         }
         let (jobs, queries) = slot.into_work();
-        if let Some(other) = self.mains.open_failed(&self.slots, cause) {
+        let mut other = self.mains.open_failed(&self.slots, cause);
+        let is_missing = other.is_none() && !(jobs.is_empty() && queries.is_empty());
+        if is_missing && !cause.is_client_closed() && !cause.is_transaction_pooling() {
+            // There is none to be had for its wait either.
+            self.waits.session_failed();
+            other = self.take_back(table);
+        }
+        if let Some(other) = other {
             jobs.into_iter().for_each(|job| self.push(other, job));
             queries.into_iter().for_each(|query| self.push_query(other, query));
         } else {
@@ -152,7 +169,7 @@ impl Sessions {
                 Err(_) => self.query_failed(query, cause),
             }
         }
-        self.keep_main_session(table);
+        self.keep_main_session();
     }
 
     /// Forgets a session that is idle and closes now; [`Slots::end_closing`] must follow.

@@ -322,6 +322,12 @@ impl Slot {
         }
     }
 
+    /// Takes the work of a session that is not open yet.
+    pub fn take_queued(&mut self) -> (Vec<Job>, Vec<Query>) {
+        let count = self.steps.len();
+        (self.steps.take(count), self.queries.drain(..).collect())
+    }
+
     /// All work that has not been reported.
     pub fn into_work(self) -> (Vec<Job>, Vec<Query>) {
         let mut queries: Vec<Query> = self.queries.into();

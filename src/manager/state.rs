@@ -202,7 +202,8 @@ impl State {
         // A wait through a pooler is nowhere to be seen by others.
         let is_seen = self.pooled.is_none();
         if is_seen {
-            self.sessions.keep_main_session(&self.table);
+            self.sessions.keep_main_session();
+            self.sessions.relieve_opening(&self.table);
         }
         self.deadlocks.inquire(&self.table, &mut self.sessions, now, is_seen)
     }

@@ -86,6 +86,15 @@ impl Waits {
         self.sessions += 1;
     }
 
+    /// A session is not one of theirs any more. What it waits for is up to the caller.
+    pub fn release(&mut self, session: SessionId, slot: &mut Slot) {
+        slot.role = Role::Main;
+        self.sessions -= 1;
+        if std::mem::take(&mut slot.is_free) {
+            self.free.retain(|&free| free != session);
+        }
+    }
+
     /// One of their sessions is open.
     pub fn session_opened(&mut self, id: SessionId) {
         self.opening.remove(&id);

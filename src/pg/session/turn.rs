@@ -59,6 +59,10 @@ const SENIORITY: [u64; (sql::LAST_PLACE - sql::LAST_COMMON_PLACE) as usize] =
 const STANDING_BY: Duration = Duration::from_secs(6);
 const FIRST_PLACE_OF_STANDBYS: i64 = 8;
 
+/// A request to cancel that has not been delivered so long after the end of what it was to end is lost: where there is no room for
+/// another connection nobody may ever read it. Should it arrive after all, whoever it hits is told by the server's `57014`.
+const DELIVERED_AFTER_THE_END: Duration = Duration::from_secs(1);
+
 /// The numbers of the places in a queue that are open to a wait of this age.
 fn open_places(age: Duration) -> RangeInclusive<i64> {
     let is_senior = |&seniority: &u64| age >= Duration::from_millis(seniority);
@@ -228,7 +232,14 @@ impl Session {
                 let _ = timeout(self.patience.answer, sent.delivered()).await;
             }
         };
-        tokio::join!(asked, delivered).0
+        tokio::pin!(delivered);
+        tokio::select! {
+            answer = &mut asked => {
+                let _ = timeout(DELIVERED_AFTER_THE_END, delivered).await;
+                answer
+            }
+            () = &mut delivered => asked.await,
+        }
     }
 }
 
