@@ -18,7 +18,7 @@ pub(super) struct Wait {
     pub mode: Mode,
     /// When it began, on whatever session.
     pub since: Instant,
-    /// Since when the direct sessions have it, where it is looked for through a pooler as well.
+    /// Since when the direct sessions have it, where it is looked for through a pooler as well; later, where they are to keep it.
     pub direct_since: Instant,
     pub is_cancelled: bool,
     /// Its latest turn has found no place in the queue.

@@ -1,11 +1,12 @@
 //! What a session through a pooler is given to do, and how that may fail.
 
 use crate::core::{Key, Mode, RequestId};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::manager) enum Job {
-    /// Hold the key by a transaction, if it is free; or wait for it for a moment, where it takes a turn in the server's queue.
-    Pin { key: Key, mode: Mode, patient: bool, takes_turn: bool },
+    /// Hold the key by a transaction, if it is free; or wait for it in the server's queue for so long.
+    Pin { key: Key, mode: Mode, patient: bool, turn: Option<Duration> },
     /// Hold the key in one more mode, if nobody else has it, by the transaction that holds it already.
     Upgrade { key: Key, mode: Mode },
     /// Give the key up.

@@ -2,11 +2,11 @@
 //! whose key looks free goes back to the direct sessions, and comes again if somebody else was faster.
 //!
 //! A key that is handed on within a process never looks free. So each wait goes back once in a while, to take a turn in the
-//! server's queue, unless somebody else waits there.
+//! server's queue, unless somebody else waits there; and sooner, whoever waits there, where it goes from one to another.
 //!
 //! Invariant: a wait that was taken over is here until it is given back, cancelled or failed.
 
-use super::waits::{Cancelled, Waits};
+use super::waits::{Cancelled, Waits, MOST_BEFORE};
 use crate::core::{Key, Mode};
 use crate::manager::backoff::with_jitter;
 use crate::manager::wait::Wait;
@@ -18,6 +18,10 @@ use tokio::sync::Notify;
 
 /// For so long nobody takes a turn in the server's queue by whom it was left in vain.
 const BETWEEN_TURNS: Duration = Duration::from_secs(30);
+/// For so long whoever is passed over stays with the direct sessions, for one turn in the queue after the other.
+const STAY: Duration = Duration::from_secs(10);
+/// A key that was another's at each of so many looks in a row is handed on all the time.
+const PASSES: u32 = 3;
 /// For so long a pooler that has worked may be out of reach before waits go by direct sessions.
 const MOST_FAILING: Duration = Duration::from_secs(30);
 /// For so long they do then.
@@ -147,14 +151,19 @@ impl Looks {
                 continue;
             }
             let has_come = self.waiting.get(&key).map_or(now, |&(_, since)| since);
+            let mut is_passed_over = false;
             let is_worth_it = match seen {
                 Seen::Free => true,
-                Seen::Taken { is_awaited, .. } => {
-                    !is_awaited && now.saturating_duration_since(has_come) >= BETWEEN_TURNS
+                Seen::Taken { by, awaited } => {
+                    is_passed_over = self.waits.see_holder(key, by).in_a_row >= PASSES;
+                    let is_long_here = now.saturating_duration_since(has_come) >= BETWEEN_TURNS;
+                    (is_long_here && awaited == 0) || (is_passed_over && awaited <= MOST_BEFORE)
                 }
             };
             if is_worth_it || is_tied(key) {
-                given_back.extend(self.give_back(key));
+                let wait = self.give_back(key);
+                let stay = if is_passed_over { STAY } else { Duration::ZERO };
+                given_back.extend(wait.map(|wait| Wait { direct_since: wait.direct_since + stay, ..wait }));
             } else {
                 self.waits.put_back(key, true, now);
             }
@@ -183,8 +192,8 @@ mod tests {
     use super::*;
 
     const KEY: Key = Key::Pair(1, 2);
-    const TAKEN: Seen = Seen::Taken { by: 1, is_awaited: false };
-    const AWAITED: Seen = Seen::Taken { by: 1, is_awaited: true };
+    const TAKEN: Seen = Seen::Taken { by: 1, awaited: 0 };
+    const AWAITED: Seen = Seen::Taken { by: 1, awaited: 1 };
 
     /// Has a look made once one is due, by this time at the latest.
     fn look(looks: &mut Looks, now: Instant, seen: Seen) -> Vec<Key> {
@@ -216,6 +225,24 @@ mod tests {
         let mut looks = waiting(now);
         assert!(look(&mut looks, now + BETWEEN_TURNS, AWAITED).is_empty());
         assert_eq!(look(&mut looks, now + 2 * BETWEEN_TURNS, TAKEN), [KEY]);
+    }
+
+    #[test]
+    fn who_is_passed_over_goes_back_though_others_wait_there() {
+        let now = Instant::now();
+        let seen = |holders: [u64; 4], awaited| {
+            let mut looks = waiting(now);
+            let seconds = [1, 3, 6, 10].map(Duration::from_secs);
+            holders
+                .map(|by| Seen::Taken { by, awaited })
+                .into_iter()
+                .zip(seconds)
+                .map(|(seen, time)| look(&mut looks, now + time, seen).len())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(seen([1, 2, 3, 4], 3), [0, 0, 0, 1]);
+        assert_eq!(seen([1, 2, 2, 3], 3), [0; 4], "one of them has stayed");
+        assert_eq!(seen([1, 2, 3, 4], MOST_BEFORE + 1), [0; 4], "too many are there");
     }
 
     #[test]

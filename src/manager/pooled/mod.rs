@@ -96,7 +96,7 @@ impl Pooled {
     }
 
     fn route_try(&mut self, key: Key, mode: Mode, patient: bool) {
-        if self.pin(key, mode, patient, false) {
+        if self.pin(key, mode, patient, None) {
             return;
         }
         if patient {
@@ -181,10 +181,10 @@ impl Pooled {
     }
 
     /// Begins to hold a key on a session of its own, if there may be one more.
-    fn pin(&mut self, key: Key, mode: Mode, patient: bool, takes_turn: bool) -> bool {
+    fn pin(&mut self, key: Key, mode: Mode, patient: bool, turn: Option<Duration>) -> bool {
         let session = self.sessions.pin();
         if let Some(session) = session {
-            self.push(session, Job::Pin { key, mode, patient, takes_turn });
+            self.push(session, Job::Pin { key, mode, patient, turn });
         }
         session.is_some()
     }

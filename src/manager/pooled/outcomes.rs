@@ -132,13 +132,11 @@ impl Pooled {
                 // It has been cancelled meanwhile.
                 continue;
             }
-            // Where others hand a key on among themselves none of them is ever seen to leave it. One who waits in the queue gets it
-            // with the next end of a transaction; more of them would be in the way of others.
-            let (is_taken, is_worth_it) = match seen {
-                Seen::Free => (false, true),
-                Seen::Taken { by, is_awaited } => (true, self.waits.changes_hands(key, by) && !is_awaited),
+            let (is_taken, turn) = match seen {
+                Seen::Free => (false, None),
+                Seen::Taken { by, awaited } => (true, self.waits.turn(key, by, awaited, now)),
             };
-            if is_worth_it && self.pin(key, mode, true, is_taken) {
+            if (!is_taken || turn.is_some()) && self.pin(key, mode, true, turn) {
                 self.waits.is_tried(key);
             } else {
                 self.waits.put_back(key, is_taken, now);

@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-/// How long a wait stays in the server's queue, and has a server session meanwhile, where a key is handed on.
-const TURN: Duration = Duration::from_millis(200);
 /// While somebody waits a session is kept for the looks, whatever is set for idle ones.
 const KEPT_FOR_LOOKS: Duration = Duration::from_secs(10);
 
@@ -108,7 +106,7 @@ async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option
 
 async fn serve(manager: &Manager, id: SessionId, session: &mut PooledSession, job: Job) -> Result<(), Error> {
     let result = match job {
-        Job::Pin { key, mode, takes_turn, .. } => session.pin(key, mode, Some(TURN).filter(|_| takes_turn)).await,
+        Job::Pin { key, mode, turn, .. } => session.pin(key, mode, turn).await,
         Job::Upgrade { key, mode } => session.take_also(key, mode).await,
         Job::Unpin { .. } => session.unpin().await,
         Job::Probe { key } => session.is_contended(key).await,

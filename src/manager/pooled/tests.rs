@@ -68,7 +68,7 @@ fn look(pooled: &mut Pooled, is_free: bool) -> SessionId {
     pooled.sessions.slots.take_to_open();
     assert!(matches!(begin(pooled, id), Some(Job::Look)));
     let keys = pooled.waits.take_due(Instant::now());
-    let seen = if is_free { Seen::Free } else { Seen::Taken { by: 1, is_awaited: false } };
+    let seen = if is_free { Seen::Free } else { Seen::Taken { by: 1, awaited: 0 } };
     pooled.looked(id, &keys, &vec![seen; keys.len()]);
     id
 }
@@ -155,7 +155,7 @@ fn a_wait_is_ended_once_at_whatever_stage_it_is() {
 
 #[test]
 fn a_key_that_changes_hands_is_waited_for_in_the_queue_if_nobody_is() {
-    for (by, is_awaited, takes_turn) in [(1, false, false), (2, true, false), (2, false, true)] {
+    for (by, awaited, takes_turn) in [(1, 0, false), (2, 1, false), (2, 0, true)] {
         let mut pooled = Pooled::new(2);
         pooled.route(wait(KEY));
         let id = look(&mut pooled, false);
@@ -164,8 +164,8 @@ fn a_key_that_changes_hands_is_waited_for_in_the_queue_if_nobody_is() {
         std::thread::sleep(pooled.waits.pause(Instant::now()));
         assert!(pooled.look_round().is_some() && matches!(begin(&mut pooled, id), Some(Job::Look)));
         assert_eq!(pooled.waits.take_due(Instant::now()), keys);
-        pooled.looked(id, &keys, &[Seen::Taken { by, is_awaited }]);
-        assert_eq!(matches!(begin(&mut pooled, id), Some(Job::Pin { takes_turn: true, .. })), takes_turn);
+        pooled.looked(id, &keys, &[Seen::Taken { by, awaited }]);
+        assert_eq!(matches!(begin(&mut pooled, id), Some(Job::Pin { turn: Some(_), .. })), takes_turn);
     }
 }
 

@@ -14,6 +14,18 @@ const PART_OF_AGE: u32 = 8;
 const SOON: Duration = Duration::from_millis(10);
 /// A look for more keys would take the server long.
 const MOST_KEYS: usize = 512;
+/// How long a wait stays in the server's queue, and has a server session meanwhile, where a key is handed on.
+const TURN: Duration = Duration::from_millis(200);
+/// The same for one that is passed over again and again, by those who stay there for longer; the server would write that it waits
+/// after a second (`deadlock_timeout`).
+const LONG_TURN: Duration = Duration::from_millis(900);
+/// So often a wait is passed over before it stays for longer, and again for each of those behind whom it goes.
+const PASSES: u32 = 5;
+/// Those who hold the key by direct connections, several or a process that hands it on within itself, never look otherwise than one
+/// that holds it all the time. So each wait takes a long turn after so long, or this part of its age, if nobody else does.
+const BETWEEN_TURNS: Duration = Duration::from_secs(30);
+/// Behind more of them nobody goes.
+pub(super) const MOST_BEFORE: usize = 16;
 
 #[derive(Debug)]
 struct Wait {
@@ -30,6 +42,18 @@ struct Wait {
     is_taken: bool,
     /// Who was seen to have it last.
     holder: Option<u64>,
+    passes: Passes,
+    /// When it takes a turn though nothing was seen to change.
+    next_turn: Instant,
+    /// It is the only one in the queue, and left in vain it comes again soon, before those who find none there.
+    is_first: bool,
+}
+
+/// How often a key has gone to somebody else before the eyes of who waits for it: in all, and in the latest looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Passes {
+    pub times: u32,
+    pub in_a_row: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +100,20 @@ impl Waits {
         self.turns += 1;
         let (turn, stage) = (self.turns, Stage::Pausing);
         let next = if is_taken { now + pause(Duration::ZERO, chance()) } else { now };
-        let wait = Wait { mode, home, since: now, next, turn, stage, is_cancelled: false, is_taken, holder: None };
+        let wait = Wait {
+            mode,
+            home,
+            since: now,
+            next,
+            turn,
+            stage,
+            is_cancelled: false,
+            is_taken,
+            holder: None,
+            passes: Passes::default(),
+            next_turn: now + BETWEEN_TURNS.mul_f64(0.5 + chance()),
+            is_first: false,
+        };
         self.waits.insert(key, wait);
     }
 
@@ -104,14 +141,43 @@ impl Waits {
         let Some(wait) = self.waits.get_mut(&key) else { return false };
         wait.stage = Stage::Pausing;
         wait.is_taken = is_taken;
-        wait.next = now + pause(now.saturating_duration_since(wait.since), chance());
+        let age =
+            if std::mem::take(&mut wait.is_first) { Duration::ZERO } else { now.saturating_duration_since(wait.since) };
+        wait.next = now + pause(age, chance());
         wait.is_cancelled
     }
 
-    /// Takes note of who has the key; whether that is another one than was seen before.
-    pub fn changes_hands(&mut self, key: Key, holder: u64) -> bool {
-        let last = self.waits.get_mut(&key).and_then(|wait| wait.holder.replace(holder));
-        last.is_some_and(|last| last != holder)
+    /// Takes note of who has the key; how often it has gone to another one than was seen before.
+    pub fn see_holder(&mut self, key: Key, holder: u64) -> Passes {
+        let Some(wait) = self.waits.get_mut(&key) else { return Passes::default() };
+        if wait.holder.replace(holder).is_some_and(|last| last != holder) {
+            wait.passes.times += 1;
+            wait.passes.in_a_row += 1;
+        } else {
+            wait.passes.in_a_row = 0;
+        }
+        wait.passes
+    }
+
+    /// For how long to wait in the server's queue for a key that `holder` has and so many wait for there, if at all.
+    ///
+    /// Where others hand a key on among themselves none of them is ever seen to leave it. One who waits in the queue gets it with
+    /// the next end of a transaction; more of them would be in the way of others. But who is passed over again and again, as the
+    /// queue is never empty, goes behind them.
+    pub fn turn(&mut self, key: Key, holder: u64, awaited: usize, now: Instant) -> Option<Duration> {
+        let passes = self.see_holder(key, holder);
+        let wait = self.waits.get_mut(&key)?;
+        let most_before = usize::try_from(passes.times / PASSES).unwrap_or(usize::MAX).min(MOST_BEFORE);
+        let is_passed_over = passes.in_a_row > 0 && awaited <= most_before;
+        let is_due = wait.next_turn <= now && awaited == 0;
+        if !is_passed_over && !is_due {
+            return None;
+        }
+        let between = BETWEEN_TURNS.max(now.saturating_duration_since(wait.since) / PART_OF_AGE);
+        wait.next_turn = now + between.mul_f64(0.5 + chance());
+        let is_old = passes.times >= PASSES;
+        wait.is_first = is_passed_over && is_old && awaited == 0;
+        Some(if is_due || is_old { LONG_TURN } else { TURN })
     }
 
     /// A session tries for the key from now on.
@@ -246,6 +312,55 @@ mod tests {
         assert_eq!(waits.is_known_taken(KEY), Some(true));
         waits.put_back(KEY, false, now);
         assert_eq!(waits.is_known_taken(KEY), Some(false));
+    }
+
+    #[test]
+    fn who_is_passed_over_goes_behind_others_and_stays_for_longer() {
+        let now = Instant::now();
+        let mut waits = Waits::default();
+        waits.add(KEY, Mode::Exclusive, None, true, now);
+        assert_eq!(waits.turn(KEY, 0, 0, now), None, "nobody else has had it yet");
+        let mut turns =
+            |from: u64, to: u64, awaited| (from..to).map(|by| waits.turn(KEY, by, awaited, now)).collect::<Vec<_>>();
+        assert_eq!(turns(1, 5, 0), [Some(TURN); 4]);
+        assert_eq!(turns(5, 6, 0), [Some(LONG_TURN)]);
+        assert_eq!(turns(6, 15, 3), [None; 9], "three are before it");
+        assert_eq!(turns(15, 17, 3), [Some(LONG_TURN); 2]);
+        assert_eq!(turns(16, 17, 0), [None], "it has not changed hands");
+        assert!(turns(17, 200, MOST_BEFORE + 1).iter().all(Option::is_none));
+        assert_eq!(turns(200, 201, MOST_BEFORE), [Some(LONG_TURN)]);
+    }
+
+    #[test]
+    fn each_takes_a_turn_once_in_a_while_and_more_seldom_with_age() {
+        let since = Instant::now();
+        let mut waits = Waits::default();
+        waits.add(KEY, Mode::Exclusive, None, true, since);
+        let mut turns = |from: u64, to: u64, awaited| {
+            let at = (from..to).map(|second| since + Duration::from_secs(second));
+            at.filter(|&now| waits.turn(KEY, 1, awaited, now).is_some()).count()
+        };
+        assert_eq!(turns(0, 15, 0), 0);
+        assert!((3..=20).contains(&turns(15, 300, 0)));
+        assert_eq!(turns(300, 600, 1), 0, "somebody is there");
+        assert!((2..=10).contains(&turns(3600, 5400, 0)));
+    }
+
+    #[test]
+    fn who_was_alone_in_the_queue_comes_again_soon() {
+        let now = Instant::now();
+        let mut waits = Waits::default();
+        waits.add(KEY, Mode::Exclusive, None, true, now);
+        let late = now + Duration::from_secs(8);
+        let mut pause_after = |awaited| {
+            (0..20).for_each(|by| {
+                let _ = waits.turn(KEY, by, awaited, now);
+            });
+            waits.put_back(KEY, true, late);
+            waits.pause(late)
+        };
+        assert!(pause_after(0) < 2 * SHORTEST);
+        assert!(pause_after(1) >= Duration::from_millis(500));
     }
 
     #[test]

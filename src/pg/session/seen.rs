@@ -14,8 +14,8 @@ pub enum Seen {
     Taken {
         /// By whom, as a number: another one tells of other transactions.
         by: u64,
-        /// Whether somebody waits for it in the server's queue.
-        is_awaited: bool,
+        /// How many wait for it in the server's queue.
+        awaited: usize,
     },
 }
 
@@ -50,7 +50,7 @@ pub(super) fn see(locks: &[Lock], key: Key, mode: Mode) -> Seen {
     holders.sort_unstable();
     let mut hasher = DefaultHasher::new();
     holders.hash(&mut hasher);
-    Seen::Taken { by: hasher.finish(), is_awaited: of_key().any(|lock| !lock.is_held) }
+    Seen::Taken { by: hasher.finish(), awaited: of_key().filter(|lock| !lock.is_held).count() }
 }
 
 /// As PostgreSQL shows the halves of keys.
