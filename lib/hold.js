@@ -12,15 +12,15 @@ const { KEEP_ALIVE, NO, PENDING, RELEASE_FAILED, SCOPED, VERIFIED, YES } = nativ
 
 /** A release that the server has not confirmed yet. */
 class Releasing extends Call {
-  constructor(locks) {
+  constructor(hold) {
     super()
-    this.locks = locks
+    this.hold = hold
   }
 
   settle(kind, _, error) {
     if (kind !== RELEASE_FAILED) return this.resolve(true)
     this.reject(error)
-    tellLost(this.locks, error)
+    this.hold.loseAtRelease(error)
   }
 }
 
@@ -102,7 +102,7 @@ class Hold {
     const ticket = mailbox.newNumber()
     const reply = native.release(hold.owner.number, hold.request, ticket)
     // Everything is in place before the mail is opened: it may tell of this hold.
-    const releasing = (reply & (YES | NO)) === PENDING ? new Releasing(hold.locks) : undefined
+    const releasing = (reply & (YES | NO)) === PENDING ? new Releasing(hold) : undefined
     if (releasing) mailbox.expect(ticket, releasing)
     if (releasing || reply & YES) hold.markReleased()
     mailbox.open(reply)
@@ -147,11 +147,22 @@ class Hold {
   /** The hold was lost with its session. */
   lose(error) {
     this.markLost(error)
+    Hold.#tell(this, error, (this.flags & SCOPED) !== 0)
+  }
+
+  /** The hold was gone when its end was to be confirmed. Whoever has asked for that is told so; everybody else as of any loss. */
+  loseAtRelease(error) {
+    this.#error = error
+    if (!unfencedHolds.has(this)) tellLost(this.locks, error)
+    Hold.#tell(this, error, true)
+  }
+
+  static #tell(hold, error, isTold) {
     try {
-      this.#controller?.abort(error)
+      hold.#controller?.abort(error)
     } finally {
-      this.locks.onLost(this, (this.flags & SCOPED) !== 0)
-      this.whileHeld?.()
+      hold.locks.onLost(hold, isTold)
+      hold.whileHeld?.()
     }
   }
 

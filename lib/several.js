@@ -97,19 +97,27 @@ class HoldOfSeveral {
   }
 
   async #release() {
+    const wasLost = this.#error !== undefined
     const outcomes = await Promise.allSettled(this.#parts.map((part) => part.release()))
-    if (!this.#error) this.locks.onEnded(this)
+    if (!wasLost) this.locks.onEnded(this)
     const failed = outcomes.find(({ status }) => status === 'rejected')
-    if (failed) throw failed.reason
+    if (failed) {
+      // A part that was gone when its end was to be confirmed.
+      if (failed.reason.code === 'ERR_LOCK_LOST') this.#lose(failed.reason)
+      throw failed.reason
+    }
     return outcomes.every(({ value }) => value)
   }
 
   #lose(error) {
-    if (this.#error || this.#isOver) return
+    const isReleasing = this.#released !== undefined
+    if (this.#error || (this.#isOver && !isReleasing)) return
     this.#error = error
-    this.locks.owner.several.holds.delete(this)
-    this.locks.onEnded(this)
-    tellOver(this)
+    if (!isReleasing) {
+      this.locks.owner.several.holds.delete(this)
+      this.locks.onEnded(this)
+      tellOver(this)
+    }
     if (!unfencedHolds.has(this)) tellLost(this.locks, error)
     try {
       this.#controller?.abort(error)
@@ -117,7 +125,7 @@ class HoldOfSeveral {
       this.whileHeld?.()
     } finally {
       // Worth nothing without the part that is lost, and in the way of others.
-      giveBack(this.#parts)
+      if (!isReleasing) giveBack(this.#parts)
     }
   }
 }
