@@ -167,7 +167,10 @@ declare namespace advisoryLock {
 
   /** How the locks of one `advisoryLock(…)` connect and wait. Owners with equal settings share connections. */
   export interface AdvisoryLockOptions {
-    /** Most connections used for waiting in PostgreSQL's own queue, 0 … 1000; further waits are polled in batches. Default 8. */
+    /**
+     * Most connections used for waiting in PostgreSQL's own queue, 0 … 1000; further waits are polled in batches. Default 8.
+     * With 0 all are, and lose against those who are in the queue as long as there are any.
+     */
     maxWaitConnections?: number | undefined
     /** Milliseconds after which a connection that holds and awaits nothing is closed, 0 … 2³¹−1. Default 10 000; 500 in `/v2`. */
     idleTimeout?: number | undefined

@@ -116,8 +116,8 @@ impl Error {
         Error::new(
             "ERR_TRANSACTION_POOLING",
             "the server is behind a pooler that shares sessions between clients: a lock held there excludes nobody; \
-             set the option transactionPooling (or pgbouncer=true in the connection string), connect to the server directly \
-             (Neon: the host without -pooler; Supabase: port 5432), or use session pooling",
+             set the option transactionPooling (or pgbouncer=true in the connection string; where it is set, it is \
+             directConnectionString that leads to a pooler), connect to the server directly (Neon: the host without -pooler; Supabase: port 5432), or use session pooling",
         )
     }
 

@@ -10,7 +10,7 @@ use crate::pg::connect::timing::Timing;
 use crate::pg::fault::Fault;
 use crate::pg::open::{open_first, warn_of_standby, Attempt, Open, Started};
 use crate::pg::session::call::{Answer, Statement};
-use crate::pg::session::pooled::{pin_statements, without_server, PooledSession};
+use crate::pg::session::pooled::{pin_statements, tells_of_server, without_server, PooledSession};
 use crate::pg::session::row::Row;
 use crate::pg::session::wire::Wire;
 use crate::pg::sql::pooled;
@@ -108,8 +108,9 @@ async fn check(wire: &Wire, settings: &[&str], limit: Duration) -> Result<Row, F
 /// What it means that a transaction does not begin, so long after a server session was lent.
 fn refused_transaction(fault: Fault, waited: Duration) -> Fault {
     let (Fault::Statement(error) | Fault::Lost(error)) = &fault;
+    let is_refusal = error.server().is_some() && error.code() == "08P01" && waited < REFUSED_WITHIN;
     // There is no PostgreSQL without transactions.
-    if error.server().is_some() && error.code() == "08P01" && waited < REFUSED_WITHIN {
+    if is_refusal && !tells_of_server(error) {
         Fault::Lost(Error::statement_pooling())
     } else {
         without_server(fault)

@@ -342,15 +342,18 @@ fn is_over(cause: &Error) -> bool {
     cause.code() == NO_TRANSACTION
 }
 
+/// Whether a pooler tells that its server cannot be reached, or is gone, as PgBouncer says it.
+pub(in crate::pg) fn tells_of_server(cause: &Error) -> bool {
+    let message = cause.message();
+    cause.code() == "08P01" && ["server login ", "server conn crashed"].iter().any(|begin| message.starts_with(begin))
+}
+
 /// What it means that a connection fails which has no server session yet: it waits for one in vain, or is told so. PgBouncer calls
 /// everything that it says a violation of the protocol.
 pub(in crate::pg) fn without_server(fault: Fault) -> Fault {
     match &fault {
         Fault::Lost(cause) if cause.code() == "ETIMEDOUT" => Fault::Lost(Error::no_server_session(cause)),
-        // As PgBouncer says it, whatever the reason.
-        Fault::Lost(cause) if cause.code() == "08P01" && cause.message().starts_with("server login ") => {
-            Fault::Lost(Error::no_server_behind_pooler(cause))
-        }
+        Fault::Lost(cause) if tells_of_server(cause) => Fault::Lost(Error::no_server_behind_pooler(cause)),
         Fault::Lost(cause) if cause.server().is_some() && ["08P01", "58000"].contains(&cause.code()) => {
             Fault::Lost(Error::no_server_session(cause))
         }
