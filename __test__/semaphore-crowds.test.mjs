@@ -133,3 +133,30 @@ for (const [contract, advisoryLock] of Object.entries(entries)) {
     await nothingLeft()
   })
 }
+
+test('who asks for a permit while others look for one does not look once more for nothing', async () => {
+  const [holder, asker] = openMany(2)
+  const [taken, semaphore] = [holder, asker].map((createMutex) => createMutex.semaphore('all taken', 300))
+  const unlocks = await Promise.all(Array.from({ length: 300 }, () => taken.lock()))
+  const timeOf = async (work) => {
+    const begin = performance.now()
+    await work()
+    return performance.now() - begin
+  }
+  const single = []
+  for (let round = 0; round < 9; round++) single.push(await timeOf(async () => assert.ok(!(await semaphore.tryLock()))))
+  const one = single.toSorted((a, b) => a - b)[4]
+  const count = 5000
+  const all = await timeOf(async () => {
+    const outcomes = await Promise.all(Array.from({ length: count }, () => semaphore.tryLock()))
+    assert.ok(!outcomes.some(Boolean))
+  })
+  assert.ok(all < (count / 25) * one, `${all} ms for ${count}, ${one} ms for one`)
+  // Nobody is told that there is none who came after one was given back.
+  const asked = Array.from({ length: 50 }, () => semaphore.tryLock())
+  await unlocks.pop()()
+  const late = await semaphore.tryLock()
+  const held = (await Promise.all(asked)).filter(Boolean)
+  assert.equal(held.length + (late ? 1 : 0), 1)
+  await closeAll([holder, asker])
+})

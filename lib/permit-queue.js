@@ -32,8 +32,12 @@ class PermitQueue {
   #search
   /** Whether that has found no slot, and waits for one. */
   #isFull = false
-  /** Calls of {@link PermitQueue.tryTake} that are under way. */
+  /** Calls of {@link PermitQueue.tryTake} that are under way; all that have come so far, and the last that is known to find none. */
   #tries = 0
+  #lastTry = 0
+  #lastInVain = 0
+  /** The latest of them, for which the next one waits. @type {Promise<unknown>} */
+  #trying = Promise.resolve()
 
   /**
    * @param {number} permits
@@ -75,19 +79,33 @@ class PermitQueue {
   async tryTake(signal, toHold) {
     if (this.#isFull) return undefined
     const left = new TimeLeft({ signal })
+    const number = ++this.#lastTry
+    const earlier = this.#trying
     this.#tries++
+    const trying = this.#tryAfter(earlier, number, left)
+    this.#trying = trying.catch(() => {})
     try {
-      const slot = await this.#use(left, (use) =>
-        this.#inTurn(left, async () => {
-          await use.tell(left)
-          return this.#slots.tryOne(left.limits())
-        }),
-      )
+      const slot = await trying
       return slot && toHold(new Permit(slot))
     } finally {
       this.#tries--
       this.#lookWhetherIdle()
     }
+  }
+
+  /** One try, after those that came before it. Whoever was there when a try began that has found no slot knows that there was none. */
+  async #tryAfter(earlier, number, left) {
+    await left.race(earlier)
+    if (number <= this.#lastInVain) return undefined
+    return this.#use(left, (use) =>
+      this.#inTurn(left, async () => {
+        const last = this.#lastTry
+        await use.tell(left)
+        const slot = await this.#slots.tryOne(left.limits())
+        if (!slot) this.#lastInVain = last
+        return slot
+      }),
+    )
   }
 
   /** Finds a slot for each who waits, one after the other. */

@@ -8,7 +8,7 @@ const TRIED_AT_ONCE = [1, 15, 240, Infinity]
 
 /** The slots of a semaphore: keys of which each permit holds one. */
 class Slots {
-  #numbers
+  #permits
   #toLocks
   #locks = []
   /** The slot to try first: permits mostly come back in the order in which they were taken. */
@@ -16,7 +16,7 @@ class Slots {
 
   /** @param {number} permits @param {(part: string) => import('./mutex.js').Locks} toLocks */
   constructor(permits, toLocks) {
-    this.#numbers = Array.from({ length: permits }, (_, number) => number)
+    this.#permits = permits
     this.#toLocks = toLocks
     this.#next = Math.floor(Math.random() * permits)
   }
@@ -33,15 +33,17 @@ class Slots {
    * @param {Promise<unknown>} [goesOn] whether more than the first is tried
    */
   async tryOne(limits, goesOn) {
-    const order = [...this.#numbers.slice(this.#next), ...this.#numbers.slice(0, this.#next)]
+    const first = this.#next
+    let done = 0
     for (const count of TRIED_AT_ONCE) {
-      const tried = order.splice(0, count)
+      const tried = this.#numbersFrom(first + done, Math.min(count, this.#permits - done))
       if (tried.length === 0) return undefined
+      done += tried.length
       const { holds, denied } = await collect(tried.map((number) => tryPart(this.#slot(number), limits)))
       if (holds.length > 0) {
         // While nobody else looks.
         await giveBackFully(holds.slice(1))
-        this.#next = (tried.find((_, place) => !denied.includes(place)) + 1) % this.#numbers.length
+        this.#next = (tried.find((_, place) => !denied.includes(place)) + 1) % this.#permits
         return holds[0]
       }
       if (goesOn && !(await goesOn)) return undefined
@@ -55,7 +57,7 @@ class Slots {
     const abort = () => over.abort(left.signal.reason)
     left.signal.addEventListener('abort', abort)
     const limits = { timeout: Infinity, signal: over.signal }
-    const waits = this.#numbers.map((number) => takePart(this.#slot(number), limits))
+    const waits = this.#numbersFrom(0, this.#permits).map((number) => takePart(this.#slot(number), limits))
     try {
       const slot = await Promise.any(waits)
       for (const wait of waits) wait.then((hold) => hold === slot || giveBack([hold]), () => {})
@@ -70,8 +72,12 @@ class Slots {
 
   /** Who holds one. */
   async holders() {
-    const found = await Promise.all(this.#numbers.map((number) => this.#slot(number).holders()))
+    const found = await Promise.all(this.#numbersFrom(0, this.#permits).map((number) => this.#slot(number).holders()))
     return found.flatMap((holders, slot) => holders.filter(({ granted }) => granted).map((holder) => ({ ...holder, slot })))
+  }
+
+  #numbersFrom(first, count) {
+    return Array.from({ length: count }, (_, index) => (first + index) % this.#permits)
   }
 
   #slot(number) {
