@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import advisoryLock from '../index.js'
 import contract2 from '../v2.js'
 import { commandsOf } from './support/commands.mjs'
@@ -10,6 +11,8 @@ import { startPgBouncer } from './support/pgbouncer.mjs'
 import { startProxy } from './support/proxy.mjs'
 
 const database = await openDatabase()
+
+const pick = (all) => all[Math.floor(Math.random() * all.length)]
 
 let roles = 0
 /** What becomes of the second connection: each gives a way to the server for which that is so. */
@@ -103,3 +106,55 @@ for (const [kind, prepare] of Object.entries(kinds)) {
     await sqlUnlock(database.sql, `command, ${kind}`)
   })
 }
+
+test('five with one connection each use three locks in every way: one is inside at a time, and all get in', async (t) => {
+  const owners = []
+  while (owners.length < 5) owners.push(await kinds['is refused by the server'](t))
+  const inside = { a: 0, b: 0, c: 0 }
+  const turns = owners.map(() => 0)
+  const codes = new Set()
+  let isOver = false
+  async function use(name, index) {
+    assert.equal(++inside[name], 1, 'nobody else is inside')
+    if (turns[index]++ % 3 === 0) await sleep(5)
+    inside[name]--
+  }
+  const ways = [
+    async (mutex, work) => {
+      const unlock = await mutex.tryLock()
+      if (!unlock) return
+      await work()
+      await unlock()
+    },
+    async (mutex, work) => {
+      const unlock = await mutex.lock({ timeout: 1 + Math.random() * 200 })
+      await work()
+      await unlock()
+    },
+    async (mutex, work) => {
+      const unlock = await mutex.lock({ signal: AbortSignal.timeout(Math.ceil(Math.random() * 200)) })
+      await work()
+      await unlock()
+    },
+    (mutex, work) => mutex.withLock(work),
+    (mutex, work) => mutex.tryWithLock(work),
+    (mutex) => mutex.holders(),
+  ]
+  const callers = owners.flatMap((connectionString, index) => {
+    const createMutex = contract2(connectionString)
+    t.after(() => createMutex.close())
+    return [0, 1, 2].map(async () => {
+      while (!isOver) {
+        const name = pick(Object.keys(inside))
+        await pick(ways)(createMutex(name), () => use(name, index)).catch(({ code, name: what }) => codes.add(code ?? what))
+        await sleep(Math.random() * 20)
+      }
+    })
+  })
+  await sleep(5000)
+  isOver = true
+  await Promise.all(callers)
+  for (const code of codes) assert.ok(['ERR_LOCK_TIMEOUT', DOMException.TIMEOUT_ERR].includes(code), String(code))
+  assert.ok(turns.every((count) => count > 5), String(turns))
+  await until(async () => (await database.lockCount()) === 0, 'nothing stays locked')
+})
