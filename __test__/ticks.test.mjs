@@ -350,11 +350,16 @@ test('the server\'s clock is set: ticks follow it, and none comes twice', { skip
     const enough = runs.length + count
     return until(() => runs.length >= enough, `${count} more ticks`)
   }
+  const setServerClock = async (seconds) => {
+    await setClock(`+${seconds}`)
+    const isSet = async () => Math.abs((await serverTime(own.sql)) - Date.now() - seconds * 1000) < 400
+    await until(isSet, `the server's clock is ${seconds} s ahead`)
+  }
   await more(5)
-  await setClock('+600')
+  await setServerClock(600)
   await more(5)
   assert.ok(runs.at(-1).tick - runs[0].tick > 590_000, 'ten minutes later')
-  await setClock('+599')
+  await setServerClock(599)
   await more(5)
   await election.stop()
   const ticks = runs.map(({ tick }) => tick)
