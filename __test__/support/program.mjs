@@ -44,6 +44,14 @@ export function program(name, debianPackage = name) {
 /** The path of libfaketime, by which a program started with it as `LD_PRELOAD` sees another time. */
 export function fakeTimeLibrary() {
   const faketime = program('faketime')
-  const told = spawnSync(faketime, ['now', 'sh', '-c', 'echo $LD_PRELOAD'], { encoding: 'utf8' })
-  return told.stdout.trim()
+  const complaints = new Set()
+  // It shares memory by the number of its process, and does nothing where a process of that number was killed before and has left
+  // its own behind: the next one has another number.
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const told = spawnSync(faketime, ['now', 'sh', '-c', 'echo $LD_PRELOAD'], { encoding: 'utf8' })
+    const path = told.stdout.trim()
+    if (told.status === 0 && path !== '') return path
+    complaints.add(told.stderr)
+  }
+  throw new Error(`faketime does not say where its library is:\n${[...complaints].join('')}`)
 }
