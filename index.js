@@ -72,8 +72,8 @@ class StackedLocks extends Locks {
     }
   }
 
-  onLost(hold, isScoped) {
-    if (!isScoped) this.#losses.add(lossName(this), hold)
+  onLost(hold, isTold) {
+    if (!isTold) this.#losses.add(lossName(this), hold)
     this.#losses.tell(hold.error)
   }
 

@@ -73,8 +73,8 @@ class SeparateLocks extends Locks {
     this.#scoped.add(hold)
   }
 
-  onLost(_hold, isScoped) {
-    if (!isScoped) this.#hasLost = true
+  onLost(_hold, isTold) {
+    if (!isTold) this.#hasLost = true
   }
 
   /** The hold of a `withLock` only where there is no other, as that one ends by itself. */

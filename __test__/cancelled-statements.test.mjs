@@ -56,7 +56,7 @@ test('statements are cancelled in their midst, again and again', { timeout: 60_0
   failures.delete('57014')
   assert.deepEqual([...failures], [], 'nothing fails by anything else')
   // The sessions are there still.
-  await until(async () => (await database.lockCount()) === 0, 'nothing is locked')
+  await until(async () => (await database.lockCount()) === 0, 'nothing is locked', 6000)
   assert.notEqual(await database.connectionCount(), 0)
   await Promise.all(factories.map((createMutex) => createMutex.close()))
 })

@@ -5,7 +5,7 @@ import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
 import contract2 from '../v2.js'
 import { startServer } from '../scripts/embedded-postgres.mjs'
-import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock, until, untilSeen } from './support/database.mjs'
 
 const server = await startServer({ max_prepared_transactions: 2 })
 after(() => server.stop())
@@ -13,11 +13,7 @@ const database = await openDatabase(server)
 const { connectionString } = database
 
 /** Who holds and who waits, once all three are seen: between two turns a wait is in no queue for a moment. */
-async function allThree(mutex) {
-  let holders
-  await until(async () => (holders = await mutex.holders()).length === 3, 'all three are seen')
-  return holders
-}
+const allThree = (mutex) => untilSeen(mutex.holders, (uses) => uses.length === 3, 'all three are seen')
 
 for (const [contract, subject] of [
   ['contract 1', advisoryLock],

@@ -9,7 +9,7 @@ import contract1 from '../index.js'
 import advisoryLock from '../v2.js'
 import { commandsOf, node, programs, unconnected } from './support/commands.mjs'
 import { startServer } from '../scripts/embedded-postgres.mjs'
-import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
+import { openDatabase, sqlLock, sqlUnlock, until, untilSeen } from './support/database.mjs'
 import { startPgBouncer } from './support/pgbouncer.mjs'
 import { startProxy } from './support/proxy.mjs'
 import { keys, onTerminal } from './support/terminal.mjs'
@@ -47,12 +47,8 @@ test('nobody holds anything', async () => {
   assert.equal((await run('pglocks', ['nightly', 'a b '])).stdout, 'nightly: free\n"a b ": free\n')
 })
 
-/** What is seen once it shows who waits: between two turns a wait is in no queue for a moment. */
-async function showing(look, shows) {
-  let seen
-  await until(async () => shows((seen = await look())), 'who waits is shown')
-  return seen
-}
+/** Between two turns a wait is in no queue for a moment. */
+const showing = (look, shows) => untilSeen(look, shows, 'who waits is shown')
 
 test('sessions of this package and of others, with names where they are known', async (t) => {
   const clock = owner(t, { applicationName: 'clock' })

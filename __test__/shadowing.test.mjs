@@ -7,7 +7,7 @@ import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
 import { startServer } from '../scripts/embedded-postgres.mjs'
 import { commandsOf } from './support/commands.mjs'
-import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
+import { openDatabase, sqlLock, sqlUnlock, until, untilSeen } from './support/database.mjs'
 import { startPgBouncer } from './support/pgbouncer.mjs'
 
 const server = await startServer()
@@ -105,9 +105,8 @@ async function exercise(database, connectionString) {
   const waiting = a('taken 1').lock()
   await database.waiter('taken 1')
   await new Promise((resolve) => setTimeout(resolve, 1500))
-  let holders
   // Between two turns of the wait there is but the holder.
-  await until(async () => (holders = await a('taken 1').holders()).length === 2, 'holder and waiter')
+  const holders = await untilSeen(a('taken 1').holders, (uses) => uses.length === 2, 'holder and waiter')
   assert.deepEqual(holders.map(({ granted, mode }) => [granted, mode]), [[true, 'exclusive'], [false, 'exclusive']])
   for (const name of taken) await sqlUnlock(sql, name)
   assert.equal(await (await waiting)(), true)

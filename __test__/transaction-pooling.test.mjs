@@ -5,7 +5,7 @@ import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
 import advisoryLock2 from '../v2.js'
 import { commandsOf } from './support/commands.mjs'
-import { openDatabase, sqlLock, sqlTry, sqlUnlock, until } from './support/database.mjs'
+import { openDatabase, sqlLock, sqlTry, sqlUnlock, until, untilSeen } from './support/database.mjs'
 import { startPgBouncer } from './support/pgbouncer.mjs'
 import { startPooler } from './support/pooler.mjs'
 
@@ -160,8 +160,7 @@ test('a hold harms nobody: no snapshot, no transaction id, no relation; VACUUM a
   const harmless = [{ state: 'idle in transaction', backend_xmin: null, backend_xid: null, locks: ['advisory', 'virtualxid'] }]
   // Active it is for the moment of a heartbeat.
   const isHarmless = async () => {
-    let seen
-    await until(async () => (seen = await shown()).every(({ state }) => state !== 'active'), 'it is idle')
+    const seen = await untilSeen(shown, (sessions) => sessions.every(({ state }) => state !== 'active'), 'it is idle')
     assert.deepEqual(seen, harmless)
   }
   await isHarmless()

@@ -247,8 +247,13 @@ class Locks {
   /** Is told of the hold of a `withLock()` or `tryWithLock()`. */
   onScoped() {}
 
-  /** Is told of a hold that is lost, and whether it was a `withLock()`'s. @param {import('./hold.js').Hold} _hold @param {boolean} _isScoped */
-  onLost(_hold, _isScoped) {}
+  /**
+   * Is told of a hold that is lost, and whether whoever had it hears of it without asking: by `withLock()`, or as it has been given up.
+   *
+   * @param {import('./hold.js').Hold} _hold
+   * @param {boolean} _isTold
+   */
+  onLost(_hold, _isTold) {}
 }
 
 /** The lock of an election, which shares its holds with nobody. */

@@ -97,36 +97,36 @@ class HoldOfSeveral {
   }
 
   async #release() {
-    const wasLost = this.#error !== undefined
     const outcomes = await Promise.allSettled(this.#parts.map((part) => part.release()))
-    if (!wasLost) this.locks.onEnded(this)
     const failed = outcomes.find(({ status }) => status === 'rejected')
-    if (failed) {
-      // A part that was gone when its end was to be confirmed.
-      if (failed.reason.code === 'ERR_LOCK_LOST') this.#lose(failed.reason)
-      throw failed.reason
+    if (!this.#error) {
+      this.locks.onEnded(this)
+      // A part was gone when its end was to be confirmed.
+      if (failed?.reason.code === 'ERR_LOCK_LOST') this.#tell(failed.reason)
     }
+    if (failed) throw failed.reason
     return outcomes.every(({ value }) => value)
   }
 
   #lose(error) {
-    const isReleasing = this.#released !== undefined
-    if (this.#error || (this.#isOver && !isReleasing)) return
-    this.#error = error
-    if (!isReleasing) {
-      this.locks.owner.several.holds.delete(this)
-      this.locks.onEnded(this)
-      tellOver(this)
-    }
-    if (!unfencedHolds.has(this)) tellLost(this.locks, error)
+    if (this.#error || this.#isOver) return
+    this.locks.owner.several.holds.delete(this)
+    this.locks.onEnded(this)
+    tellOver(this)
     try {
-      this.#controller?.abort(error)
-      this.locks.contract.onLost(error)
-      this.whileHeld?.()
+      this.#tell(error)
     } finally {
       // Worth nothing without the part that is lost, and in the way of others.
-      if (!isReleasing) giveBack(this.#parts)
+      giveBack(this.#parts)
     }
+  }
+
+  #tell(error) {
+    this.#error = error
+    if (!unfencedHolds.has(this)) tellLost(this.locks, error)
+    this.#controller?.abort(error)
+    this.locks.contract.onLost(error)
+    this.whileHeld?.()
   }
 }
 

@@ -121,12 +121,19 @@ class Database {
 }
 
 /** Waits until a fact is true; fails after `limit` milliseconds. */
-export async function until(fact, what, limit = 30_000) {
+export async function until(fact, what, limit = 10_000) {
   const deadline = performance.now() + limit
   while (!(await fact())) {
     if (performance.now() > deadline) throw new Error(`not within ${limit} ms: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
+}
+
+/** Looks until what is seen is what it should be; resolves to that. */
+export async function untilSeen(look, isMeant, what) {
+  let seen
+  await until(async () => isMeant((seen = await look())), what)
+  return seen
 }
 
 /** Takes a key by plain SQL on a plain client, and gives it back. */

@@ -41,11 +41,8 @@ impl Sessions {
             }
             return spare.is_some();
         }
-        match self.mains.only() {
-            Some(main) => !self.slots.get(main).is_some_and(SessionSlot::is_open),
-            // The next try begins it.
-            None => self.mains.is_empty(),
-        }
+        // The one that is to be open soon, or that the next try begins.
+        self.mains.only().is_some() || self.mains.is_empty()
     }
 
     fn is_spare(&self, main: SessionId, table: &LockTable) -> bool {
@@ -96,9 +93,7 @@ impl Sessions {
     /// Has a session for waits do what is queued for those that are not open yet, if it has nothing to wait for; whether it does.
     pub fn relieve_by(&mut self, session: SessionId) -> bool {
         let is_idle = self.slots.get(session).is_some_and(|slot| slot.role == Role::Wait && slot.wait.is_none());
-        let is_of_use = is_idle
-            && self.mains.iter().any(|main| self.keeps_waiting(main, Duration::ZERO))
-            && !self.mains.is_any_open(&self.slots);
+        let is_of_use = is_idle && self.keep_waiting(Duration::ZERO);
         if is_of_use {
             if let Some(main) = self.take_back_idle() {
                 self.take_over(main);
@@ -109,18 +104,18 @@ impl Sessions {
 
     /// Has a session for waits do what is queued for one that is not open after [`TIME_TO_OPEN`].
     pub fn relieve_opening(&mut self, table: &LockTable) {
-        let is_late = self.mains.iter().any(|main| self.keeps_waiting(main, TIME_TO_OPEN));
-        if is_late && !self.mains.is_any_open(&self.slots) {
+        if self.keep_waiting(TIME_TO_OPEN) {
             if let Some(main) = self.take_back(table) {
                 self.take_over(main);
             }
         }
     }
 
-    /// Whether work is queued for a session that is not open after so long.
-    fn keeps_waiting(&self, session: SessionId, time: Duration) -> bool {
-        let is_late = |slot: &Slot| !slot.is_open() && slot.has_work() && slot.idle_since.elapsed() >= time;
-        self.slots.get(session).is_some_and(is_late)
+    /// Whether none of the sessions for tries is open, and one for which work is queued has not been for so long.
+    fn keep_waiting(&self, time: Duration) -> bool {
+        let is_late = |slot: &Slot| slot.has_work() && slot.idle_since.elapsed() >= time;
+        self.mains.open_one(&self.slots).is_none()
+            && self.mains.iter().any(|main| self.slots.get(main).is_some_and(is_late))
     }
 
     /// Gives this session what is queued for those that are not open yet.
@@ -128,9 +123,7 @@ impl Sessions {
         let others: Vec<SessionId> = self.mains.iter().filter(|&other| other != main).collect();
         for other in others {
             let Some((jobs, queries)) = self.slots.get_mut(other).map(Slot::take_queued) else { continue };
-            jobs.into_iter().for_each(|job| self.push(main, job));
-            queries.into_iter().for_each(|query| self.push_query(main, query));
+            self.push_all(main, jobs, queries);
         }
-        self.list_unsent(main);
     }
 }

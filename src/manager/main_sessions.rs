@@ -64,10 +64,7 @@ impl MainSessions {
 
     /// Whether one more may be begun, where there are some.
     fn may_grow(&self, slots: &Slots<Slot>) -> bool {
-        let is_opening = || self.all.iter().filter_map(|&id| slots.get(id)).any(|slot| !slot.is_open());
-        self.all.len() < MOST_SESSIONS
-            && self.backoff.is_over(Instant::now())
-            && !(self.backoff.has_failed() && is_opening())
+        self.all.len() < MOST_SESSIONS && !self.are_held_back() && (!self.backoff.has_failed() || self.are_open(slots))
     }
 
     /// Whether one may be begun where there is none.
@@ -76,7 +73,7 @@ impl MainSessions {
     /// The server is left alone, as it had no room for one a moment ago.
     pub fn may_begin(&self) -> Result<(), Error> {
         match &self.refusal {
-            Some(cause) if !self.backoff.is_over(Instant::now()) => Err(cause
+            Some(cause) if self.are_held_back() => Err(cause
                 .clone()
                 .about("no connection could be opened a moment ago, and the server is left alone for now")),
             _ => Ok(()),
@@ -105,8 +102,9 @@ impl MainSessions {
         self.all.iter().copied()
     }
 
-    pub fn is_any_open(&self, slots: &Slots<Slot>) -> bool {
-        self.iter().any(|id| slots.get(id).is_some_and(Slot::is_open))
+    /// One that is open.
+    pub fn open_one(&self, slots: &Slots<Slot>) -> Option<SessionId> {
+        self.iter().find(|&id| slots.get(id).is_some_and(Slot::is_open))
     }
 
     /// Whether there are some, all of which are open.
@@ -140,7 +138,7 @@ impl MainSessions {
     /// One could not be opened. The answer: one that is open, which must do in its place.
     pub fn open_failed(&mut self, slots: &Slots<Slot>, cause: &Error) -> Option<SessionId> {
         let now = Instant::now();
-        let open = self.all.iter().copied().find(|&id| slots.get(id).is_some_and(Slot::is_open));
+        let open = self.open_one(slots);
         if let Some(other) = open {
             // The server answers, it only has no room for more sessions.
             self.backoff.failed(now);

@@ -54,12 +54,18 @@ impl Sessions {
     /// # Errors
     /// There is none, and the server is left alone, as it had no room for one a moment ago.
     pub fn main_session(&mut self, table: &LockTable) -> Result<SessionId, Error> {
-        let found = self.mains.find(&self.slots, table);
-        let is_none = self.mains.is_empty();
-        let found = found.or_else(|| if is_none { self.take_back_idle() } else { None });
-        // A wait that has a connection can do without it for a moment, where another one could not be had a moment ago.
-        let found = found.or_else(|| if is_none && self.mains.are_held_back() { self.take_back(table) } else { None });
-        found.map_or_else(|| self.begin_main_session(), Ok)
+        if let Some(main) = self.mains.find(&self.slots, table) {
+            return Ok(main);
+        }
+        let taken_back = if !self.mains.is_empty() {
+            None
+        } else if self.mains.are_held_back() {
+            // A wait that has a connection can do without it for a moment.
+            self.take_back(table)
+        } else {
+            self.take_back_idle()
+        };
+        taken_back.map_or_else(|| self.begin_main_session(), Ok)
     }
 
     fn begin_main_session(&mut self) -> Result<SessionId, Error> {
@@ -120,8 +126,7 @@ impl Sessions {
             other = self.take_back(table);
         }
         if let Some(other) = other {
-            jobs.into_iter().for_each(|job| self.push(other, job));
-            queries.into_iter().for_each(|query| self.push_query(other, query));
+            self.push_all(other, jobs, queries);
         } else {
             self.fail(id, jobs, queries, cause, self.slots.has_open());
         }
@@ -248,6 +253,12 @@ impl Sessions {
             Some(slot) => slot.push_query(query),
             None => self.query_failed(query, &gone()),
         }
+    }
+
+    /// Gives a session what another one was to do.
+    pub(super) fn push_all(&mut self, session: SessionId, jobs: Vec<Job>, queries: Vec<Query>) {
+        jobs.into_iter().for_each(|job| self.push(session, job));
+        queries.into_iter().for_each(|query| self.push_query(session, query));
     }
 
     pub(super) fn list_unsent(&mut self, session: SessionId) {

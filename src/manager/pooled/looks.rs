@@ -21,7 +21,7 @@ const BETWEEN_TURNS: Duration = Duration::from_secs(30);
 /// For so long whoever is passed over stays with the direct sessions, for one turn in the queue after the other.
 const STAY: Duration = Duration::from_secs(10);
 /// A key that was another's at each of so many looks in a row is handed on all the time.
-const PASSES: u32 = 3;
+const PASSES_IN_A_ROW: u32 = 3;
 /// For so long a pooler that has worked may be out of reach before waits go by direct sessions.
 const MOST_FAILING: Duration = Duration::from_secs(30);
 /// For so long they do then.
@@ -151,18 +151,19 @@ impl Looks {
                 continue;
             }
             let has_come = self.waiting.get(&key).map_or(now, |&(_, since)| since);
-            let mut is_passed_over = false;
-            let is_worth_it = match seen {
-                Seen::Free => true,
+            let (is_worth_it, stay) = match seen {
+                Seen::Free => (true, Duration::ZERO),
                 Seen::Taken { by, awaited } => {
-                    is_passed_over = self.waits.see_holder(key, by).in_a_row >= PASSES;
+                    let is_passed_over = self.waits.see_holder(key, by).in_a_row >= PASSES_IN_A_ROW;
                     let is_long_here = now.saturating_duration_since(has_come) >= BETWEEN_TURNS;
-                    (is_long_here && awaited == 0) || (is_passed_over && awaited <= MOST_BEFORE)
+                    (
+                        (is_long_here && awaited == 0) || (is_passed_over && awaited <= MOST_BEFORE),
+                        if is_passed_over { STAY } else { Duration::ZERO },
+                    )
                 }
             };
             if is_worth_it || is_tied(key) {
                 let wait = self.give_back(key);
-                let stay = if is_passed_over { STAY } else { Duration::ZERO };
                 given_back.extend(wait.map(|wait| Wait { direct_since: wait.direct_since + stay, ..wait }));
             } else {
                 self.waits.put_back(key, true, now);
