@@ -99,11 +99,8 @@ class HoldOfSeveral {
   async #release() {
     const outcomes = await Promise.allSettled(this.#parts.map((part) => part.release()))
     const failed = outcomes.find(({ status }) => status === 'rejected')
-    if (!this.#error) {
-      this.locks.onEnded(this)
-      // A part was gone when its end was to be confirmed.
-      if (failed?.reason.code === 'ERR_LOCK_LOST') this.#tell(failed.reason)
-    }
+    // A part was gone when its end was to be confirmed.
+    if (!this.#error && failed?.reason.code === 'ERR_LOCK_LOST') this.#tell(failed.reason)
     if (failed) throw failed.reason
     return outcomes.every(({ value }) => value)
   }
@@ -111,7 +108,6 @@ class HoldOfSeveral {
   #lose(error) {
     if (this.#error || this.#isOver) return
     this.locks.owner.several.holds.delete(this)
-    this.locks.onEnded(this)
     tellOver(this)
     try {
       this.#tell(error)
@@ -204,9 +200,6 @@ class LocksOfSeveral {
 
   /** Takes a hold if that is possible without waiting. @param {AbortSignal} [signal] @returns {Promise<HoldOfSeveral | undefined>} @abstract */
   async tryTake() {}
-
-  /** Is told when a hold has been given up or lost. */
-  onEnded() {}
 }
 
 /** The time that a call of several steps has left, and the signal that ends it. */
