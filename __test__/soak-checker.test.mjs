@@ -107,22 +107,71 @@ test('only who has missed something is deaf, from then to the end of the last re
   // The news may be on its way when the next silence begins.
   assert.equal(deafness.begin(first)(), true)
   assert.equal(deafness.begin(second)(), false)
-  deafness.sessionsEnd()
+  deafness.sessionsEnd(second)
   assert.equal(deafness.begin(second)(), true)
 })
 
+test('what was missed is still on the way when the next deafness begins', () => {
+  const deafness = new Deafness({ deaf() {} })
+  const member = { number: 1 }
+  const end = deafness.begin(member)
+  deafness.sessionsEnd(member)
+  assert.equal(end(), true)
+  assert.equal(deafness.begin(member)(), true)
+})
+
 test('who lets go while the news of its session is on the way was never told, and need not be', () => {
-  const found = (endingTo, at) => {
+  const found = (endingTo, at, process = 1) => {
     const checker = new ExclusionChecker(NOTICE)
-    checker.begin('ended', exclusive('x'), 0)
-    checker.ending(5).to = endingTo
-    checker.begin('other', exclusive('y'), 10)
+    checker.begin('ended', { ...exclusive('x'), process: 1 }, 0)
+    checker.ending(process, 5, endingTo)
+    checker.begin('other', { ...exclusive('y'), process: 2 }, 10)
     checker.released('ended', at)
     checker.released('other', 2000)
     checker.judge()
     return checker.violations.length
   }
   assert.deepEqual([found(10, 110), found(10, 111), found(9, 11)], [0, 1, 1])
+  assert.equal(found(10, 20, 3), 1, 'sessions of neither were ended')
+})
+
+test('who was deaf once is judged as anybody else afterwards', () => {
+  const checker = new ExclusionChecker(NOTICE)
+  for (const process of [1, 2]) checker.deaf(process, 0, 10)
+  checker.begin('ended', { ...exclusive('x'), process: 1 }, 1000)
+  checker.ending(1, 1005, 1100)
+  checker.begin('other', { ...exclusive('y'), process: 2 }, 1010)
+  checker.released('ended', 1020)
+  checker.released('other', 3000)
+  checker.judge()
+  assert.deepEqual(checker.violations, [])
+})
+
+test('one deafness that begins in another goes on', () => {
+  const found = (told) => {
+    const checker = new ExclusionChecker(NOTICE)
+    checker.deaf(1, 5, 1000)
+    checker.deaf(1, 900, 3000)
+    checker.begin('deaf', { ...exclusive('x'), process: 1 }, 0)
+    checker.begin('other', { ...exclusive('y'), process: 2 }, 10)
+    checker.released('other', 20)
+    checker.told('deaf', told)
+    checker.judge()
+    return checker.violations.length
+  }
+  assert.deepEqual([found(3050), found(3150)], [0, 1])
+})
+
+test('two are judged when it is known how both have ended', () => {
+  const checker = new ExclusionChecker(NOTICE)
+  checker.begin('earlier', exclusive('x'), 0)
+  checker.begin('later', exclusive('y'), 5)
+  checker.leave('earlier', 500)
+  checker.released('earlier', 500)
+  checker.judge(600)
+  checker.told('later', 50)
+  checker.judge(600)
+  assert.deepEqual([checker.violations.length, checker.overlaps], [0, 1])
 })
 
 test('a killed holder ends with its process', () => {

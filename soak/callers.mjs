@@ -27,7 +27,7 @@ const { number, seed, connectionStrings, callers, standbys, names } = JSON.parse
 const { between, chance, pick, weighted } = choices(seed)
 const now = () => Number(process.hrtime.bigint()) / 1e6
 const write = (...words) => writeSync(RECORDS, `${words.join(' ')}\n`)
-const options = { applicationName: 'soak' }
+const options = { applicationName: `soak ${number}` }
 let over = false
 let ids = 0
 let owners = 0
@@ -58,11 +58,15 @@ class Section {
 
   /** Until the time is over or the lock lost, and its release. */
   async during(unlock, time) {
-    const told = () => this.lost()
-    unlock.signal.addEventListener('abort', told)
-    if (unlock.signal.aborted) told()
+    this.endWith(unlock)
     await this.use(time)
     await ending(this, unlock)
+  }
+
+  /** It is over with the loss of the lock, which may have come together with the grant. */
+  endWith({ signal }) {
+    signal.addEventListener('abort', () => this.lost())
+    if (signal.aborted) this.lost()
   }
 
   leave() {
@@ -132,7 +136,7 @@ const ways = {
     const take = async (name, inside) => {
       const unlock = await createMutex(name).lock({ timeout: 10_000 })
       const section = new Section(name, owner, false)
-      unlock.signal.addEventListener('abort', () => section.lost())
+      section.endWith(unlock)
       try {
         await inside()
       } finally {
@@ -208,7 +212,7 @@ function plainCaller(index) {
   let client
   let section
   const connect = async () => {
-    const connecting = new pg.Client({ connectionString: connectionStrings[0], application_name: 'soak' })
+    const connecting = new pg.Client({ connectionString: connectionStrings[0], application_name: options.applicationName })
     connecting.on('error', () => {
       section?.lost()
       client = undefined

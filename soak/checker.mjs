@@ -35,16 +35,14 @@ export class ExclusionChecker {
     this.#deaf.push({ process, from, to })
   }
 
-  /** From now on sessions are being ended on the server, until a time that is set when it is known. */
-  ending(from) {
-    const time = { from, to: Infinity }
-    this.#endings.push(time)
-    return time
+  /** From one time to the other sessions of a process may have been ended on the server. */
+  ending(process, from, to) {
+    this.#endings.push({ process, from, to })
   }
 
   /** The holder has the lock. Holds of one owner never conflict. */
   begin(id, { name, owner, exclusive, process }, at) {
-    const section = { id, name, owner, exclusive, process, from: at, to: Infinity, told: undefined, judged: false }
+    const section = { id, name, owner, exclusive, process, from: at, to: Infinity, told: undefined, endKnown: Infinity, judged: false }
     this.#open.set(id, section)
     const others = this.#sections.get(name)
     if (others) others.push(section)
@@ -92,14 +90,15 @@ export class ExclusionChecker {
     this.#ended.push(section)
   }
 
-  /** Judges the sections whose end is known, as far as all records up to the time `horizon` have come in. */
+  /** Judges the sections as soon as all is known of those beside them, for which all records up to `horizon` have come in. */
   judge(horizon = Infinity) {
     const names = new Set()
     const early = []
     for (const section of this.#ended) {
-      if (section.endKnown > horizon) early.push(section)
+      const beside = this.#conflicting(section)
+      if ([section, ...beside].some(({ endKnown }) => endKnown > horizon)) early.push(section)
       else {
-        this.#judge(section)
+        this.#judge(section, beside)
         names.add(section.name)
       }
     }
@@ -107,12 +106,17 @@ export class ExclusionChecker {
     for (const name of names) this.#forget(name)
   }
 
-  #judge(earlier) {
-    earlier.judged = true
-    for (const later of this.#sections.get(earlier.name)) {
+  /** Those of others that began in the midst of this one, though one of both was to be alone. */
+  #conflicting(earlier) {
+    return this.#sections.get(earlier.name).filter((later) => {
       const overlap = later !== earlier && later.from >= earlier.from && later.from < earlier.to
-      const conflict = (later.exclusive || earlier.exclusive) && later.owner !== earlier.owner
-      if (!overlap || !conflict) continue
+      return overlap && (later.exclusive || earlier.exclusive) && later.owner !== earlier.owner
+    })
+  }
+
+  #judge(earlier, beside) {
+    earlier.judged = true
+    for (const later of beside) {
       const unnoticed = Math.min(this.#unnoticed(earlier, later.from), this.#unnoticed(later, later.from))
       if (unnoticed <= 0) this.unheard++
       else if (unnoticed <= this.#notice) {
@@ -135,13 +139,20 @@ export class ExclusionChecker {
 
   /** How long a holder that could hear was not told; not above 0 if it could not. */
   #unnoticed({ told, killed, process, to }, since) {
-    const deaf = this.#deaf.filter((time) => time.process === process && time.from <= since)
-    if (deaf.length === 0) {
-      const isEnding = this.#endings.some((time) => time.from <= since && since <= time.to)
-      return (told ?? (isEnding ? to : Infinity)) - since
+    const hearing = this.#hearing(process, since)
+    if (hearing > since) return (to <= hearing ? to : (told ?? killed ?? Infinity)) - hearing
+    const isEnding = this.#endings.some((time) => time.process === process && time.from <= since && since <= time.to)
+    return (told ?? (isEnding ? to : Infinity)) - since
+  }
+
+  /** From when on a process can hear what happened at that time. One deafness may begin in another. */
+  #hearing(process, since) {
+    let hearing = since
+    for (;;) {
+      const deaf = this.#deaf.find((time) => time.process === process && time.from <= hearing && hearing < time.to)
+      if (!deaf) return hearing
+      hearing = deaf.to
     }
-    const hearing = Math.max(since, ...deaf.map((time) => time.to))
-    return (to <= hearing ? to : (told ?? killed ?? Infinity)) - hearing
   }
 
   /** Drops what no section that is still to be judged can overlap. */

@@ -10,9 +10,8 @@ export class Deafness {
   #checker
   /** By member: since when it hears nothing, for how many reasons, and since when there is something that it has missed. */
   #deaf = new Map()
-  /** When sessions were ended of which nobody knows whose they were, and by member. */
-  #ended = -Infinity
-  #endedOf = new Map()
+  /** By member: when sessions of it were ended last, as far as is known. */
+  #ended = new Map()
 
   /** @param {import('./checker.mjs').ExclusionChecker} checker */
   constructor(checker) {
@@ -28,11 +27,11 @@ export class Deafness {
     return this.#deaf.has(member)
   }
 
-  /** Sessions end on the server at that time: those of one member, or perhaps of any. */
-  sessionsEnd(member, at = now()) {
-    if (member) this.#endedOf.set(member, at)
-    else this.#ended = at
-    for (const [whom, deaf] of this.#deaf) if (!member || whom === member) deaf.missed ??= at
+  /** Sessions of a member have ended on the server since then. */
+  sessionsEnd(member, since = now()) {
+    this.#ended.set(member, now())
+    const deaf = this.#deaf.get(member)
+    if (deaf) deaf.missed ??= since
   }
 
   /**
@@ -45,12 +44,15 @@ export class Deafness {
     const deaf = this.#deaf.get(member) ?? { begin, reasons: 0, missed: undefined }
     this.#deaf.set(member, deaf)
     deaf.reasons++
-    const ended = Math.max(this.#ended, this.#endedOf.get(member) ?? -Infinity)
-    if (begin - ended < ON_THE_WAY) deaf.missed ??= begin - ON_THE_WAY
+    if (begin - this.#ended.get(member) < ON_THE_WAY) deaf.missed ??= begin - ON_THE_WAY
     return () => {
       if (--deaf.reasons === 0) {
         this.#deaf.delete(member)
-        if (deaf.missed !== undefined) this.#checker.deaf(member.number, deaf.missed, now() + ON_THE_WAY)
+        if (deaf.missed !== undefined) {
+          this.#checker.deaf(member.number, deaf.missed, now() + ON_THE_WAY)
+          // The news is on its way from now on.
+          this.#ended.set(member, now())
+        }
       }
       return deaf.missed !== undefined
     }

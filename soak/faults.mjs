@@ -9,7 +9,6 @@ import { now } from './team.mjs'
 
 /** How often each, in proportion. */
 const WEIGHTS = { terminate: 30, cancel: 15, cut: 20, silence: 12, kill: 8, restart: 4, stop: 8, block: 8, freeze: 6 }
-const ENDS_SESSIONS = new Set(['terminate', 'cut', 'restart'])
 /** How long a silence lasts, in milliseconds, or how long a process is stopped, a thread blocked, a backend frozen. */
 const DURATIONS = [[500, 2000], [500, 12_000]]
 /** After a silence of so many milliseconds the process may have given its sessions up. */
@@ -28,6 +27,8 @@ export class Faults {
   /** What is broken for a while: promises of its end. */
   #lasting = new Set()
   #deafness
+  /** When the fault began that is under way, if there is one. */
+  #begin = Infinity
 
   /** What was broken when, to explain what is found: `{ at, text }`. */
   history = []
@@ -42,9 +43,9 @@ export class Faults {
     this.#choices = choices
   }
 
-  /** Up to when it is known who was deaf. */
+  /** Up to when it is known who was deaf, and whose sessions were ended. */
   get horizon() {
-    return this.#deafness.horizon
+    return Math.min(this.#deafness.horizon, this.#begin, now() - ON_THE_WAY)
   }
 
   /** Breaks things until the time is over or no process is left, then leaves everything whole. */
@@ -54,12 +55,11 @@ export class Faults {
       await sleep(this.#choices.between(20, 500))
       if (performance.now() > end || this.#team.living.length === 0) break
       const kind = this.#choices.weighted(WEIGHTS)
-      const begin = now()
-      const ending = ENDS_SESSIONS.has(kind) && this.#checker.ending(begin)
+      this.#begin = now()
       const whom = await this[kind]()
-      if (ending) ending.to = now() + ON_THE_WAY
       this.counts[kind]++
-      this.#note(begin, whom === undefined ? kind : `${kind} ${whom}`)
+      this.#note(this.#begin, whom === undefined ? kind : `${kind} ${whom}`)
+      this.#begin = Infinity
     }
     await Promise.all(this.#lasting)
   }
@@ -76,8 +76,12 @@ export class Faults {
     return result
   }
 
+  /** Does something to some backends. Resolves to the members whose they are. */
   async #toBackends(action) {
-    await this.#backends((client, count) => client.query(`SELECT ${action}(pid) FROM (${BACKENDS}) AS backends`, [count]))
+    const query = `SELECT application_name, ${action}(pid) FROM (${BACKENDS}) AS backends JOIN pg_stat_activity USING (pid)`
+    const { rows } = await this.#backends((client, count) => client.query(query, [count]))
+    const numbers = rows.map(({ application_name: name }) => Number.parseInt(name.slice('soak '.length)))
+    return this.#team.living.filter(({ number }) => numbers.includes(number))
   }
 
   /** Nobody of this member hears anything until `over`. */
@@ -108,20 +112,21 @@ export class Faults {
     return this.#choices.pick(deaf.length > 0 && this.#choices.chance(50) ? deaf : this.#team.living)
   }
 
-  terminate() {
-    this.#deafness.sessionsEnd()
-    return this.#toBackends('pg_terminate_backend')
+  async terminate() {
+    const members = await this.#toBackends('pg_terminate_backend')
+    this.#sessionsEnded(members)
+    return toText(members)
   }
 
-  cancel() {
-    return this.#toBackends('pg_cancel_backend')
+  async cancel() {
+    return toText(await this.#toBackends('pg_cancel_backend'))
   }
 
   cut() {
-    const member = this.#choices.pick(this.#team.living)
-    this.#deafness.sessionsEnd(member)
-    member.proxy.cut()
-    return `process ${member.number}`
+    const members = [this.#choices.pick(this.#team.living)]
+    members[0].proxy.cut()
+    this.#sessionsEnded(members)
+    return toText(members)
   }
 
   silence() {
@@ -159,8 +164,10 @@ export class Faults {
     // Then those end that were to be ended, or whose clients have given them up.
     this.#last(stopFor(pids, this.#duration()), () => {
       const since = now() - ON_THE_WAY
-      this.#deafness.sessionsEnd(undefined, since)
-      this.#checker.ending(since).to = now() + ON_THE_WAY
+      for (const member of this.#team.living) {
+        this.#checker.ending(member.number, since, now() + ON_THE_WAY)
+        this.#deafness.sessionsEnd(member, since)
+      }
     })
     return `backends ${pids.join(', ')}`
   }
@@ -173,12 +180,22 @@ export class Faults {
   }
 
   async restart() {
-    this.#deafness.sessionsEnd()
     await this.#server.halt(this.#choices.pick(['fast', 'immediate']))
     await sleep(this.#choices.between(0, 500))
     await this.#server.resume()
+    this.#sessionsEnded(this.#team.living)
+  }
+
+  /** Sessions of these members have ended since the fault began, each at a moment that nobody knows. */
+  #sessionsEnded(members) {
+    for (const member of members) {
+      this.#checker.ending(member.number, this.#begin, now() + ON_THE_WAY)
+      this.#deafness.sessionsEnd(member, this.#begin)
+    }
   }
 }
+
+const toText = (members) => `process ${members.map(({ number }) => number).join(', ')}`
 
 /** Stops processes, and lets them go on even where this one is killed meanwhile. Resolves when they go on. */
 async function stopFor(pids, milliseconds) {

@@ -43,13 +43,15 @@ export async function soakPooled(server, { seconds, processes, callers }, { betw
   const faults = { kill: 0, terminate: 0, restart: 0 }
   const team = new Counters({ direct: server.connectionString(), names: NAMES, callers }, checker, failures, between)
   for (let number = 0; number < processes; number++) team.start(poolers[number % poolers.length].connectionString)
-  const judging = setInterval(() => checker.judge(team.horizon), 500)
+  /** When the fault began that is under way, if there is one. */
+  let begin = Infinity
+  const judging = setInterval(() => checker.judge(Math.min(team.horizon, begin)), 500)
   const end = now() + seconds * 1000
   const holding = hold(server, await start(2), end, failures)
   while (now() < end) {
     await sleep(between(500, 3000))
     const kind = weighted(WEIGHTS)
-    const ending = kind !== 'kill' && checker.ending(now())
+    begin = now()
     if (kind === 'kill') await team.replace(pick(team.living))
     if (kind === 'terminate') {
       await observer.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SHOW advisory_lock_native%'
@@ -61,7 +63,8 @@ export async function soakPooled(server, { seconds, processes, callers }, { betw
       await sleep(between(0, 300))
       await pooler.start()
     }
-    if (ending) ending.to = now() + ON_THE_WAY
+    if (kind !== 'kill') for (const { number } of team.living) checker.ending(number, begin, now() + ON_THE_WAY)
+    begin = Infinity
     faults[kind]++
   }
   await team.stop(60_000)
