@@ -116,7 +116,7 @@ class Unlocking extends Call {
     } else if (kind === NOT_HELD) {
       this.resolve(this.locks.takeLost()?.release() ?? false)
     } else {
-      if (kind === RELEASE_FAILED) mailbox.holds.get(request)?.markLost(error)
+      if (kind === RELEASE_FAILED) mailbox.holds.get(request)?.lose(error, true)
       this.reject(error)
     }
   }

@@ -38,23 +38,31 @@ for (const [way, [connectionString, options]] of Object.entries(ways)) {
       return { createMutex, cutBeforeTheAnswer }
     }
 
+    const toAlone = (createMutex) => createMutex('alone')
+    const toSeveral = (createMutex) => createMutex.all(['a', 'b', 'c'])
+    const toPermits = (createMutex) => createMutex.semaphore('pool', 2)
+    const byFunction = (mutex, unlock) => unlock()
+    const byMutex = (mutex) => mutex.unlock()
     const kinds = {
-      lock: (createMutex) => createMutex('alone').lock(),
-      lockShared: (createMutex) => createMutex('alone').lockShared(),
-      'all().lock': (createMutex) => createMutex.all(['a', 'b', 'c']).lock(),
-      ...(way === 'direct' && { 'semaphore().lock': (createMutex) => createMutex.semaphore('pool', 2).lock() }),
+      lock: [toAlone, 'lock', byFunction],
+      'lock(), unlock': [toAlone, 'lock', byMutex],
+      lockShared: [toAlone, 'lockShared', byFunction],
+      'all().lock': [toSeveral, 'lock', byFunction],
+      'all().lock(), unlock': [toSeveral, 'lock', byMutex],
+      ...(way === 'direct' && { 'semaphore().lock': [toPermits, 'lock', byFunction], 'semaphore().lock(), unlock': [toPermits, 'lock', byMutex] }),
     }
-    for (const [kind, lock] of Object.entries(kinds)) {
+    for (const [kind, [toMutex, lock, giveUp]] of Object.entries(kinds)) {
       test(`${contract}, ${way}: ${kind}()`, async (t) => {
         const { createMutex, cutBeforeTheAnswer } = await prepare(t)
+        const mutex = toMutex(createMutex)
         const [events, errors, published] = [[], [], []]
         const note = (message) => published.push(message.error)
         subscribe('advisory-lock:lost', note)
         t.after(() => unsubscribe('advisory-lock:lost', note))
         createMutex.client?.on('error', (error) => errors.push(error))
-        const unlock = await lock(createMutex)
+        const unlock = await mutex[lock]()
         unlock.signal.addEventListener('abort', () => events.push(unlock.signal.reason))
-        const reason = await cutBeforeTheAnswer(unlock).then(assert.fail, (error) => error)
+        const reason = await cutBeforeTheAnswer(() => giveUp(mutex, unlock)).then(assert.fail, (error) => error)
         assert.equal(reason.code, 'ERR_LOCK_LOST')
         assert.equal(unlock.signal.aborted, true)
         assert.deepEqual(events, [unlock.signal.reason])

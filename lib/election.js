@@ -172,8 +172,11 @@ class Election extends EventEmitter {
   }
 
   #lose(error) {
-    this.#leadership.end(error)
-    if (this.#isElected) this.#tell('lost', error)
+    const leadership = this.#leadership
+    mailbox.tell(() => {
+      leadership.end(error)
+      if (this.#isElected) this.#tell('lost', error)
+    })
   }
 
   #tellError(error) {

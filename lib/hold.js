@@ -20,7 +20,7 @@ class Releasing extends Call {
   settle(kind, _, error) {
     if (kind !== RELEASE_FAILED) return this.resolve(true)
     this.reject(error)
-    this.hold.loseAtRelease(error)
+    this.hold.lose(error, true)
   }
 }
 
@@ -81,11 +81,13 @@ class Hold {
     return this.#controller.signal
   }
 
-  /** Learns of a loss that is known by now or can be found out. */
+  /** Why it is lost, as far as that is known by now or can be found out. @returns {Error | undefined} */
   look() {
-    if (this.#error || this.isOver) return
-    mailbox.open(native.look(this.owner.number))
-    mailbox.deliver()
+    if (!this.#error && !this.isOver) {
+      mailbox.open(native.look(this.owner.number))
+      mailbox.deliver()
+    }
+    return this.#error
   }
 
   /** Gives the hold up: resolves to whether that was still to do, rejects if it was lost before. Always the same promise. */
@@ -136,34 +138,25 @@ class Hold {
     tellOver(this)
   }
 
-  /** The hold was lost before an `unlock()` could give it up, which tells so. */
-  markLost(error) {
+  /**
+   * The hold was lost with its session, or was gone when its end was to be confirmed.
+   *
+   * @param {Error} error
+   * @param {boolean} isTold whether whoever has it hears of that without asking
+   */
+  lose(error, isTold = (this.flags & SCOPED) !== 0) {
     this.#error = error
-    forget(this)
-    tellOver(this)
-    if (!unfencedHolds.has(this)) tellLost(this.locks, error)
-  }
-
-  /** The hold was lost with its session. */
-  lose(error) {
-    this.markLost(error)
-    Hold.#tell(this, error, (this.flags & SCOPED) !== 0)
-  }
-
-  /** The hold was gone when its end was to be confirmed. Whoever has asked for that is told so; everybody else as of any loss. */
-  loseAtRelease(error) {
-    this.#error = error
-    if (!unfencedHolds.has(this)) tellLost(this.locks, error)
-    Hold.#tell(this, error, true)
-  }
-
-  static #tell(hold, error, isTold) {
-    try {
-      hold.#controller?.abort(error)
-    } finally {
-      hold.locks.onLost(hold, isTold)
-      hold.whileHeld?.()
+    if (!this.#isGone) {
+      forget(this)
+      tellOver(this)
     }
+    this.locks.onLost(this, isTold)
+    const isGranted = !unfencedHolds.has(this)
+    mailbox.tell(() => {
+      if (isGranted) tellLost(this.locks, error)
+      this.#controller?.abort(error)
+    })
+    this.whileHeld?.()
   }
 
   /** Whether its end has been asked for or has come: nothing of it is left to be told. */

@@ -57,9 +57,9 @@ class Leadership {
     if (this.isOver) throw this.#hold.error ?? this.signal.reason
   }
 
-  /** Ends it, if it is not over: whatever the leader has begun is to come to an end. */
+  /** Ends it, if it is not over: whatever the leader has begun is to come to an end. A loss that is known is the reason then. */
   end(reason) {
-    if (!this.signal.aborted) this.#controller.abort(reason)
+    this.#controller.abort(this.#hold.error ?? reason)
   }
 
   /**

@@ -1,24 +1,29 @@
 'use strict'
 
-const isAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted').get
+const getter = (name) => Object.getOwnPropertyDescriptor(AbortSignal.prototype, name).get
+const isAborted = getter('aborted')
+const reasonOf = getter('reason')
 
 /**
- * The controller of a signal that tells of a loss. Whoever goes on after a pause and asks `aborted`
- * or calls `throwIfAborted()` is told the truth, though this thread has had no turn to hear of it.
+ * The controller of a signal that tells of a loss. Whoever goes on after a pause and asks `aborted` or `reason`, or calls
+ * `throwIfAborted()`, is told the truth, though this thread has had no turn to hear of it, and though others are to be told first.
  *
- * @param {() => void} look finds out whether there is a loss, and aborts then
+ * @param {() => Error | undefined} look finds out why it is lost; it is aborted by and by then, if it is not yet
  */
 function toLossController(look) {
   const controller = new AbortController()
   const { signal } = controller
-  const get = () => {
-    look()
-    return isAborted.call(signal)
+  const lost = () => (isAborted.call(signal) ? undefined : look())
+  const aborted = () => lost() !== undefined || isAborted.call(signal)
+  const reason = () => {
+    const error = lost()
+    return isAborted.call(signal) ? reasonOf.call(signal) : error
   }
-  Object.defineProperty(signal, 'aborted', { get, configurable: true })
   const throwIfAborted = () => {
-    if (get()) throw signal.reason
+    if (aborted()) throw reason()
   }
+  Object.defineProperty(signal, 'aborted', { get: aborted, configurable: true })
+  Object.defineProperty(signal, 'reason', { get: reason, configurable: true })
   Object.defineProperty(signal, 'throwIfAborted', { value: throwIfAborted, configurable: true, writable: true })
   return controller
 }

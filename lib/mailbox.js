@@ -58,36 +58,69 @@ function forget(request) {
 
 const ROOM = 512
 const buffer = new Float64Array(ROOM * FIELDS)
-let isDelivering = false
+let isTaking = false
 let hasMore = false
+/** What callers' code is to be told of. It may call locks, and then meets all that the mail says, not what was before it alone. */
+const news = []
+let isTelling = false
 
-/** Completes what lies in the mailbox. Never throws. */
+/** Completes what lies in the mailbox, and tells callers' code what it is to know. Never throws. */
 function deliver() {
-  // A listener that is told of a loss may call a lock, whose mail this loop takes out as well.
+  take()
+  tellNews()
+}
+
+function take() {
+  // What a completion calls may bring mail, which this loop takes out as well.
   hasMore = true
-  if (isDelivering) return
-  isDelivering = true
+  if (isTaking) return
+  isTaking = true
   while (hasMore) {
     const count = client.drain(buffer)
     hasMore = count === ROOM
     for (let index = 0; index < count * FIELDS; index += FIELDS) complete(buffer[index], buffer[index + 1], buffer[index + 2])
   }
-  isDelivering = false
+  isTaking = false
 }
 
-/** Does what a completion asks for. What fails in it is told for itself: the rest of the mail is others'. */
+/** Calls what calls callers' code: at once, but for the mail and the news that are under way. */
+function tell(inform) {
+  news.push(inform)
+  tellNews()
+}
+
+function tellNews() {
+  if (isTaking || isTelling) return
+  isTelling = true
+  for (let next = 0; next < news.length; next++) {
+    try {
+      news[next]()
+    } catch (error) {
+      throwSoon(error)
+    }
+  }
+  news.length = 0
+  isTelling = false
+}
+
+/** Does what a completion asks for. */
 function complete(request, kind, detail) {
   try {
     settle(request, kind, detail)
   } catch (error) {
-    soon(() => {
-      throw error
-    })
+    throwSoon(error)
   }
 }
 
+/** What fails is told for itself: the rest is others'. */
+function throwSoon(error) {
+  soon(() => {
+    throw error
+  })
+}
+
 function settle(request, kind, detail) {
-  if (kind === PASSWORD_WANTED) return passwords.answer(request, detail)
+  if (kind === PASSWORD_WANTED) return tell(() => passwords.answer(request, detail))
   // Taken even if nobody wants it, to stay in step.
   const error = kind === FAILED || kind === RELEASE_FAILED || kind === LOST ? fromFailures(client.takeFailure()) : undefined
   if (kind === LOST) {
@@ -136,4 +169,4 @@ function ask(call, make) {
   return call.promise
 }
 
-module.exports = { ask, deliver, expect, forget, holds, newNumber, newNumberOfAcquire, open, pending, refProcess, toClient, unrefProcess }
+module.exports = { ask, deliver, expect, forget, holds, newNumber, newNumberOfAcquire, open, pending, refProcess, tell, toClient, unrefProcess }

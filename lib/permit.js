@@ -42,6 +42,7 @@ class Slot {
 
   look() {
     this.#hold.look()
+    return this.#error
   }
 
   async verify() {

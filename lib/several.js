@@ -10,6 +10,7 @@ const { lockTimeout, notHeld } = require('./errors.js')
 const { LatestHolds } = require('./latest-holds.js')
 const { Limit } = require('./limit.js')
 const { toLossController } = require('./loss-controller.js')
+const mailbox = require('./mailbox.js')
 const { PATIENT, SCOPED } = require('./native.js')
 const { unfencedHolds } = require('./unfenced-holds.js')
 
@@ -54,9 +55,10 @@ class HoldOfSeveral {
     return this.#controller.signal
   }
 
-  /** Learns of a loss that is known by now or can be found out: of all parts at once. */
+  /** Why it is lost, as far as that is known by now or can be found out: of all parts at once. @returns {Error | undefined} */
   look() {
     if (!this.#error && !this.#isOver) this.#parts[0].look()
+    return this.#error
   }
 
   get error() {
@@ -109,19 +111,19 @@ class HoldOfSeveral {
     if (this.#error || this.#isOver) return
     this.locks.owner.several.holds.delete(this)
     tellOver(this)
-    try {
-      this.#tell(error)
-    } finally {
-      // Worth nothing without the part that is lost, and in the way of others.
-      giveBack(this.#parts)
-    }
+    this.#tell(error)
+    // Worth nothing without the part that is lost, and in the way of others.
+    giveBack(this.#parts)
   }
 
   #tell(error) {
     this.#error = error
-    if (!unfencedHolds.has(this)) tellLost(this.locks, error)
-    this.#controller?.abort(error)
     this.locks.contract.onLost(error)
+    const isGranted = !unfencedHolds.has(this)
+    mailbox.tell(() => {
+      if (isGranted) tellLost(this.locks, error)
+      this.#controller?.abort(error)
+    })
     this.whileHeld?.()
   }
 }
