@@ -206,9 +206,13 @@ impl Attendant {
             sys::napi_get_global(env, &mut global);
             if let Ok(on_mail) = self.on_mail.borrow_back(&Env::from_raw(env)) {
                 let called = sys::napi_make_callback(env, null_mut(), global, on_mail.raw(), 0, null(), &mut result);
-                // It throws nothing; but the thread may have been ended in it.
-                if called == sys::Status::napi_pending_exception {
-                    sys::napi_get_and_clear_last_exception(env, &mut result);
+                // It throws nothing itself. But its end is the end of a turn of the event loop, in which all that callers
+                // have left for it runs; what is thrown there is theirs to hear of, as from any other turn. Where the thread
+                // has been ended in it, nobody is there to hear.
+                if called == sys::Status::napi_pending_exception
+                    && sys::napi_get_and_clear_last_exception(env, &mut result) == sys::Status::napi_ok
+                {
+                    sys::napi_fatal_exception(env, result);
                 }
             }
             sys::napi_close_handle_scope(env, scope);
