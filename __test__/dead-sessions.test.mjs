@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { after, test } from 'node:test'
 import advisoryLock from '../index.js'
-import { openDatabase, sqlTry } from './support/database.mjs'
+import { openDatabase, sqlTry, until } from './support/database.mjs'
 import { startProxy } from './support/proxy.mjs'
 
 const database = await openDatabase()
@@ -34,6 +34,31 @@ test('a link that a router has forgotten: the next call connects anew', async ()
   assert.deepEqual(await createMutex('asked for').holders(), [])
   assert.equal(links.length, 3)
   await createMutex.close()
+})
+
+test('links that a router has forgotten, of waits that are over too: the next call connects anew', async (t) => {
+  const links = []
+  const proxy = await startProxy(database.connectionString, (near) => links.push(near))
+  t.after(proxy.close)
+  const others = advisoryLock(database.connectionString)
+  const createMutex = advisoryLock(proxy.connectionString, { idleTimeout: 600_000, answerTimeout: 1000 })
+  t.after(() => Promise.all([others.close(), createMutex.close()]))
+  const names = ['waited for', 'waited for as well']
+  const held = await Promise.all(names.map((name) => others(name).lock()))
+  const waits = names.map((name) => createMutex(name).lock())
+  await until(async () => (await Promise.all(names.map((name) => others(name).holders()))).every((uses) => uses.length === 2), 'two wait in the queues')
+  for (const unlock of held) await unlock()
+  for (const wait of waits) await (await wait)()
+  assert.equal(await createMutex('tried').tryLock(), true)
+  assert.equal(await createMutex('tried').unlock(), true)
+  const count = links.length
+  assert.ok(count >= 2, `${count} connections`)
+  await sleep(REST)
+  for (const link of links) link.pause()
+  const [tried, holders] = await Promise.all([createMutex('tried').tryLock(), createMutex('asked for').holders()])
+  assert.equal(tried, true)
+  assert.deepEqual(holders, [])
+  assert.equal(await createMutex('tried').unlock(), true)
 })
 
 test('one more try is all there is', async () => {

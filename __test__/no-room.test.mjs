@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import advisoryLock from '../index.js'
+import advisoryLock, { strToKey } from '../index.js'
 import { openDatabase, sqlTry, until } from './support/database.mjs'
 import { startProxy } from './support/proxy.mjs'
 
@@ -45,6 +45,38 @@ test('without any connection: calls are refused with the reason, and work once t
   assert.equal(await sqlTry(database.sql, 'none'), false)
   await createMutex.close()
 })
+
+for (const [how, end] of Object.entries({
+  'idle, it was closed': (createMutex, { hasNone }) => hasNone(),
+  'somebody ended it': async (createMutex, { hasNone }) => {
+    await database.sql.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'only'")
+    await hasNone()
+  },
+  'its owner was closed': (createMutex) => createMutex.close(),
+})) {
+  test(`the only connection is gone, beside which another was refused, as ${how}: the next call has its room`, async (t) => {
+    const room = await openRoom(1)
+    await database.sql.query('SELECT pg_advisory_lock($1, $2)', strToKey('taken'))
+    t.after(() => database.sql.query('SELECT pg_advisory_unlock($1, $2)', strToKey('taken')))
+    const options = { applicationName: 'only', idleTimeout: how === 'somebody ended it' ? 600_000 : 0 }
+    const createMutex = advisoryLock(room.connectionString, options)
+    const abort = new AbortController()
+    const waiting = createMutex('taken').lock({ signal: abort.signal })
+    // Until another one is not asked for any more at once.
+    for (let tries = 0; room.attempts < 6; tries++) {
+      await createMutex(`beside ${tries}`).tryLock()
+      await createMutex(`beside ${tries}`).unlock()
+    }
+    abort.abort()
+    await assert.rejects(waiting, { name: 'AbortError' })
+    const hasNone = () => until(() => createMutex.stats().sessions === 0, 'it is gone, as far as anybody here knows')
+    await end(createMutex, { hasNone })
+    const next = how === 'its owner was closed' ? advisoryLock(room.connectionString, options) : createMutex
+    const unlock = await next('free').lock()
+    assert.equal(await unlock(), true)
+    await next.close()
+  })
+}
 
 test('with a full connection: it does what there is to do', async () => {
   const room = await openRoom(1)

@@ -183,6 +183,12 @@ impl Error {
         self.code() == "53300"
     }
 
+    /// Whether somebody has cancelled the statement.
+    #[must_use]
+    pub fn is_cancel(&self) -> bool {
+        self.code() == "57014"
+    }
+
     /// Whether it is [`Error::client_closed`].
     #[must_use]
     pub fn is_client_closed(&self) -> bool {

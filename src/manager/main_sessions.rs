@@ -131,6 +131,11 @@ impl MainSessions {
 
     /// One is open: the server has room.
     pub fn opened(&mut self) {
+        self.forget_refusal();
+    }
+
+    /// There is room again, as far as anybody knows.
+    pub fn forget_refusal(&mut self) {
         self.backoff.succeeded();
         self.refusal = None;
     }

@@ -49,6 +49,7 @@ impl Sessions {
             Step::Requeue { key, held, .. } => {
                 if patient && self.slots.get(home).is_some_and(|slot| slot.role == Role::Wait) {
                     // Behind whoever waits on the server, in the server's own queue, and on this very session.
+                    self.given_up.insert(key);
                     self.push(home, Job { step: Step::Release { key, held }, purpose: Purpose::Requeue });
                     self.waits.keep_free(home, &mut self.slots, table);
                     self.report(Event::Denied { key }, None);
@@ -105,6 +106,10 @@ impl Sessions {
         }
         let due = self.waits.polls.due(now);
         for &Due { key, mode, home } in &due {
+            if self.given_up.contains(&key) {
+                self.waits.polls.put_back(key, now);
+                continue;
+            }
             let movable = if home.is_none() { self.waits.polls.wait(key) } else { None };
             if movable.is_some_and(|wait| self.waits.leave(wait, table, now)) {
                 self.waits.polls.remove(key);
@@ -146,6 +151,10 @@ impl Sessions {
             for (job, salvaged) in jobs.into_iter().zip(salvaged) {
                 match salvaged {
                     Salvaged::Done(answer) => self.job_done(session, job, answer),
+                    // Somebody has cancelled this attempt, not the wait.
+                    Salvaged::Failed if job.purpose == Purpose::Poll && cause.is_cancel() => {
+                        self.poll_again(job.step.key(), Instant::now());
+                    }
                     Salvaged::Failed => self.job_failed(job, &cause),
                     Salvaged::Again(step) => {
                         if let Some(slot) = self.slots.get_mut(session) {
@@ -162,7 +171,7 @@ impl Sessions {
     fn job_done(&mut self, session: SessionId, job: Job, answer: bool) {
         let key = job.step.key();
         match (job.purpose, job.step) {
-            (Purpose::Requeue, _) => {}
+            (Purpose::Requeue, _) => drop(self.given_up.remove(&key)),
             (Purpose::Fence { of }, _) => self.reports.push(Report::FenceEnded(of)),
             (Purpose::Poll, _) => self.polled(session, key, answer),
             (_, Step::Try { .. } | Step::Requeue { .. }) if answer => {
@@ -255,5 +264,39 @@ impl Sessions {
             self.reports.push_failed_wait(wait, cause);
             self.find_wait_for(session, table);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::lock_table::Rules;
+    use std::thread::sleep;
+
+    const KEY: Key = Key::Pair(1, 2);
+    /// Long enough for any wait to be due again.
+    const LONG: Duration = Duration::from_millis(400);
+
+    #[test]
+    fn a_key_is_not_tried_while_its_release_is_under_way() {
+        let mut sessions = Sessions::new(8, false);
+        let table = LockTable::new(Rules { tenure: 0, requeues: true });
+        let session = sessions.slots.begin(Slot::new(Role::Wait, Instant::now()));
+        let held = Modes::only(Mode::Exclusive);
+        let step = Step::Requeue { key: KEY, held, mode: Mode::Exclusive };
+        sessions.route(Operation::Do { step, home: Some(session), patient: true }, &table);
+        // What its owner waits for is polled by the same session, where no other can be had.
+        sessions.mains.add(session);
+        let now = Instant::now();
+        sessions.waits.polls.add(Wait::new(KEY, Mode::Exclusive, now), None, now);
+        let tries = |sessions: &mut Sessions| {
+            sleep(LONG);
+            let _ = sessions.poll_round(&table);
+            sessions.slots.get(session).map(Slot::tries)
+        };
+        assert_eq!(tries(&mut sessions), Some(0));
+        let release = Job { step: Step::Release { key: KEY, held }, purpose: Purpose::Requeue };
+        sessions.job_done(session, release, true);
+        assert_eq!(tries(&mut sessions), Some(1));
     }
 }

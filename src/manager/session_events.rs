@@ -55,7 +55,7 @@ pub(super) struct Closing(Arc<Manager>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.change(None, |state| state.sessions.slots.end_closing());
+        self.0.change(None, |state| state.sessions.closed());
     }
 }
 
@@ -75,6 +75,10 @@ impl Manager {
 
     pub(super) fn suspects_pooler(&self) -> bool {
         self.lock().sessions.suspects_pooler
+    }
+
+    pub(super) fn is_room_to_come(&self) -> bool {
+        self.lock().sessions.is_room_to_come()
     }
 
     pub(super) fn is_abandoned(&self) -> bool {

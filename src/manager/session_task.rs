@@ -27,6 +27,8 @@ use tokio::time::sleep;
 const BRIEF_TURN: Duration = Duration::from_millis(3);
 /// A wait of this age may last for long: no thread attends its session any more.
 const ATTENDED_FOR: Duration = Duration::from_millis(250);
+/// Where the server has not noticed yet that another session has ended.
+const PAUSE_FOR_ROOM: Duration = Duration::from_millis(20);
 /// After a bug has ended a task that is needed.
 const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -114,7 +116,14 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
 
 async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<Session> {
     let is_probed = manager.suspects_pooler();
-    let opening = Session::open(&manager.config, manager.settings.timing, is_probed);
+    let opening = async {
+        loop {
+            match Session::open(&manager.config, manager.settings.timing, is_probed).await {
+                Err(cause) if cause.is_lack_of_sessions() && manager.is_room_to_come() => sleep(PAUSE_FOR_ROOM).await,
+                opened => return opened,
+            }
+        }
+    };
     match session_life::open(manager, changed, opening).await {
         Ok(session) => {
             let this = Arc::downgrade(manager);

@@ -9,15 +9,19 @@ use super::mailbox::Answer;
 use super::main_sessions::MainSessions;
 use super::report::{Report, Reports};
 use super::slot::Slot;
-use super::slots::Slots;
+use super::slots::{SessionSlot, Slots};
 use super::unsent::Unsent;
 use super::waits::Waits;
 use crate::core::lock_table::{Event, LockTable};
 use crate::core::{Key, SessionId, Step, ThreadId};
 use crate::error::Error;
 use crate::pg::{Role, Wire};
+use foldhash::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// So long after the end of a session the server may still count it.
+const TIME_TO_END: Duration = Duration::from_millis(500);
 
 pub(super) struct Sessions {
     pub slots: Slots<Slot>,
@@ -25,6 +29,11 @@ pub(super) struct Sessions {
     pub waits: Waits,
     pub(super) contended: Contended,
     pub unsent: Unsent,
+    /// Keys whose release is under way though somebody here waits for them again: they are not tried before it is answered. Should its
+    /// statement fail, what the session holds of them then must not be somebody's.
+    pub(super) given_up: HashSet<Key>,
+    /// When a session ended last.
+    last_end: Option<Instant>,
     /// A session was found to be served by a backend that is not its own: whether there is another way is to be asked.
     pub suspects_pooler: bool,
     pub reports: Reports,
@@ -39,6 +48,8 @@ impl Sessions {
             waits: Waits::new(most_waiting, waits_leave),
             contended: Contended::new(Instant::now()),
             unsent: Unsent::default(),
+            given_up: HashSet::default(),
+            last_end: None,
             suspects_pooler: false,
             reports: Reports::default(),
         }
@@ -66,6 +77,15 @@ impl Sessions {
             self.take_back_idle()
         };
         taken_back.map_or_else(|| self.begin_main_session(), Ok)
+    }
+
+    /// The session for what another one, which has died meanwhile, was to do: none that may have died as well, if that can be helped.
+    fn session_for_second_try(&mut self, table: &LockTable) -> Result<SessionId, Error> {
+        if self.mains.is_empty() && !self.mains.are_held_back() {
+            self.begin_main_session()
+        } else {
+            self.main_session(table)
+        }
     }
 
     fn begin_main_session(&mut self) -> Result<SessionId, Error> {
@@ -163,13 +183,13 @@ impl Sessions {
         self.fail(id, jobs, queries, cause, goes_on);
         for Job { step, .. } in again {
             let job = Job { step, purpose: Purpose::SecondTry };
-            match self.main_session(table) {
+            match self.session_for_second_try(table) {
                 Ok(main) => self.push(main, job),
                 Err(_) => self.job_failed(job, cause),
             }
         }
         for query in asked_again {
-            match self.main_session(table) {
+            match self.session_for_second_try(table) {
                 Ok(main) => self.push_query(main, query),
                 Err(_) => self.query_failed(query, cause),
             }
@@ -177,18 +197,38 @@ impl Sessions {
         self.keep_main_session();
     }
 
-    /// Forgets a session that is idle and closes now; [`Slots::end_closing`] must follow.
+    /// Forgets a session that is idle and closes now; [`Sessions::closed`] must follow.
     pub fn close(&mut self, id: SessionId) {
         self.remove(id);
         self.mains.closed(self.waits.have_sessions());
         self.slots.begin_closing();
     }
 
+    /// A session that was closing is gone.
+    pub fn closed(&mut self) {
+        self.slots.end_closing();
+        self.room_is_made();
+    }
+
     fn remove(&mut self, id: SessionId) -> Option<Slot> {
         let slot = self.slots.remove(id)?;
         self.mains.remove(id);
         self.waits.remove_session(id, &slot);
+        if slot.is_open() {
+            self.room_is_made();
+        }
         Some(slot)
+    }
+
+    /// A session of this manager has ended: where the server had no room for one more, it has now.
+    fn room_is_made(&mut self) {
+        self.last_end = Some(Instant::now());
+        self.mains.forget_refusal();
+    }
+
+    /// Whether a server that says it has no room may not have noticed yet that a session of this manager has ended.
+    pub fn is_room_to_come(&self) -> bool {
+        self.last_end.is_some_and(|end| end.elapsed() < TIME_TO_END) || self.slots.are_closing()
     }
 
     /// What has been given to a session that is gone, or was never there, fails, and so do the waits that are polled, unless they
@@ -285,7 +325,7 @@ impl Sessions {
     pub(super) fn job_failed(&mut self, job: Job, cause: &Error) {
         let key = job.step.key();
         match (job.purpose, job.step) {
-            (Purpose::Requeue, _) => {}
+            (Purpose::Requeue, _) => drop(self.given_up.remove(&key)),
             (Purpose::Fence { of }, _) => self.reports.push(Report::FenceEnded(of)),
             (Purpose::Poll, _) => self.poll_failed(key, cause),
             (_, Step::Try { .. } | Step::Requeue { .. }) => self.report(Event::AcquireFailed { key }, Some(cause)),

@@ -86,6 +86,10 @@ impl<S: SessionSlot> Slots<S> {
         self.closing -= 1;
     }
 
+    pub fn are_closing(&self) -> bool {
+        self.closing > 0
+    }
+
     /// Whether there is none, and none that is still closing.
     pub fn are_gone(&self) -> bool {
         self.slots.is_empty() && self.closing == 0

@@ -62,6 +62,6 @@ impl Fault {
     /// Whether somebody has cancelled the statement.
     #[must_use]
     pub fn is_cancel(&self) -> bool {
-        matches!(self, Fault::Statement(error) if error.code() == SqlState::QUERY_CANCELED.code())
+        matches!(self, Fault::Statement(error) if error.is_cancel())
     }
 }

@@ -235,7 +235,9 @@ impl Session {
         tokio::pin!(delivered);
         tokio::select! {
             answer = &mut asked => {
-                let _ = timeout(DELIVERED_AFTER_THE_END, delivered).await;
+                if !matches!(answer, Err(Fault::Lost(_))) {
+                    let _ = timeout(DELIVERED_AFTER_THE_END, delivered).await;
+                }
                 answer
             }
             () = &mut delivered => asked.await,
