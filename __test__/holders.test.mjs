@@ -140,6 +140,36 @@ test('a prepared transaction that holds a lock is told of by its name, and nothi
   assert.deepEqual(await locks('prepared').holders(), [])
 })
 
+test('a prepared transaction is told of whatever its name is in whatever encoding', async (t) => {
+  for (const [encoding, literal, name] of [
+    ['SQL_ASCII', String.raw`E'g\xe9\xff'`, 'g\uFFFD\uFFFD'],
+    ['SQL_ASCII', String.raw`E'g\xc3\xa9'`, 'gé'],
+    // No letter has this byte.
+    ['WIN1251', String.raw`E'g\x98'`, 'g\uFFFD'],
+    ['WIN1251', String.raw`E'g\\\xe9'`, 'g\\й'],
+    ['LATIN1', String.raw`E'g\xe9'`, 'gé'],
+    ['UTF8', String.raw`E'\\xe9 g\xc3\xa9'`, '\\xe9 gé'],
+  ]) {
+    const url = Object.assign(new URL(connectionString), { pathname: '/encoded' }).href
+    await database.sql.query(`CREATE DATABASE encoded ENCODING '${encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'`)
+    t.after(() => database.sql.query('DROP DATABASE IF EXISTS encoded WITH (FORCE)'))
+    const client = await database.client(url)
+    await client.query(`SET client_encoding TO '${encoding}'; BEGIN; SELECT pg_advisory_xact_lock(99); PREPARE TRANSACTION ${literal}`)
+    const locks = advisoryLock(url)
+    const held = await locks('beside').lock()
+    try {
+      assert.deepEqual((await locks(99n).holders()).map(({ preparedTransaction }) => preparedTransaction), [name])
+    } finally {
+      await client.query(`ROLLBACK PREPARED ${literal}`)
+    }
+    assert.deepEqual(await locks(99n).holders(), [])
+    assert.equal(await held(), true)
+    await locks.close()
+    await client.end()
+    await database.sql.query('DROP DATABASE encoded')
+  }
+})
+
 test('holders rejects where the server cannot be asked', async () => {
   const { holders } = advisoryLock('postgres://u@127.0.0.1:1/x')('x')
   await assert.rejects(holders(), { code: 'ECONNREFUSED' })

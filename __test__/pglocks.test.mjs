@@ -191,6 +191,36 @@ test('a role that may not see others sees what it may, and a word on that', asyn
   assert.equal(rows((await asOnlooker()).stdout)[0][0], 'migrations')
 })
 
+test('what is said in other databases, and bytes that are no text, are in nobody\'s way', async (t) => {
+  const open = async (name, encoding) => {
+    await database.sql.query(`CREATE DATABASE ${name} ENCODING '${encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'`)
+    const url = Object.assign(new URL(database.connectionString), { pathname: `/${name}` }).href
+    t.after(() => database.sql.query(`DROP DATABASE ${name} WITH (FORCE)`))
+    return { url, client: await database.client(url) }
+  }
+  const [latin, bytes, cyrillic] = [await open('latin', 'LATIN1'), await open('bytes', 'SQL_ASCII'), await open('cyrillic', 'WIN1251')]
+  const asSaid = (client, text) => {
+    client.query(`/* advisory-lock: ${text} */ SELECT pg_advisory_lock(5), pg_sleep(60)`).catch(() => {})
+    return until(() => database.value(`SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = $1`, [client.processID]), 'it is said')
+  }
+  await asSaid(latin.client, 'éé')
+  await asSaid(await database.client(latin.url), `${'x'.repeat(980)}é`)
+  await asSaid(await database.client(bytes.url), 'é'.repeat(600))
+  const unlock = await owner(t)('migrations').lock()
+  await said('migrations')
+  assert.deepEqual((await json()).map(({ name }) => name), ['migrations'])
+  await unlock()
+
+  await bytes.client.query(`SET client_encoding TO 'SQL_ASCII'`)
+  for (const { client, url } of [bytes, cyrillic]) {
+    await client.query(`BEGIN; SELECT pg_advisory_xact_lock(6); PREPARE TRANSACTION E'g\\x98'`)
+    const { status, stdout, stderr } = await run('pglocks', ['--json', '--db', url])
+    assert.deepEqual([status, stderr], [0, ''])
+    assert.deepEqual(JSON.parse(stdout).map(({ key: one, preparedTransaction }) => [one, preparedTransaction]).slice(-1), [['6', 'g\uFFFD']])
+    await client.query(`ROLLBACK PREPARED E'g\\x98'`)
+  }
+})
+
 test('nothing of others attacks the terminal, and no line is wider than it', async (t) => {
   const names = [
     '\x1b[2J\x1b]0;title\x07', 'tab\tand\r\nlines', '\x9b31m', '\u202Eevil', 'zero\u200Bwidth', '\u2028', 'nul\0', '日本語の名前がここにありますとても長い', '🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒🔒',

@@ -24,7 +24,7 @@ BEGIN PERFORM nextval('evil.used'); RAISE EXCEPTION 'shadowed: %', what; END $$;
 DO $$
 DECLARE
   words text[] := string_to_array('WORDS', ',');
-  symbols text[] := '{=,<>,||,<<,|,&,*,+,-,->>,<,>,<=,>=}';
+  symbols text[] := '{=,<>,~~,||,<<,|,&,*,+,-,->>,<,>,<=,>=}';
   pseudo oid[] := ARRAY(SELECT oid FROM pg_type WHERE typtype = 'p' AND typname NOT IN ('anyelement', 'anyarray', 'anynonarray', 'anycompatible', 'anycompatiblearray', 'anycompatiblenonarray'));
   body text := 'AS $x$BEGIN PERFORM evil.note(%L); END$x$';
   item record;

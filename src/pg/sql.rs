@@ -228,25 +228,43 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalo
  AND objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4 OPERATOR(pg_catalog.=) $2 \
  AND objsubid OPERATOR(pg_catalog.=) $3)";
 
-/// The name of the prepared transaction that has the lock `l` of `pg_locks`: its lock on its own number, which others wait for, is
-/// known by the virtual number that all its locks have.
+/// The bytes of a text that others wrote, as the server has them. To check or to cut it as a text fails where it is none. So each
+/// backslash (92) is doubled, which is all that the text of a `bytea` escapes.
+macro_rules! raw_bytes {
+    ($text:literal) => {
+        concat!(
+            "pg_catalog.replace(",
+            $text,
+            ", pg_catalog.chr(92), pg_catalog.repeat(pg_catalog.chr(92), 2))::pg_catalog.bytea"
+        )
+    };
+}
+
+/// The name, in UTF-8, of the prepared transaction that has the lock `l` of `pg_locks`: its lock on its own number, which others wait
+/// for, is known by the virtual number that all its locks have. Where `as_bytes` is true, and where no encoding is known, it is what
+/// the server has: some bytes stand for nothing.
 macro_rules! prepared_transaction {
-    () => {
-        "CASE WHEN l.pid IS NULL THEN (SELECT p.gid FROM pg_catalog.pg_prepared_xacts p JOIN pg_catalog.pg_locks own \
+    ($as_bytes:literal) => {
+        concat!(
+        "CASE WHEN l.pid IS NULL THEN (SELECT CASE WHEN ", $as_bytes, "::pg_catalog.bool \
+         OR pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' THEN ", raw_bytes!("p.gid"), " \
+         ELSE pg_catalog.convert_to(p.gid, 'UTF8') END FROM pg_catalog.pg_prepared_xacts p JOIN pg_catalog.pg_locks own \
          ON own.locktype OPERATOR(pg_catalog.=) 'transactionid' AND own.transactionid OPERATOR(pg_catalog.=) p.transaction \
          AND own.pid IS NULL AND own.virtualtransaction OPERATOR(pg_catalog.=) l.virtualtransaction) END"
+        )
     };
 }
 
 /// Every session that holds or awaits a key of this database, holders first, then in the order of their coming; and the prepared
-/// transactions that hold it, which have no process. `waitstart` is younger than some servers, so it is read by its name.
+/// transactions that hold it, which have no process. `waitstart` is younger than some servers, so it is read by its name. `$4`:
+/// whether names are to be had as bytes.
 pub(super) const HOLDERS: &str = concat!("\
 SELECT l.pid, a.application_name, pg_catalog.host(a.client_addr), l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock', l.granted, \
  (pg_catalog.date_part('epoch', \
  (pg_catalog.to_jsonb(l) OPERATOR(pg_catalog.->>) 'waitstart')::pg_catalog.timestamptz) \
  OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 AS waiting_since, \
  (pg_catalog.date_part('epoch', a.backend_start) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8, \
- ", prepared_transaction!(), " \
+ ", prepared_transaction!("$4"), " \
  FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid \
  WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
  AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
@@ -258,9 +276,11 @@ SELECT l.pid, a.application_name, pg_catalog.host(a.client_addr), l.mode OPERATO
 
 /// Every session that holds or awaits a key of this database, of each key holders first: process, halves of the key, key space,
 /// whether exclusive, whether granted, since when it waits, application, address, since when it is there; the comment with which it
-/// says what it holds, in the database's encoding and once for each session; whether the key is a link
+/// says what it holds, in bytes and once for each session; whether the key is a link
 /// ([`deadlock::PUBLISH_LINKS`]), whether this role may see what the session does, the server's time, and the name of the prepared
-/// transaction, which has no process, if it is one.
+/// transaction, which has no process, if it is one. `$1`: whether names are to be had as bytes.
+///
+/// What sessions of other databases do is not looked at: they have none of these locks, and their texts may be in another encoding.
 pub(super) const OVERVIEW: &str = concat!("\
 WITH locks AS (\
  SELECT l.pid, l.virtualtransaction, l.objsubid, l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AS exclusive, l.granted, \
@@ -283,17 +303,17 @@ WITH locks AS (\
 ), sessions AS (\
  SELECT pid, application_name, pg_catalog.host(client_addr) AS address, \
  (pg_catalog.date_part('epoch', backend_start) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8 AS connected_since, \
- CASE WHEN pg_catalog.left(query, 18) OPERATOR(pg_catalog.=) '/* advisory-lock: ' \
- THEN pg_catalog.convert_to(pg_catalog.left(query, 1000), pg_catalog.getdatabaseencoding()) END AS comment, \
+ CASE WHEN query OPERATOR(pg_catalog.~~) '/* advisory-lock: %' THEN pg_catalog.substring(", raw_bytes!("query"), ", 1, 1000) END AS comment, \
  backend_start IS NOT NULL AS is_visible \
- FROM pg_catalog.pg_stat_activity\
+ FROM pg_catalog.pg_stat_activity WHERE datid OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
+ WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())\
 ) SELECT l.pid, l.high, l.low, l.objsubid, l.exclusive, l.granted, l.waiting_since, a.application_name, a.address, \
  a.connected_since, CASE WHEN pg_catalog.row_number() OVER (PARTITION BY l.pid \
  ORDER BY l.objsubid DESC, l.granted, l.exclusive DESC) OPERATOR(pg_catalog.=) 1 THEN a.comment END, \
  l.objsubid OPERATOR(pg_catalog.=) 1 AND l.granted AND NOT l.exclusive AND EXISTS (SELECT FROM links \
  WHERE links.pid OPERATOR(pg_catalog.=) l.pid AND links.high OPERATOR(pg_catalog.=) l.high AND links.low OPERATOR(pg_catalog.=) l.low), \
  COALESCE(a.is_visible, true), (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8, \
- ", prepared_transaction!(), " \
+ ", prepared_transaction!("$1"), " \
  FROM locks l LEFT JOIN sessions a ON a.pid OPERATOR(pg_catalog.=) l.pid \
  ORDER BY l.objsubid DESC, l.high, l.low, l.granted DESC, l.waiting_since, l.pid");
 

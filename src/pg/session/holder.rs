@@ -36,7 +36,7 @@ impl Holder {
             granted: row.get(4)?,
             waiting_since: row.try_get(5)?,
             connected_since: row.try_get(6)?,
-            prepared_transaction: row.try_get(7)?,
+            prepared_transaction: row.try_get_foreign_text(7)?,
         })
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::core::Key;
 use crate::pg::fault::Fault;
-use crate::pg::session::call::Parameter;
+use crate::pg::session::call::{Answer, Parameter};
 use crate::pg::session::holder::Holder;
 use crate::pg::session::row::Row;
+use std::future::Future;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 /// A key as the statements about one take it: both halves, and which key space they are of.
@@ -20,8 +22,27 @@ impl KeyParameters {
         KeyParameters { high, low, space: key.space() }
     }
 
+    /// With whether names are to be had as bytes.
+    pub fn with<'a>(&'a self, as_bytes: &'a bool) -> [Parameter<'a>; 4] {
+        let [high, low, space] = self.as_parameters();
+        [high, low, space, (as_bytes, Type::BOOL)]
+    }
+
     pub fn as_parameters(&self) -> [Parameter<'_>; 3] {
         [(&self.high, Type::INT4), (&self.low, Type::INT4), (&self.space, Type::INT2)]
+    }
+}
+
+/// Asks for what has names that others wrote: as text, and as bytes where one of them is no text that there is in UTF-8.
+pub(super) async fn ask_for_foreign_texts<F: Future<Output = Answer>>(ask: impl Fn(bool) -> F) -> Answer {
+    let is_no_text = |code: &str| {
+        [SqlState::CHARACTER_NOT_IN_REPERTOIRE, SqlState::UNTRANSLATABLE_CHARACTER]
+            .iter()
+            .any(|state| state.code() == code)
+    };
+    match ask(false).await {
+        Err(Fault::Statement(error)) if is_no_text(error.code()) => ask(true).await,
+        answer => answer,
     }
 }
 

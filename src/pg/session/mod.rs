@@ -31,7 +31,7 @@ use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::driver::Driver;
 use crate::pg::session::held_names::HeldNames;
 use crate::pg::session::holder::Holder;
-use crate::pg::session::key_query::{read_holders, read_time, read_yes_or_no, KeyParameters};
+use crate::pg::session::key_query::{ask_for_foreign_texts, read_holders, read_time, read_yes_or_no, KeyParameters};
 use crate::pg::session::row::Row;
 use crate::pg::session::wire::{Patience, Wire, HEARTBEAT};
 use crate::pg::sql;
@@ -103,7 +103,12 @@ impl Session {
     /// [`Fault`].
     pub async fn holders(&self, key: Key) -> Result<Vec<Holder>, Fault> {
         self.trace(|| format!("ask who holds {key}"));
-        read_holders(&self.ask_about(sql::HOLDERS, key).await?)
+        let key = KeyParameters::of(key);
+        let ask = |as_bytes| {
+            let key = &key;
+            async move { self.look(sql::HOLDERS, &key.with(&as_bytes)).await }
+        };
+        read_holders(&ask_for_foreign_texts(ask).await?)
     }
 
     /// Whether any other session holds the key.

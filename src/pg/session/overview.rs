@@ -3,11 +3,13 @@
 use crate::core::{Key, Mode};
 use crate::error::Error;
 use crate::pg::fault::Fault;
+use crate::pg::session::key_query::ask_for_foreign_texts;
 use crate::pg::session::pooled::PooledSession;
 use crate::pg::session::row::Row;
 use crate::pg::session::{decode, turn, Session};
 use crate::pg::sql;
 use std::collections::HashSet;
+use tokio_postgres::types::Type;
 
 /// A session that holds a key or waits for it, or a prepared transaction that holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,8 +47,8 @@ impl Session {
     /// # Errors
     /// [`Fault`].
     pub async fn overview(&self) -> Result<Vec<LockUse>, Fault> {
-        let rows = self.look(sql::OVERVIEW, &[]).await?;
-        read(&rows)
+        let ask = |as_bytes| async move { self.look(sql::OVERVIEW, &[(&as_bytes, Type::BOOL)]).await };
+        read(&ask_for_foreign_texts(ask).await?)
     }
 }
 
@@ -56,7 +58,8 @@ impl PooledSession {
     /// # Errors
     /// [`Fault`].
     pub async fn overview(&self) -> Result<Vec<LockUse>, Fault> {
-        read(&self.ask_between(sql::OVERVIEW, &[]).await?)
+        let ask = |as_bytes| async move { self.ask_between(sql::OVERVIEW, &[(&as_bytes, Type::BOOL)]).await };
+        read(&ask_for_foreign_texts(ask).await?)
     }
 }
 
@@ -77,8 +80,6 @@ impl LockUse {
     /// Reads a row of [`crate::pg::sql::OVERVIEW`]; nothing where it is no key's.
     fn read(row: &Row) -> Result<Option<LockUse>, Error> {
         let Some(key) = Key::from_halves(row.get(1)?, row.get(2)?, row.get(3)?) else { return Ok(None) };
-        // It may be anybody's, and in any encoding.
-        let comment: Option<Vec<u8>> = row.try_get(10)?;
         Ok(Some(LockUse {
             pid: row.try_get(0)?,
             key,
@@ -88,10 +89,10 @@ impl LockUse {
             application_name: row.try_get(7)?,
             client_address: row.try_get(8)?,
             connected_since: row.try_get(9)?,
-            comment: comment.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            comment: row.try_get_foreign_text(10)?,
             is_visible: row.get(12)?,
             time: row.get(13)?,
-            prepared_transaction: row.try_get(14)?,
+            prepared_transaction: row.try_get_foreign_text(14)?,
         }))
     }
 }

@@ -17,7 +17,7 @@ use crate::pg::session::call::{Answer, Parameter, Statement};
 use crate::pg::session::decode;
 use crate::pg::session::driver::Driver;
 use crate::pg::session::holder::Holder;
-use crate::pg::session::key_query::{read_holders, read_time, read_yes_or_no, KeyParameters};
+use crate::pg::session::key_query::{ask_for_foreign_texts, read_holders, read_time, read_yes_or_no, KeyParameters};
 use crate::pg::session::row::Row;
 use crate::pg::session::seen::{see, unsigned, Lock, Seen};
 use crate::pg::session::turn::lacks_blocks;
@@ -240,7 +240,12 @@ impl PooledSession {
     /// [`Fault`].
     pub async fn holders(&self, key: Key) -> Result<Vec<Holder>, Fault> {
         self.trace(|| format!("ask who holds {key}"));
-        read_holders(&self.ask_about(sql::HOLDERS, key).await?)
+        let key = KeyParameters::of(key);
+        let ask = |as_bytes| {
+            let key = &key;
+            async move { self.ask_between(sql::HOLDERS, &key.with(&as_bytes)).await }
+        };
+        read_holders(&ask_for_foreign_texts(ask).await?)
     }
 
     /// Closes the connection; what is held is given up.

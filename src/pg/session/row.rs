@@ -56,7 +56,16 @@ impl Row {
         }
     }
 
-    /// The same, where it cannot be null.
+    /// A text that others wrote, of which the server gives the bytes: those that are no UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// `08P01`: nothing is there, or something else.
+    pub fn try_get_foreign_text(&self, place: usize) -> Result<Option<String>, Error> {
+        let bytes: Option<Vec<u8>> = self.try_get(place)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// What is at this place, where it cannot be null.
     ///
     /// # Errors
     /// `08P01`: nothing is there, or something else.

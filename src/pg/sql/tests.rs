@@ -109,6 +109,8 @@ fn statements() -> Vec<String> {
     [include_str!("../sql.rs"), include_str!("deadlock.rs"), include_str!("pooled.rs")]
         .into_iter()
         .flat_map(statements_of)
+        // Of those that are put together from pieces each piece has been read by itself.
+        .chain([super::HOLDERS, super::OVERVIEW, super::FREE_PLACE].map(str::to_owned))
         .collect()
 }
 
