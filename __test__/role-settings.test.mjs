@@ -1,4 +1,5 @@
-// Settings of a role or a database that are meant for queries, and would harm a session that holds locks.
+// Settings of a role or a database that are meant for queries, and would harm a session that holds locks; and rights that a role
+// lacks: who needs them is refused, and nobody else loses anything.
 
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
@@ -7,7 +8,7 @@ import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import advisoryLock from '../index.js'
 import { startServer } from '../scripts/embedded-postgres.mjs'
-import { openDatabase, sqlLock, sqlUnlock } from './support/database.mjs'
+import { openDatabase, sqlLock, sqlUnlock, until } from './support/database.mjs'
 
 const server = await startServer()
 after(() => server.stop())
@@ -81,3 +82,93 @@ test('the greatest heartbeat and time for an answer that there are', async () =>
   const log = await readFile(join(server.socketDirectory, 'log'), 'utf8')
   assert.doesNotMatch(log, /setsockopt|out of range|22023/)
 })
+
+/** A role without settings, while it lacks these rights, and an owner that holds `held` as that role. */
+async function withoutRights(rights, work) {
+  const url = new URL(await role('unprivileged', {}))
+  await database.sql.query(rights.map((right) => `REVOKE ${right} FROM PUBLIC`).join('; '))
+  // Two owners with the same sessions, and one with others, as another process has them.
+  const [createMutex, twin, other] = ['here', 'here', 'there'].map((applicationName) => advisoryLock(url.href, { applicationName }))
+  try {
+    const unlock = await createMutex('held').lock()
+    await work(createMutex, other, twin)
+    // Whoever has been lost by then would be told now.
+    assert.ok((await unlock.verify()) instanceof Date)
+    assert.equal(unlock.signal.aborted, false)
+    assert.equal(await unlock(), true)
+    await until(async () => (await database.lockCount()) === 0, 'nothing is left locked')
+  } finally {
+    await Promise.all([createMutex, twin, other].map((owner) => owner.close()))
+    await database.sql.query(`${rights.map((right) => `GRANT ${right} TO PUBLIC`).join('; ')}; DROP ROLE unprivileged`)
+  }
+}
+
+const execute = (name) => ['int, int', 'bigint'].map((types) => `EXECUTE ON FUNCTION pg_catalog.${name}(${types})`)
+
+const ways = {
+  lockShared: (createMutex) => createMutex('x').lockShared({ timeout: 5000 }),
+  semaphore: (createMutex) => createMutex.semaphore('s', 2).lock({ timeout: 5000 }),
+  trySemaphore: async (createMutex) => {
+    const semaphore = createMutex.semaphore('s', 2)
+    return (await semaphore.tryLock()) && (() => semaphore.unlock())
+  },
+  fenced: (createMutex) => createMutex('f').lock({ fencing: true, timeout: 5000 }),
+  fencedShared: (createMutex) => createMutex('f').lockShared({ fencing: true, timeout: 5000 }),
+  all: (createMutex) => createMutex.all(['1', '2', '3']).lock({ timeout: 5000 }),
+  single: (createMutex) => createMutex(77n).lock({ timeout: 5000 }),
+  // Shared is what it would be at last: it may stay exclusive until then.
+  downgraded: async (createMutex) => {
+    const unlock = await createMutex('x').lock()
+    const reading = await createMutex('x').lockShared()
+    await unlock()
+    return reading
+  },
+  // Longer than for as long as owners may hand it on among themselves.
+  handedOn: async (createMutex, other, twin) => {
+    const use = async (owner) => {
+      for (let turn = 0; turn < 20; turn++) await owner('x').withLock(() => sleep(3))
+    }
+    await Promise.all([use(createMutex), use(twin)])
+    return createMutex('x').lock()
+  },
+}
+
+for (const [name, denied] of Object.entries({
+  pg_try_advisory_lock_shared: ['lockShared', 'semaphore', 'trySemaphore', 'fencedShared'],
+  pg_advisory_lock_shared: [],
+  pg_advisory_unlock_shared: ['lockShared', 'semaphore', 'trySemaphore', 'fencedShared'],
+})) {
+  for (const [way, take] of Object.entries(ways)) {
+    test(`without the right to ${name}: ${way}`, () =>
+      withoutRights(execute(name), async (...owners) => {
+        const taken = take(...owners)
+        if (denied.includes(way)) await assert.rejects(taken, { code: '42501' })
+        else assert.equal(await (await taken)(), true)
+      }))
+  }
+}
+
+test('what could not be given up is not taken', () =>
+  withoutRights(execute('pg_advisory_unlock_shared'), async (createMutex, other) => {
+    await assert.rejects(createMutex('x').tryLockShared(), { code: '42501' })
+    await assert.rejects(createMutex(5n).lockShared(), { code: '42501' })
+    await database.sql.query(`REVOKE ${execute('pg_advisory_unlock').join(' FROM PUBLIC; REVOKE ')} FROM PUBLIC`)
+    try {
+      await assert.rejects(other('x').lock(), { code: '42501' })
+      await assert.rejects(other('x').lock({ fencing: true }), { code: '42501' })
+      await assert.rejects(createMutex(5n).tryLock(), { code: '42501' })
+      assert.equal(await database.lockCount(), 1)
+    } finally {
+      await database.sql.query(`GRANT ${execute('pg_advisory_unlock').join(' TO PUBLIC; GRANT ')} TO PUBLIC`)
+    }
+  }))
+
+for (const name of ['pg_try_advisory_lock_shared', 'pg_advisory_unlock_shared']) {
+  test(`without the right to ${name}: a deadlock with another process is not found, and costs nothing else`, () =>
+    withoutRights(execute(name), async (createMutex, other) => {
+      const held = await Promise.all([createMutex('dx').lock(), other('dy').lock()])
+      const waits = await Promise.allSettled([createMutex('dy').lock({ timeout: 2500 }), other('dx').lock({ timeout: 2500 })])
+      assert.deepEqual(waits.map(({ reason }) => reason?.code), ['ERR_LOCK_TIMEOUT', 'ERR_LOCK_TIMEOUT'])
+      assert.deepEqual(await Promise.all(held.map((unlock) => unlock())), [true, true])
+    }))
+}

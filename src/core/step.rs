@@ -106,7 +106,8 @@ fn salvage_step(step: Step, is_alone: bool, held: Modes, left_over: &mut Vec<Ste
         Step::Requeue { mode, .. } if held == Modes::only(mode) => Salvaged::Done(true),
         Step::Requeue { key, mode, .. } => {
             give_back(held);
-            not_done(Step::Try { key, mode })
+            // What has failed may be its release, though it stands alone.
+            Salvaged::Again(Step::Try { key, mode })
         }
         Step::Downgrade { .. } if held.shared => {
             give_back(Modes { shared: false, ..held });
@@ -158,7 +159,8 @@ mod tests {
         let (salvaged, left_over) = salvage(&batches, |key| if key == KEY { X } else { Modes::NONE });
         assert_eq!(salvaged, [[Salvaged::Failed], [Salvaged::Failed], [Salvaged::Done(true)]]);
         assert_eq!(left_over, []);
-        assert_eq!(salvage(&[vec![requeue]], |_| Modes::NONE).0, [[Salvaged::Failed]]);
+        let again = Salvaged::Again(Step::Try { key: KEY, mode: Mode::Exclusive });
+        assert_eq!(salvage(&[vec![requeue]], |_| Modes::NONE).0, [[again]]);
     }
 
     #[test]

@@ -59,6 +59,12 @@ impl Fault {
         Fault::Lost(self.into_error())
     }
 
+    /// Whether the role lacks a right that the statement needs. Then nothing of it is done.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Fault::Statement(error) if error.code() == SqlState::INSUFFICIENT_PRIVILEGE.code())
+    }
+
     /// Whether somebody has cancelled the statement.
     #[must_use]
     pub fn is_cancel(&self) -> bool {

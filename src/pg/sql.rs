@@ -34,9 +34,9 @@ impl Action {
 }
 
 impl Action {
-    /// Where [`SINGLE`] has a statement for this action alone.
-    pub fn single(self, space: i16) -> Option<usize> {
-        usize::try_from(self.code(space)).ok().filter(|&code| code < SINGLE.len())
+    /// Where the statements of a space in [`SINGLE`] have this action alone.
+    pub fn single(self) -> Option<usize> {
+        usize::try_from(self.code(2)).ok().filter(|&code| code < SINGLE[0].len())
     }
 }
 
@@ -75,17 +75,41 @@ SELECT pg_catalog.array_agg(CASE \
 ) AS steps WHERE pg_catalog.current_setting('advisory_lock_native.session', true) \
  OPERATOR(pg_catalog.=) $4::pg_catalog.text";
 
-/// Single actions on a pair, in the order of the codes 0 to 3: cheaper than a batch of one. In a
-/// backend with the fingerprint `$3` only.
-pub(super) const SINGLE: [&str; 4] = [
-    "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
-     THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4) END",
-    "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
-     THEN pg_catalog.pg_try_advisory_lock_shared($1::pg_catalog.int4, $2::pg_catalog.int4) END",
-    "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
-     THEN pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4) END",
-    "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
-     THEN pg_catalog.pg_advisory_unlock_shared($1::pg_catalog.int4, $2::pg_catalog.int4) END",
+/// A statement of one action on the key in `$1` and `$2`, in a backend with the fingerprint `$3` only. What follows the action is
+/// never done, as the same condition stands before it: it has the server refuse who lacks the right to it.
+macro_rules! alone {
+    ($key:literal, $action:literal $(, $right:literal)?) => {
+        concat!(
+            "SELECT CASE WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
+             THEN pg_catalog.", $action, "(", $key, ")",
+            $(" WHEN pg_catalog.current_setting('advisory_lock_native.session', true) OPERATOR(pg_catalog.=) $3::pg_catalog.text \
+             THEN pg_catalog.", $right, "(", $key, ")",)?
+            " END"
+        )
+    };
+}
+
+/// The single actions on a key of one space, in the order of the codes 0 to 3. Who may not give a lock up may not take it, as it
+/// could only be given up with its session, and so with all that others hold there.
+macro_rules! each_alone {
+    ($key:literal) => {
+        [
+            alone!($key, "pg_try_advisory_lock", "pg_advisory_unlock"),
+            alone!($key, "pg_try_advisory_lock_shared", "pg_advisory_unlock_shared"),
+            alone!($key, "pg_advisory_unlock"),
+            alone!($key, "pg_advisory_unlock_shared"),
+        ]
+    };
+}
+
+/// Single actions on a pair, and on a single key: cheaper than a batch of one. And a batch is refused to whoever lacks the right to
+/// one function of [`BATCH`], whether it is to be called or not.
+pub(super) const SINGLE: [[&str; 4]; 2] = [
+    each_alone!("$1::pg_catalog.int4, $2::pg_catalog.int4"),
+    each_alone!(
+        "($1::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) \
+         ($2::pg_catalog.int4::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295)"
+    ),
 ];
 
 /// Takes a lock however long it takes, within `lock_timeout` (`$4`, for this statement only). `$1` and `$2` are the halves
@@ -331,9 +355,10 @@ pub(super) const VERIFY: &str = "SELECT pg_catalog.current_setting('advisory_loc
 
 /// Takes the key `$1` for a fenced hold, and a token: the number of this transaction, which only grows. The message gives the
 /// transaction something to write, and so the number outlives a crash of the server once it is committed to disk: without either
-/// it may be given again. In a backend with the fingerprint `$2` only.
+/// it may be given again. In a backend with the fingerprint `$2` only; and for those only who may give the key up, as in [`SINGLE`].
 pub(super) const FENCE_HOLD: &str = "\
-SELECT fingerprint, CASE WHEN own THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8) END, \
+SELECT fingerprint, CASE WHEN own THEN pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8) \
+ WHEN own THEN pg_catalog.pg_advisory_unlock($1::pg_catalog.int8) END, \
  CASE WHEN own THEN pg_catalog.txid_current() END, \
  CASE WHEN own THEN pg_catalog.pg_logical_emit_message(true, 'advisory_lock_native', ''::pg_catalog.text) END, \
  CASE WHEN own AND commit OPERATOR(pg_catalog.=) 'off' THEN pg_catalog.set_config('synchronous_commit', 'local', true) END \

@@ -29,13 +29,21 @@ pub(super) struct Batch {
 
 /// For any batch.
 const MANY: Statement = Statement { name: "batch", text: sql::BATCH };
-/// For a batch of one row, in the order of [`sql::SINGLE`].
-const SINGLE: [Statement; 4] = [
-    Statement { name: "lock", text: sql::SINGLE[0] },
-    Statement { name: "lock_shared", text: sql::SINGLE[1] },
-    Statement { name: "unlock", text: sql::SINGLE[2] },
-    Statement { name: "unlock_shared", text: sql::SINGLE[3] },
+/// For a batch of one row, as [`sql::SINGLE`] has them.
+const SINGLE: [[Statement; 4]; 2] = [
+    named(["lock", "lock_shared", "unlock", "unlock_shared"], sql::SINGLE[0]),
+    named(["lock_single", "lock_shared_single", "unlock_single", "unlock_shared_single"], sql::SINGLE[1]),
 ];
+
+const fn named(names: [&'static str; 4], texts: [&'static str; 4]) -> [Statement<'static>; 4] {
+    let mut statements = [MANY; 4];
+    let mut place = 0;
+    while place < statements.len() {
+        statements[place] = Statement { name: names[place], text: texts[place] };
+        place += 1;
+    }
+    statements
+}
 
 /// The rows that do the steps, in order.
 pub(super) fn rows(steps: &[Step]) -> Vec<(Action, Key)> {
@@ -44,12 +52,10 @@ pub(super) fn rows(steps: &[Step]) -> Vec<(Action, Key)> {
     rows
 }
 
-/// Where [`SINGLE`] has a statement for all of it, and the halves of its key.
-fn single(rows: &[(Action, Key)]) -> Option<(usize, i32, i32)> {
-    match *rows {
-        [(action, key @ Key::Pair(high, low))] => action.single(key.space()).map(|place| (place, high, low)),
-        _ => None,
-    }
+/// The statement for all of it, if one row is all, and its key.
+fn single(rows: &[(Action, Key)]) -> Option<(Statement<'static>, Key)> {
+    let [(action, key)] = *rows else { return None };
+    Some((SINGLE[usize::from(key.space() == 1)][action.single()?], key))
 }
 
 /// Gives the call that does the rows to `ask`: nothing is done by a backend without this fingerprint.
@@ -58,8 +64,9 @@ pub(super) fn request<T>(
     fingerprint: &str,
     ask: impl FnOnce(Statement, &[Parameter]) -> T,
 ) -> T {
-    if let Some((place, high, low)) = single(rows) {
-        return ask(SINGLE[place], &[(&high, Type::INT4), (&low, Type::INT4), (&fingerprint, Type::TEXT)]);
+    if let Some((statement, key)) = single(rows) {
+        let (high, low) = key.halves();
+        return ask(statement, &[(&high, Type::INT4), (&low, Type::INT4), (&fingerprint, Type::TEXT)]);
     }
     let actions: Vec<i16> = rows.iter().map(|(action, key)| action.code(key.space())).collect();
     let (highs, lows): (Vec<i32>, Vec<i32>) = rows.iter().map(|(_, key)| key.halves()).unzip();

@@ -86,7 +86,8 @@ impl Session {
         let fresh: Published = fresh.map(|(&link, &since)| (link, now.of(since))).collect();
         if let Err(fault) = self.publish_links(&fresh, true).await {
             // No room for all of them: none, then. Where even that fails the session must go, or others would see what is not.
-            if let Fault::Statement(_) = fault {
+            // Who lacks the right has published nothing.
+            if matches!(fault, Fault::Statement(_)) && !fault.is_denied() {
                 self.withdraw_links(&fresh).await.map_err(Fault::into_loss)?;
             }
             return Err(fault);

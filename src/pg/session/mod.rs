@@ -171,15 +171,22 @@ impl Session {
     /// # Cancel safety
     /// None: some of the locks may be given back.
     pub async fn salvage(&self, batches: &[Vec<Step>]) -> Result<Vec<Vec<Salvaged>>, Fault> {
-        let (salvaged, mut left_over) = salvage(batches, modes_in(&self.held().await?));
-        for attempt in 1.. {
-            if left_over.is_empty() {
-                break;
+        let (salvaged, left_over) = salvage(batches, modes_in(&self.held().await?));
+        let mut left_over = vec![left_over];
+        let mut cancelled = 0;
+        while let Some(steps) = left_over.pop() {
+            if steps.is_empty() {
+                continue;
             }
-            match batch::read(&left_over, self.ask_for(&left_over).await) {
-                Ok(_) => break,
-                Err(fault) if fault.is_cancel() && attempt < MOST_ATTEMPTS => {
-                    left_over = salvage(&[left_over], modes_in(&self.held().await?)).1;
+            match batch::read(&steps, self.ask_for(&steps).await) {
+                Ok(_) => {}
+                Err(fault) if fault.is_cancel() && cancelled < MOST_ATTEMPTS => {
+                    cancelled += 1;
+                    left_over.push(salvage(&[steps], modes_in(&self.held().await?)).1);
+                }
+                // Not the release of one lock, but the statement for many, which names what is not needed here as well.
+                Err(fault) if fault.is_denied() && batch::rows(&steps).len() > 1 => {
+                    left_over.extend(steps::each_alone(&steps).map(|step| vec![step]));
                 }
                 // A lock that cannot be given back goes with its session.
                 Err(fault) => return Err(fault.into_loss()),

@@ -43,6 +43,16 @@ impl Step {
     }
 }
 
+/// The same releases, of one mode each.
+pub(super) fn each_alone(releases: &[Step]) -> impl Iterator<Item = Step> + '_ {
+    let mut rows = Vec::new();
+    releases.iter().for_each(|step| step.push_rows(&mut rows));
+    rows.into_iter().filter_map(|(action, key)| match action {
+        Action::Unlock(mode) => Some(Step::Release { key, held: Modes::only(mode) }),
+        Action::Try(_) | Action::LockShared => None,
+    })
+}
+
 /// A batch, to be read.
 pub(in crate::pg) fn describe(steps: &[Step]) -> String {
     let mut rows = Vec::new();

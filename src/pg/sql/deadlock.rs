@@ -25,8 +25,11 @@ WITH locks AS (\
 /// Publishes or (`$4` false) withdraws links: "who holds `$1` waits for `$2`, since `$3`". A link is a shared lock on a single key made
 /// of two hashes; a second one holds its hash and the time. Twice, of different hashes, to rule out chance. In a backend
 /// with the fingerprint `$5` only.
+///
+/// No key is null. That it is asked has the server look for both rights before anything is published: what could not be withdrawn
+/// would stay where it is not true any more.
 pub(in crate::pg) const PUBLISH_LINKS: &str = "\
-SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.count(CASE WHEN $4::pg_catalog.bool \
+SELECT pg_catalog.current_setting('advisory_lock_native.session', true), pg_catalog.count(CASE WHEN $4::pg_catalog.bool AND key IS NOT NULL \
  THEN pg_catalog.pg_try_advisory_lock_shared(key) ELSE pg_catalog.pg_advisory_unlock_shared(key) END) FROM (\
  SELECT (pg_catalog.hashtext(held OPERATOR(pg_catalog.||) look)::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32) \
  OPERATOR(pg_catalog.|) \

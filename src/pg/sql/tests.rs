@@ -111,6 +111,7 @@ fn statements() -> Vec<String> {
         .flat_map(statements_of)
         // Of those that are put together from pieces each piece has been read by itself.
         .chain([super::HOLDERS, super::OVERVIEW, super::FREE_PLACE].map(str::to_owned))
+        .chain(super::SINGLE.as_flattened().iter().copied().map(str::to_owned))
         .collect()
 }
 
