@@ -172,3 +172,22 @@ for (const name of ['pg_try_advisory_lock_shared', 'pg_advisory_unlock_shared'])
       assert.deepEqual(await Promise.all(held.map((unlock) => unlock())), [true, true])
     }))
 }
+
+test('a role that may not read pg_locks waits for an upgrade as well', () =>
+  withoutRights(['SELECT ON pg_catalog.pg_locks', 'SELECT ON pg_catalog.pg_database'], async (createMutex, other) => {
+    const beside = await other('both').lockShared()
+    const reading = await createMutex('both').lockShared()
+    const refused = createMutex('both').lock({ timeout: 700 })
+    await assert.rejects(refused, { code: 'ERR_LOCK_TIMEOUT' })
+    // Others wait already, behind whom a try would fail for ever.
+    const behind = await database.client()
+    const waiting = behind.query('SELECT pg_advisory_lock($1, $2)', advisoryLock.strToKey('both'))
+    const upgrade = createMutex('both').lock()
+    await until(() => database.value(`SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = $1 AND NOT granted`, [behind.processID]), 'it waits')
+    await sleep(300)
+    assert.equal(await beside(), true)
+    assert.equal(await (await upgrade)(), true)
+    assert.equal(await reading(), true)
+    await waiting
+    await behind.end()
+  }))

@@ -163,10 +163,10 @@ async fn ask(manager: &Manager, id: SessionId, session: &Session, query: Query) 
             true
         }),
         Query::Probe { key } => session.is_contended(key).await,
-        Query::Upgrade { key, mode } => match session.is_held_by_others(key).await {
-            Ok(true) => Ok(false),
+        Query::Upgrade { key, mode } => match session.may_upgrade(key).await {
+            Ok(false) => Ok(false),
             // Before whoever waits for it: a try would fail behind them.
-            Ok(false) => session
+            Ok(true) => session
                 .wait_turn(key, mode, Claim::Upgrade, BRIEF_TURN, pending())
                 .await
                 .map(|turn| turn == Turn::Granted),

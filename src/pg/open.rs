@@ -200,7 +200,16 @@ impl Open for Session {
             format!("backend {pid}: connected to {} as {}, {encryption}{kind}{between}", route.peer(), config.user)
         });
         let cancel = Cancel { request, route };
-        let session = Session { wire, driver, cancel, backend, patience, pooler, lacks_blocks: AtomicBool::new(false) };
+        let session = Session {
+            wire,
+            driver,
+            cancel,
+            backend,
+            patience,
+            pooler,
+            lacks_blocks: AtomicBool::new(false),
+            is_blind: AtomicBool::new(false),
+        };
         if let Err(error) = target.accept(server) {
             session.close().await;
             return Err(error);

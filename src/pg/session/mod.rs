@@ -37,7 +37,7 @@ use crate::pg::session::wire::{Patience, Wire, HEARTBEAT};
 use crate::pg::sql;
 use std::collections::HashSet;
 use std::future::Future;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -62,6 +62,8 @@ pub struct Session {
     pub(in crate::pg) pooler: Arc<Pooler>,
     /// Whether the server has been found to have no blocks of PL/pgSQL for this role.
     pub(in crate::pg) lacks_blocks: AtomicBool,
+    /// Whether this role has been found to lack the right to see who holds a key.
+    pub(in crate::pg) is_blind: AtomicBool,
 }
 
 /// What somebody's request to cancel has hit is repeated so often: the session is lost to one who cancels without end only.
@@ -111,13 +113,20 @@ impl Session {
         read_holders(&ask_for_foreign_texts(ask).await?)
     }
 
-    /// Whether any other session holds the key.
+    /// Whether a brief turn of waiting may bring the key in the other mode than this session has it: no other session holds it, as
+    /// far as that can be seen. A role that may not see it has such turns all the same, where they end quietly.
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn is_held_by_others(&self, key: Key) -> Result<bool, Fault> {
-        self.trace(|| format!("ask whether others hold {key}"));
-        read_yes_or_no(&self.ask_about(sql::HELD_BY_OTHERS, key).await?)
+    pub async fn may_upgrade(&self, key: Key) -> Result<bool, Fault> {
+        if !self.is_blind.load(Ordering::Relaxed) {
+            self.trace(|| format!("ask whether others hold {key}"));
+            match self.ask_about(sql::HELD_BY_OTHERS, key).await {
+                Err(fault) if fault.is_denied() => self.is_blind.store(true, Ordering::Relaxed),
+                answer => return read_yes_or_no(&answer?).map(|is_held| !is_held),
+            }
+        }
+        Ok(!self.lacks_blocks.load(Ordering::Relaxed))
     }
 
     /// A sign of life, with which the session says what it holds.
