@@ -241,7 +241,9 @@ declare namespace advisoryLock {
     /**
      * One SQL statement, to be sent right after `BEGIN` in a transaction of one's own at the same database, by any driver and through any
      * pooler. It fails with SQLSTATE `55000` unless this very hold still stands; and while that transaction is open, no next holder with
-     * `fencing` is granted. Outside of a transaction it fails with `25P01`. It is made of constants: no parameters, no table, no privilege.
+     * `fencing` is granted. Outside of a transaction it fails with `25P01`. It is made of constants, without parameters, and
+     * needs no table. Its sender needs two rights that everybody has unless they were revoked: `USAGE` on the language `plpgsql`, and
+     * `SELECT` on `pg_locks` and `pg_database`.
      */
     readonly fence: string
   }

@@ -275,6 +275,18 @@ for (const [contract, lib] of Object.entries(contracts)) {
     await assert.rejects(mutex.lock({ fencing: true }), { code: 'ERR_CLIENT_CLOSED' })
   })
 
+  test(`${contract}: a session that ends with its first error is let through, and ends with what the fence says`, async () => {
+    const mutex = open(lib)('exit on error')
+    const unlock = await mutex.lock({ fencing: true })
+    const client = await database.client()
+    await client.query('SET exit_on_error TO on')
+    await begin(unlock.fence, 'READ COMMITTED', client)
+    assert.deepEqual((await client.query('SHOW exit_on_error')).rows, [{ exit_on_error: 'on' }])
+    await client.query('COMMIT')
+    await unlock()
+    await assert.rejects(begin(unlock.fence, 'READ COMMITTED', client), { ...refused, severity: 'FATAL' })
+  })
+
   test(`${contract}: where no token can be had the lock is given back`, async () => {
     await database.sql.query(`
       DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'unprivileged') THEN

@@ -36,6 +36,8 @@ fn arguments(key: Key) -> String {
 /// `COMMIT` is refused here in two ways: within a transaction as anywhere in a statement, outside of one because of the block
 /// around it. So the two messages, in whichever language, differ only where there is no transaction that could keep a gate.
 ///
+/// With `exit_on_error` even an error that is caught ends the session, so that is off meanwhile.
+///
 /// `lock` is how the lock is called in messages: it must have neither quotes nor backslashes nor dollar signs.
 pub(in crate::pg) fn statement(parts: &[Part], lock: &str) -> String {
     let mut gates = String::new();
@@ -49,9 +51,12 @@ pub(in crate::pg) fn statement(parts: &[Part], lock: &str) -> String {
     }
     let count = parts.len();
     format!(
-        "DO $fence$ DECLARE refused pg_catalog.text; refused_in_any pg_catalog.text; BEGIN \
+        "DO $fence$ DECLARE refused pg_catalog.text; refused_in_any pg_catalog.text; \
+         ends_session pg_catalog.text := pg_catalog.current_setting('exit_on_error'); BEGIN \
+         PERFORM pg_catalog.set_config('exit_on_error', 'off', true); \
          BEGIN COMMIT; EXCEPTION WHEN invalid_transaction_termination THEN refused := SQLERRM; END; \
          BEGIN EXECUTE 'DO ''BEGIN COMMIT; END'''; EXCEPTION WHEN invalid_transaction_termination THEN refused_in_any := SQLERRM; END; \
+         PERFORM pg_catalog.set_config('exit_on_error', ends_session, true); \
          IF refused OPERATOR(pg_catalog.<>) refused_in_any THEN RAISE EXCEPTION USING ERRCODE = '25P01', \
          MESSAGE = 'a fence protects nothing outside of a transaction', \
          HINT = 'Send BEGIN first, then the fence, then what it is to protect.'; END IF; \

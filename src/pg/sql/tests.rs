@@ -246,4 +246,5 @@ fn the_block_of_a_fence_says_where_its_names_are() {
     .replace("SQLERRM", "NULL");
     assert_eq!(faults(&body), Vec::<String>::new(), "in {body}");
     assert_ne!(faults(&body.replace("pg_catalog.pg_locks", "pg_locks")), Vec::<String>::new());
+    assert_ne!(faults(&body.replace("pg_catalog.set_config", "set_config")), Vec::<String>::new());
 }
