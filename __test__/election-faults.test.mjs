@@ -274,6 +274,26 @@ test('a leader who ignores its signal keeps this process out, and is named once'
   assert.equal(warnings, 0)
 })
 
+test('what a leader is given cannot be made: the lock is given back, the failure told, and it stands again', async (t) => {
+  const { AbortController } = globalThis
+  const restore = () => (globalThis.AbortController = AbortController)
+  t.after(restore)
+  const { createMutex, election } = stand(database.connectionString, 'unmade')
+  const failures = []
+  election.on('standby', (error) => error && failures.push(error.message))
+  globalThis.AbortController = class {
+    constructor() {
+      throw new Error('on purpose')
+    }
+  }
+  await until(() => failures.length > 1, 'it has failed, and again')
+  restore()
+  await once(election, 'elected')
+  assert.deepEqual(new Set(failures), new Set(['on purpose']))
+  await createMutex.close()
+  assert.deepEqual(await database.locks('unmade'), [])
+})
+
 test('no name is found for the server, and then one is', { skip: process.platform !== 'linux' && 'only Linux has mounts of a process' }, async (t) => {
   const url = new URL(database.connectionString)
   url.hostname = 'database.invalid'

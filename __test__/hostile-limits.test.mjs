@@ -185,6 +185,13 @@ test('a signal and an error of another realm are as good as ours', async () => {
   assert.equal(await sqlTry(database.sql, 'realm'), true)
 })
 
+test('what every object inherits is no part of a signal', async () => {
+  const { stdout, stderr, status } = await runChild('inherited', [database.connectionString])
+  assert.equal(status, 0, stderr)
+  const outcomes = { signal: false, withLock: false, semaphore: false, election: false }
+  assert.deepEqual(JSON.parse(stdout), { outcomes, held: 0 })
+})
+
 test('what fails in one completion does not take the rest of the mail with it', async () => {
   const { stdout, stderr, status } = await runChild('failing-handlers', [database.connectionString])
   assert.equal(status, 0, stderr)

@@ -96,6 +96,24 @@ for (const [contract, advisoryLock] of Object.entries(entries)) {
     await nothingLeft()
   })
 
+  test(`${contract}: what a search needs cannot be made: the call rejects, and nobody holds anything`, async (t) => {
+    const { AbortController } = globalThis
+    const restore = () => (globalThis.AbortController = AbortController)
+    t.after(restore)
+    const semaphore = createMutex.semaphore('pool', 1)
+    globalThis.AbortController = class {
+      constructor() {
+        throw new Error('on purpose')
+      }
+    }
+    await assert.rejects(semaphore.withLock(assert.fail, {}), { message: 'on purpose' })
+    await assert.rejects(Promise.race([semaphore.lock(), sleep(5000)]), { message: 'on purpose' })
+    restore()
+    await nothingLeft()
+    assert.equal(await semaphore.withLock(() => 'works'), 'works')
+    await nothingLeft()
+  })
+
   test(`${contract}: permits that are none`, () => {
     for (const permits of [0, -1, 1001, 1.5, NaN, Infinity]) {
       assert.throws(() => createMutex.semaphore('pool', permits), { code: 'ERR_OUT_OF_RANGE' })

@@ -109,21 +109,26 @@ class Election extends EventEmitter {
     } catch (failure) {
       return { delay: this.#backoff.next(), failure }
     }
-    const leadership = new Leadership(hold, (error) => this.#tellError(error))
-    this.#leadership = leadership
-    hold.whileHeld = () => this.#lose(hold.error)
-    // The grant may have come in that moment.
-    if (stopped.aborted) void this.stop()
+    let leadership
+    let term
+    let patience
     try {
+      leadership = this.#leadership = new Leadership(hold, (error) => this.#tellError(error))
+      hold.whileHeld = () => this.#lose(hold.error)
+      // The grant may have come in that moment.
+      if (stopped.aborted) void this.stop()
+      term = new Term(leadership)
       await leadership.begin(this.#settle)
       // The loss may have come with the answer. From here to the election nothing else runs.
       leadership.throwIfOver()
+      patience = this.#warnIfOverdue(leadership.signal)
     } catch (failure) {
       await releaseQuietly(hold)
       return { delay: this.#backoff.next(), failure }
     }
     const since = performance.now()
-    await this.#leadUnder(leadership)
+    await this.#leadUnder(leadership, term)
+    patience.end()
     await releaseQuietly(hold)
     this.#isElected = false
     const isLost = hold.error !== undefined
@@ -132,16 +137,13 @@ class Election extends EventEmitter {
     return { delay: isLost || leadership.hasFailed ? this.#backoff.next() : this.#backoff.min }
   }
 
-  async #leadUnder(leadership) {
-    const term = new Term(leadership)
+  async #leadUnder(leadership, term) {
     const lead = this.#lead
-    const patience = this.#warnIfOverdue(leadership.signal)
     this.#isElected = true
     tellElected(this.#locks, term)
     this.#tell('elected', term)
     // Whoever was told of the election may have ended it.
     await leadership.run(async () => (leadership.isOver ? undefined : lead(term)))
-    patience.end()
   }
 
   /** Warns where the leader goes on long after its signal, or after the election was stopped. */

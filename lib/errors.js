@@ -15,7 +15,7 @@ class AdvisoryLockError extends Error {
     for (const [name, value] of Object.entries(fields)) if (value !== undefined && value !== null) this[name] = value
   }
 }
-Object.defineProperty(AdvisoryLockError.prototype, 'name', { value: 'AdvisoryLockError', configurable: true, writable: true })
+Object.defineProperty(AdvisoryLockError.prototype, 'name', { __proto__: null, value: 'AdvisoryLockError', configurable: true, writable: true })
 
 /** Whether an error is this package's and has one of these codes, which anybody's may have. Never throws, whatever it is given. */
 function isOurs(error, ...codes) {

@@ -22,9 +22,10 @@ function toLossController(look) {
   const throwIfAborted = () => {
     if (aborted()) throw reason()
   }
-  Object.defineProperty(signal, 'aborted', { get: aborted, configurable: true })
-  Object.defineProperty(signal, 'reason', { get: reason, configurable: true })
-  Object.defineProperty(signal, 'throwIfAborted', { value: throwIfAborted, configurable: true, writable: true })
+  // Descriptors inherit nothing: some libraries add to `Object.prototype`, and then they would be invalid or mean something else.
+  Object.defineProperty(signal, 'aborted', { __proto__: null, get: aborted, configurable: true })
+  Object.defineProperty(signal, 'reason', { __proto__: null, get: reason, configurable: true })
+  Object.defineProperty(signal, 'throwIfAborted', { __proto__: null, value: throwIfAborted, configurable: true, writable: true })
   return controller
 }
 

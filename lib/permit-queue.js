@@ -111,12 +111,13 @@ class PermitQueue {
   /** Finds a slot for each who waits, one after the other. */
   async #searchForAll() {
     while (this.#waiting.size > 0) {
-      this.#search = new AbortController()
+      let search
       try {
-        void this.pass(await this.#find(new TimeLeft({ signal: this.#search.signal })))
+        search = this.#search = new AbortController()
+        void this.pass(await this.#find(new TimeLeft({ signal: search.signal })))
       } catch (error) {
         // An aborted search is nobody's. What is in the way of any other is so for all.
-        if (!this.#search.signal.aborted) for (const waiter of this.#takeAll()) waiter.reject(another(error))
+        if (!search?.signal.aborted) for (const waiter of this.#takeAll()) waiter.reject(another(error))
       }
     }
     this.#search = undefined

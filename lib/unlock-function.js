@@ -13,12 +13,14 @@ const holdOf = (unlock) => unlock(REVEAL)
 /** What unlock functions have besides being functions. One for all, as making properties on each would cost more than the lock. */
 const unlockFunction = Object.create(Function.prototype, {
   signal: {
+    __proto__: null,
     get() {
       return holdOf(this).signal
     },
     enumerable: true,
   },
   verify: {
+    __proto__: null,
     get() {
       const hold = holdOf(this)
       return async () => new Date(await hold.verify())
@@ -26,18 +28,21 @@ const unlockFunction = Object.create(Function.prototype, {
     enumerable: true,
   },
   token: {
+    __proto__: null,
     get() {
       return fencingOf(holdOf(this))?.token
     },
     enumerable: true,
   },
   fence: {
+    __proto__: null,
     get() {
       return fencingOf(holdOf(this))?.fence
     },
     enumerable: true,
   },
   [asyncDispose]: {
+    __proto__: null,
     async value() {
       await this()
     },
