@@ -19,6 +19,27 @@ test('it is an EventEmitter whose end() tells when all is closed', async () => {
   await new Promise((resolve) => client.end(resolve))
 })
 
+test('a listener that throws is an uncaught exception, as of any emitter, and keeps nobody else from being told', async (t) => {
+  const uncaught = []
+  const note = (error, origin) => uncaught.push([error.message, origin])
+  const runners = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException').on('uncaughtException', note)
+  t.after(() => {
+    process.off('uncaughtException', note)
+    for (const listener of runners) process.on('uncaughtException', listener)
+  })
+  const createMutex = advisoryLock(database.connectionString, { applicationName: 'throws' })
+  createMutex.client.on('error', ({ code }) => {
+    throw new Error(code)
+  })
+  const unlocks = [await createMutex('one').lock(), await createMutex('two').lock()]
+  await database.sql.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'throws'`)
+  await until(() => uncaught.length === 2, 'each is thrown')
+  assert.deepEqual(uncaught, Array(2).fill(['ERR_LOCK_LOST', 'uncaughtException']))
+  assert.ok(unlocks.every(({ signal }) => signal.aborted))
+  await createMutex.close()
+})
+
 test('end() gives up every hold of this owner and of no other', async () => {
   const createMutex = advisoryLock(database.connectionString)
   const other = advisoryLock(database.connectionString)

@@ -469,9 +469,9 @@ test('settle: nobody leads before', async () => {
 
 test('listeners that throw, or call back, do not break the course', async () => {
   const uncaught = []
-  const listeners = process.listeners('unhandledRejection')
-  process.removeAllListeners('unhandledRejection')
-  process.on('unhandledRejection', (error) => uncaught.push(error.message))
+  const listeners = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  process.on('uncaughtException', (error) => uncaught.push(error.message))
   const election = createMutex('listeners').elect(() => fail('a listener has resigned'), QUICK)
   election.once('standby', () => {
     throw new Error('standby')
@@ -486,8 +486,8 @@ test('listeners that throw, or call back, do not break the course', async () => 
   })
   await election.ended
   await sleep(0)
-  process.removeAllListeners('unhandledRejection')
-  for (const listener of listeners) process.on('unhandledRejection', listener)
+  process.removeAllListeners('uncaughtException')
+  for (const listener of listeners) process.on('uncaughtException', listener)
   assert.deepEqual(uncaught, ['standby', 'elected', 'resigned'])
   assert.equal(await database.lockCount(), 0)
 })

@@ -1,13 +1,24 @@
 'use strict'
 
+const { queueMicrotask } = globalThis
 const resolved = Promise.resolve()
 
 /**
- * Runs `fn` when the code that runs now has ended. A promise does it, as that is what no test runner replaces: timers and
- * `process.nextTick` may be those of a test. What `fn` throws is an unhandled rejection.
+ * Runs `fn` when the code that runs now has ended. A promise does it, as that is what no test runner replaces: timers,
+ * `process.nextTick` and `queueMicrotask` may be those of a test. What `fn` throws is an uncaught exception, as from any emitter or
+ * timer; in a test that has replaced `queueMicrotask` before this was loaded, it is thrown when the test has it run.
  */
 function soon(fn) {
-  resolved.then(fn)
+  resolved.then(() => {
+    try {
+      fn()
+    } catch (error) {
+      // Out of the promise, which would make an unhandled rejection of it.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  })
 }
 
 module.exports = { soon }

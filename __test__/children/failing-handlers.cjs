@@ -7,7 +7,7 @@ const contract2 = require('../../v2.js')
 
 const MANY = 20
 const failures = []
-process.on('unhandledRejection', (error) => failures.push(error.message))
+process.on('uncaughtException', (error) => failures.push(error.message))
 
 async function main(connectionString) {
   const owner = contract2(connectionString, { applicationName: 'unlucky' })
