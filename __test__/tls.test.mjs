@@ -500,6 +500,25 @@ test('files and words that cannot be used are named before anything is sent', as
   assert.equal(listener.connections(), 0)
 })
 
+test('files that begin with the mark of a byte order', async () => {
+  await tls.rules(everybody)
+  await tls.show(good, keyPem(good), [], clientCa)
+  const [[, client]] = clients
+  const marked = (text) => `\ufeff${text}`
+  const files = { sslcert: put('marked.crt', marked(client.pem)), sslkey: put('marked.key', marked(keyPem(client))) }
+  for (const [title, authorities] of [['one authority', ca.pem], ['the first of several', ca.pem + otherCa.pem]]) {
+    const string = tls.string({ ...trusting, ...files, sslrootcert: put('marked.pem', marked(authorities)) })
+    assert.equal(await outcome(string), OK, title)
+    assert.equal(await outcomeOfPg(string), OK, `${title}, by pg`)
+  }
+  const { hostname: host, port, username: user, password } = new URL(tls.string())
+  const login = { host, port: Number(port), user, password: decodeURIComponent(password), database: 'postgres' }
+  const ssl = { ca: marked(ca.pem), cert: marked(client.pem), key: marked(keyPem(client)) }
+  assert.equal(await outcome({ ...login, ssl }), OK)
+  const marks = { NODE_EXTRA_CA_CERTS: put('marked-extra.pem', marked(ca.pem)) }
+  assert.equal((await runChild('outcome', [tls.string({ sslmode: 'verify-full' })], { env: marks })).stdout.trim(), OK)
+})
+
 // Configuration objects, whose certificates are in no file.
 
 test('`ssl` of a configuration object, as to pg', async () => {

@@ -7,6 +7,14 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
 
+/// Editors of Windows begin a file with it. OpenSSL passes over it; to the reader of PEM here the line behind it begins nothing.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The text without the mark of a byte order that it may begin with.
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
 /// The certificates, of which there is at least one.
 ///
 /// # Errors
@@ -18,7 +26,7 @@ pub(super) fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Er
         }
         Pem::Text { text, .. } => text.clone().into_bytes(),
     };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(without_mark(&text)).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(unusable(pem, "it has no certificate in the form of PEM")),
@@ -40,7 +48,7 @@ pub(super) fn key(pem: &Pem) -> Result<PrivateKeyDer<'static>, Error> {
         })?,
         Pem::Text { text, .. } => text.clone().into_bytes(),
     };
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+    PrivateKeyDer::from_pem_slice(without_mark(&text)).map_err(|error| {
         let is_encrypted = text.windows(9).any(|word| word == b"ENCRYPTED");
         let why = match error {
             _ if is_encrypted => "it is encrypted by a passphrase, which cannot be asked for here",

@@ -114,7 +114,7 @@ fn platform(extra: Option<&Path>) -> Arc<Roots> {
     if let Some(path) = extra {
         // As to Node, a file that cannot be read has nobody in it; Node itself has warned of its own.
         let extra = std::fs::read(path).unwrap_or_default();
-        roots.add(CertificateDer::pem_slice_iter(&extra).flatten().collect());
+        roots.add(CertificateDer::pem_slice_iter(files::without_mark(&extra)).flatten().collect());
     }
     let roots = Arc::new(roots);
     read.push((extra.map(Path::to_owned), Arc::clone(&roots)));
