@@ -234,6 +234,12 @@ const meant = [
   ['postgres://:5433/d', { hosts: [['localhost', 5433]] }, 'a port of the default host, as libpq takes it; no URL to `pg`'],
   ['postgres://h/d?host=a,b&port=1,2', { hosts: [['a', 1], ['b', 2]] }, 'the same in parameters; `pg` looks for a host "a,b"'],
   ['', { tls: { trust: 'name', roots: { path: ca } } }, "libpq's variable counts, which `pg` passes over", { PGSSLMODE: 'require', PGSSLROOTCERT: ca }],
+  ...['require', 'verify-ca'].map((mode) => [
+    `postgres://h/d?uselibpqcompat=true&sslmode=${mode}`,
+    { tls: { trust: 'issuer', roots: { path: ca } } },
+    'it counts for the modes in the sense of libpq as well',
+    { PGSSLROOTCERT: ca },
+  ]),
   ['', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'a mistyped mode is an error in a variable as well', { PGSSLMODE: 'verify' }],
   ['', { code: 'ERR_INVALID_CONNECTION_STRING' }, 'and so is a port that is none', { PGPORT: 'x' }],
   ['host=h user=u dbname=d', { hosts: [['h', 5432]], user: 'u', database: 'd' }, "libpq's key=value form; `pg` takes it for a database"],

@@ -212,6 +212,18 @@ test('an address is no name to tell the server', async () => {
   assert.ok(!recorder.sent[0].includes('127.0.0.1'))
 })
 
+test("the modes in the sense of libpq: authorities by a variable count as those of the string", async (context) => {
+  await tls.rules(everybody)
+  await tls.show(good, keyPem(good))
+  context.after(() => delete process.env.PGSSLROOTCERT)
+  for (const [roots, expected] of [[caFile, OK], [otherCaFile, UNKNOWN], [join(folder, 'none.pem'), 'ENOENT']]) {
+    process.env.PGSSLROOTCERT = roots
+    for (const sslmode of ['require', 'verify-ca']) {
+      assert.equal(await outcome(tls.string({ sslmode, uselibpqcompat: true })), expected, `${sslmode} ${roots}`)
+    }
+  }
+})
+
 test('direct TLS does not ask', async () => {
   const recorder = await startRecorder(tls.server.port)
   const string = tls.string({ ...trusting, sslnegotiation: 'direct' }, { port: recorder.port })

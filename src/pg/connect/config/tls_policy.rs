@@ -69,7 +69,11 @@ pub(super) fn read(parameters: &Parameters, hosts: &[Host]) -> Result<Option<Tls
             (true, _, _) => Err(unused(parameters, "sslnegotiation")),
             (_, true, _) => Err(unused(parameters, "sslcertmode")),
             (_, _, true) => Err(unused(parameters, LEAST_VERSION)),
-            (false, false, false) => Ok(None),
+            (false, false, false) => match parameters.by_caller("requiressl")? {
+                // libpq has the last of the two words count.
+                Some(value) if value.text.starts_with('1') => Err(unused(parameters, "requiressl")),
+                _ => Ok(None),
+            },
         };
     };
     let identity = read_identity(parameters)?.filter(|_| certificate_mode != CertificateMode::Disable);

@@ -45,9 +45,10 @@ pub(super) fn read(parameters: &Parameters) -> Result<Decision, Error> {
 }
 
 /// The mode of the string. In libpq's sense some modes are weaker; `pg` takes them so where it is told to.
+/// A file of roots makes them stronger, whether the parameter names it or the variable.
 fn read_mode(parameters: &Parameters, mode: &Value) -> Result<Decision, Error> {
     let is_like_libpq = parameters.by_caller("uselibpqcompat")?.is_some_and(|value| value.text == "true");
-    let has_roots = parameters.by_caller("sslrootcert")?.is_some();
+    let has_roots = parameters.tls.ca.is_some() || parameters.get("sslrootcert")?.is_some();
     Ok(Decision::Use(match mode.text.as_str() {
         "disable" => return Ok(Decision::Refused),
         "prefer" if is_like_libpq => Trust::Nothing,

@@ -1,7 +1,7 @@
 //! What each form of a connection string means. `__test__/strings.test.mjs` compares the same with `pg`.
 
 use crate::pg::connect::config::{
-    AuthMethod, ChannelBinding, ConnectConfig, Host, Password, Pem, Roots, Target, Trust,
+    AuthMethod, ChannelBinding, ConnectConfig, Description, Host, Password, Pem, Roots, Target, TlsFields, Trust,
 };
 use std::path::PathBuf;
 
@@ -270,6 +270,7 @@ fn what_asks_for_more_safety_is_honoured_or_refused_by_name() {
         refused(&format!("postgres://h/d?uselibpqcompat=true&sslmode={mode}&sslrootcert=system"), "sslrootcert");
     }
     refused("postgres://h/d?sslmode=no-verify&sslrootcert=system", "sslrootcert");
+    refused("postgres://h/d?sslmode=disable&requiressl=1", "requiressl");
 
     let tls = |query: &str| parse(&format!("postgres://h/d?sslmode=verify-full&{query}")).tls.unwrap();
     let versions = |query: &str| (tls(query).versions.tls12, tls(query).versions.tls13);
@@ -345,8 +346,19 @@ fn what_decides_on_tls() {
     ] {
         assert_eq!(of(query), Some(Trust::Nothing), "{query}");
     }
-    for query in ["sslmode=require", "sslmode=verify-ca"] {
-        assert_eq!(of(&format!("uselibpqcompat=true&sslrootcert=/a&{query}")), Some(Trust::Issuer), "{query}");
+    for mode in ["require", "verify-ca"] {
+        let query = format!("uselibpqcompat=true&sslmode={mode}");
+        assert_eq!(of(&format!("sslrootcert=/a&{query}")), Some(Trust::Issuer), "{mode}");
+        let by_variable = read(&format!("postgres://h/d?{query}"), &[("PGSSLROOTCERT", "/ca")]).tls.unwrap();
+        let roots = Roots::Named(Pem::File { parameter: "PGSSLROOTCERT", path: PathBuf::from("/ca") });
+        assert_eq!((by_variable.trust, by_variable.roots), (Trust::Issuer, roots), "{mode}");
+        let fields =
+            [("sslmode", mode), ("uselibpqcompat", "true")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let tls = TlsFields { ca: Some("text".to_owned()), ..TlsFields::default() };
+        let by_field = Description { fields: fields.to_vec(), tls, ..Description::default() };
+        let policy =
+            ConnectConfig::parse(by_field, |name| (name == "USER").then(|| "u".to_owned())).unwrap().tls.unwrap();
+        assert_eq!(policy.trust, Trust::Issuer, "{mode}");
     }
     let variable = [("PGSSLMODE", "require"), ("PGSSLROOTCERT", "/ca")];
     assert_eq!(trust("postgres://h/d", &variable), Some(Trust::Name));
