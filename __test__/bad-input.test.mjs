@@ -112,6 +112,8 @@ for (const [what, connectionString, expected] of [
   ['a NUL in it', `postgres://u:${secret}@${url.host}/a%00b`, { code: 'ERR_INVALID_CONNECTION_STRING' }],
   ['a bad escape', `postgres://u:${secret}%zz@h/x`, { code: 'ERR_INVALID_URL' }],
   ['an unknown mode of TLS', `postgres://u:${secret}@h/x?sslmode=verify`, { code: 'ERR_INVALID_CONNECTION_STRING' }],
+  ['a keyword that is mistyped', `host=h password='${secret}' sslmod=verify-full`, { code: 'ERR_INVALID_CONNECTION_STRING' }],
+  ['a blank in a password that makes a keyword of its end', `host=h password=x ${secret}=y`, { code: 'ERR_INVALID_CONNECTION_STRING' }],
   ['a name without a value', `host=h password='${secret}' user`, { code: 'ERR_INVALID_CONNECTION_STRING' }],
 ]) {
   test(`a connection string with ${what}: each call rejects, and gives no secret away`, async () => {

@@ -1,6 +1,7 @@
 //! The form of libpq: `host=example.org user='O\'Neil'` (manual, section 32.1.1.1, "Keyword/Value Connection Strings").
 
-use super::parts::{self, Parts};
+use super::keywords::{self, Keyword};
+use super::parts::Parts;
 use super::refusal::invalid_string;
 use crate::error::Error;
 
@@ -16,14 +17,16 @@ fn is_name(text: &str) -> bool {
 /// Takes it apart.
 ///
 /// # Errors
-/// `ERR_INVALID_CONNECTION_STRING`: it names the parameter behind which nothing can be understood any more.
+/// `ERR_INVALID_CONNECTION_STRING`: it names the parameter behind which nothing can be understood any more, or which one may be
+/// meant by a keyword that is none.
 pub(super) fn split(text: &str) -> Result<Parts, Error> {
     let mut parts = Parts::default();
     let mut rest = text.trim_start();
-    let mut last = "the beginning";
+    let mut last: Option<Keyword> = None;
     while !rest.is_empty() {
         // What stands in a name's place may be the end of a password: it is not repeated.
         let broken = || {
+            let last = last.map_or("the beginning", Keyword::name);
             invalid_string(&format!(
                 "expected a name and `=` behind {last}; a value with blanks in it needs quotes, and a quote in it a backslash"
             ))
@@ -33,21 +36,26 @@ pub(super) fn split(text: &str) -> Result<Parts, Error> {
         if !is_name(name) {
             return Err(broken());
         }
-        let known = parts::known(name);
-        let (value, behind) = take_value(behind.trim_start()).ok_or_else(|| {
-            let name = known.unwrap_or("a parameter");
-            invalid_string(&format!("the quotes or the backslash in {name} have no end"))
-        })?;
-        if let Some(known) = known {
-            parts.set(known, value);
+        let keyword = keywords::find(name).ok_or_else(|| unknown(name, last))?;
+        let (value, behind) = take_value(behind.trim_start())
+            .ok_or_else(|| invalid_string(&format!("the quotes or the backslash in {} have no end", keyword.name())))?;
+        if let Keyword::Parameter(name) = keyword {
+            parts.set(name, value);
         }
-        last = known.unwrap_or("a parameter that is not known");
+        last = Some(keyword);
         rest = behind.trim_start();
     }
-    if parts.is_empty() {
-        return Err(invalid_string("none of its parameters is known"));
-    }
     Ok(parts)
+}
+
+/// The error of a keyword that is none. It does not repeat it, as it may be the end of a password with a blank in it.
+fn unknown(name: &str, last: Option<Keyword>) -> Error {
+    let place = last.map_or("its first parameter".to_owned(), |last| format!("the parameter behind {}", last.name()));
+    let advice = match keywords::meant_by(name) {
+        Some(meant) => format!("`{meant}` may be meant"),
+        None => "in this form there are those of libpq, and a value with blanks in it needs quotes".to_owned(),
+    };
+    invalid_string(&format!("{place} is not known: {advice}"))
 }
 
 /// The value that the text begins with, and what is behind it; `None` where it does not end.

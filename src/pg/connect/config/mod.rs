@@ -12,6 +12,7 @@ mod environment;
 mod escape;
 mod host;
 mod key_value;
+mod keywords;
 mod parameters;
 mod parts;
 mod password;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// Every parameter that counts, by `pg`'s name or libpq's, and the variable that counts where the string does not say it.
-/// Other parameters are ignored, as `pg` does.
+/// Others are ignored behind the `?` of a URL, as `pg` does.
 const PARAMETERS: [(&str, Option<&str>); 37] = [
     ("user", Some("PGUSER")),
     ("password", Some("PGPASSWORD")),
@@ -44,10 +44,15 @@ const PARAMETERS: [(&str, Option<&str>); 37] = [
     ("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION")),
 ];
 
+/// The names of all that count.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PARAMETERS.into_iter().map(|(name, _)| name)
+}
+
 /// The name under which a parameter counts, if it does.
 pub(super) fn known(name: &str) -> Option<&'static str> {
     let name = if name == "dbname" { "database" } else { name };
-    PARAMETERS.into_iter().map(|(known, _)| known).find(|known| *known == name)
+    names().find(|known| *known == name)
 }
 
 /// The same for a field of an object. `pg` passes over more of them, and a program's own may have a `service` there.
@@ -73,10 +78,6 @@ impl Parts {
     /// Whether the part is there, be it empty.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Sets a part, in place of what it was.

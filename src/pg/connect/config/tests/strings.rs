@@ -76,7 +76,7 @@ fn unix_sockets_in_each_form() {
 #[test]
 fn keys_and_values_with_quotes_and_escapes() {
     let config =
-        parse(r"  host=a  port = 5433 user='O\'Neil \\ co' password=p\ w options='-c geqo=off' unknown=1 dbname=''");
+        parse(r"  host=a  port = 5433 user='O\'Neil \\ co' password=p\ w options='-c geqo=off' keepalives=1 dbname=''");
     assert_eq!(hosts(&config), [("a", 5433)]);
     assert_eq!((config.user.as_str(), config.database.as_str()), (r"O'Neil \ co", r"O'Neil \ co"));
     assert_eq!(config.password, Some(Password("p w".to_owned())));
@@ -179,11 +179,13 @@ fn what_cannot_be_used_is_named_without_the_password() {
         ("host=h password='secret", STRING, "password"),
         ("host=h password=secret\\", STRING, "password"),
         ("host=h password=my secret", STRING, "password"),
-        ("host=h password=my secret=x y", STRING, "not known"),
+        ("host=h password=my secret=x y", STRING, "behind password is not known"),
         ("hostaddr=secret", STRING, "hostaddr"),
         ("host=a,b hostaddr=127.0.0.1", STRING, "hostaddr"),
         ("host=h password='it''secret'", STRING, "password"),
-        ("secret=1", STRING, "known"),
+        ("secret=1", STRING, "first parameter is not known"),
+        ("host=h secret=1 dbname=d", STRING, "behind host is not known"),
+        ("host=h connect_timeout=1 secret='", STRING, "connect_timeout"),
     ] {
         let (found, message) = failure(text);
         assert_eq!(found, code, "{text}: {message}");
@@ -219,6 +221,68 @@ fn schemes_of_any_driver() {
     }
     for scheme in ["mysql", "mysql+pymysql", "mongodb+srv", "redis", "https", "jdbc:postgresql", "1pg", "-", ""] {
         assert_eq!(failure(&format!("{scheme}://u:secret@h/d")).0, "ERR_INVALID_URL", "{scheme}");
+    }
+}
+
+#[test]
+fn keywords_that_libpq_does_not_know_are_refused_and_what_may_be_meant_is_named() {
+    for (given, meant) in [
+        ("sslmod=verify-full", "sslmode"),
+        ("ssl_mode=verify-full", "sslmode"),
+        ("SSLMODE=verify-full", "sslmode"),
+        ("sslmodes=verify-full", "sslmode"),
+        ("requireauth=md5", "require_auth"),
+        ("requirepeers=postgres", "requirepeer"),
+        ("channelbinding=require", "channel_binding"),
+        ("sslrootcerts=/ca", "sslrootcert"),
+        ("dbnam=d", "dbname"),
+        ("usr=u", "user"),
+        ("keepalive=1", "keepalives"),
+    ] {
+        for text in [format!("host=h {given}"), format!("{given} host=h"), format!("host=h password=my {given}")] {
+            let (code, message) = failure(&text);
+            assert_eq!(code, "ERR_INVALID_CONNECTION_STRING", "{text}: {message}");
+            assert!(message.contains(&format!("`{meant}` may be meant")), "{text}: {message}");
+        }
+    }
+    for given in ["schema=public", "query_timeout=1", "x=y", "a1b2c3d4e5f6=", "_=_"] {
+        let (code, message) = failure(&format!("host=h {given}"));
+        assert_eq!(code, "ERR_INVALID_CONNECTION_STRING", "{given}: {message}");
+        assert!(!message.contains("may be meant"), "{given}: {message}");
+    }
+}
+
+#[test]
+fn keywords_of_libpq_that_change_nothing_here_are_taken() {
+    // All that PostgreSQL 18 knows besides, and two that version 14 has dropped.
+    for name in [
+        "client_encoding",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+        "replication",
+        "max_protocol_version",
+        "sslcompression",
+        "sslkeylogfile",
+        "sslpassword",
+        "krbsrvname",
+        "gsslib",
+        "gssdelegation",
+        "scram_client_key",
+        "scram_server_key",
+        "servicefile",
+        "load_balance_hosts",
+        "oauth_issuer",
+        "oauth_client_id",
+        "oauth_client_secret",
+        "oauth_scope",
+        "authtype",
+        "tty",
+    ] {
+        assert_eq!(parse(&format!("host=h {name}=1 dbname=d")), parse("host=h dbname=d"), "{name}");
+        assert_eq!(parse(&format!("{name}='x y'")), parse("host=''"), "{name}");
     }
 }
 
