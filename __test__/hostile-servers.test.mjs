@@ -74,6 +74,52 @@ for (const [title, behaviour] of Object.entries(behaviours)) {
   })
 }
 
+/** Lets the client in and says what `next` makes again and again, as fast as it is read. */
+const withoutEnd = (next) => (socket) =>
+  socket.once('data', () => {
+    socket.write(authentication(0))
+    const write = () => {
+      while (!socket.destroyed && socket.write(next()));
+    }
+    socket.on('drain', write)
+    write()
+  })
+const many = (make) => Buffer.concat(Array.from({ length: 100 }, make))
+const notice = Buffer.concat([field('S', 'NOTICE'), field('C', '00000'), field('M', 'hear '.repeat(4000)), zero])
+let names = 0
+const setting = () => message('S', Buffer.concat([field('n', names++), field('v', 'x'.repeat(29_000))]))
+const key = (length) => message('K', Buffer.alloc(length))
+
+for (const [title, behaviour] of Object.entries({
+  'settings without end, each by a name of its own': withoutEnd(() => many(setting)),
+  'notices without end': withoutEnd(() => many(() => message('N', notice))),
+  'keys without end': withoutEnd(() => many(() => key(8))),
+  'the claim of a notice of 2 GiB': inAnswer(authentication(0), Buffer.from([0x4e, 0x7f, 0xff, 0xff, 0xff])),
+  'the claim of a notice of less than nothing': inAnswer(authentication(0), Buffer.from([0x4e, 0, 0, 0, 3])),
+  'the claim of a failure of 2 GiB': inAnswer(authentication(0), Buffer.from([0x45, 0x7f, 0xff, 0xff, 0xff])),
+  'a key of 20,000 bytes': inAnswer(authentication(0), key(20_000), ready),
+  'a key of 9 bytes': inAnswer(authentication(0), key(9), ready),
+  'half a key': inAnswer(authentication(0), key(4), ready),
+  'a key of nothing': inAnswer(authentication(0), key(0), ready),
+  'that it is ready, at length': inAnswer(authentication(0), message('Z', Buffer.from('II'))),
+  'that it is ready, and not how': inAnswer(authentication(0), message('Z', Buffer.alloc(0))),
+  'a row': inAnswer(authentication(0), message('D', Buffer.from([0, 0]))),
+  'a row that is none': inAnswer(authentication(0), message('D', Buffer.from([0]))),
+  'what nobody knows': inAnswer(authentication(0), message('?', Buffer.alloc(0))),
+  'a failure that is none': inAnswer(authentication(0), message('E', Buffer.from('S'))),
+})) {
+  test(`a server that lets the client in and says ${title}`, async () => {
+    const createMutex = advisoryLock(await startHostile(behaviour))
+    const before = process.memoryUsage().rss
+    const begin = performance.now()
+    await assert.rejects(createMutex('outside').lock(), { name: 'AdvisoryLockError', code: '08P01' })
+    assert.ok(performance.now() - begin < 5000, 'at once, and not when the time to connect is over')
+    assert.ok(process.memoryUsage().rss - before < 200e6, 'nothing of it is kept')
+    assert.equal(await createMutex('outside').withLock(() => 'works'), 'works')
+    await createMutex.close()
+  })
+}
+
 test('a server that turns to garbage while a lock is held', async () => {
   const target = new URL(database.connectionString)
   let near

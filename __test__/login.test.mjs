@@ -194,3 +194,29 @@ test('names and settings reach the server, and are not set over', async () => {
   const { lasted } = await turns(withQuery('lock_timeout=150'))
   assert.ok(Math.min(...lasted) > 500, `no other limit is set: ${lasted}`)
 })
+
+test('what the database says to whoever logs in may be long, and a refusal keeps its code', async (t) => {
+  if ((await database.value("SELECT current_setting('server_version_num')::int")) < 170_000) return t.skip('login triggers are of PostgreSQL 17')
+  const greet = async (what) => {
+    await database.sql.query(`CREATE OR REPLACE FUNCTION greet() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN ${what}; END $$`)
+    const createMutex = advisoryLock(database.connectionString)
+    try {
+      return await createMutex('greeted').withLock(() => 'works')
+    } catch (error) {
+      return error
+    } finally {
+      await createMutex.close()
+    }
+  }
+  assert.equal(await greet('NULL'), 'works')
+  await database.sql.query('CREATE EVENT TRIGGER greet ON login EXECUTE FUNCTION greet()')
+  t.after(() => database.sql.query('DROP EVENT TRIGGER greet'))
+  assert.equal(await greet("RAISE NOTICE 'hello'"), 'works')
+  assert.equal(await greet("RAISE NOTICE '%', repeat('x', 40000)"), 'works')
+  assert.equal(await greet("FOR i IN 1..3 LOOP RAISE NOTICE '%', repeat('x', 1000000); END LOOP"), 'works')
+  assert.equal(await greet("PERFORM set_config('search_path', repeat('x,', 30000) || 'x', false)"), 'works', 'a setting, which PostgreSQL 18 reports')
+  const refusal = await greet("RAISE EXCEPTION 'no: %', repeat('x', 40000)")
+  assert.equal(refusal.code, 'P0001')
+  assert.match(refusal.message, /^no: x{8000}/)
+  assert.ok(refusal.message.length < 10_000, 'and is cut')
+})

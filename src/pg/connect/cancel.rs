@@ -9,21 +9,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const HEADER: usize = 8;
 const CODE: u32 = 80_877_102;
 const PID: usize = 4;
+const KEY: usize = PID + 4;
 
 /// The request to end what a session is doing, as it goes over a connection of its own.
 #[derive(Clone)]
 pub(in crate::pg) struct CancelRequest(Vec<u8>);
 
 impl CancelRequest {
-    /// By the key that the server gives to a session: process id and secret. `None`: it is too short.
+    /// By the key that the server gives to a session: process id and secret. `None`: it is of another length than those have in
+    /// the version of the protocol that is spoken.
     pub fn by(key: &[u8]) -> Option<CancelRequest> {
-        let length = u32::try_from(HEADER + key.len()).ok().filter(|_| key.len() > PID)?;
+        let length = u32::try_from(HEADER + key.len()).ok().filter(|_| key.len() == KEY)?;
         Some(CancelRequest([&length.to_be_bytes(), &CODE.to_be_bytes(), key].concat()))
     }
 
     /// For a session that was given no key: one that reaches nobody.
     pub fn of_nobody() -> CancelRequest {
-        CancelRequest::by(&[0; 2 * PID]).expect("BUG: a process id and a secret are no key")
+        CancelRequest::by(&[0; KEY]).expect("BUG: a process id and a secret are no key")
     }
 
     /// The process that it names: the session's backend, unless somebody stands between.

@@ -2,10 +2,12 @@
 //!
 //! Each message of the server is looked at until the session is ready. What it may ask for is decided here, before anything is
 //! answered (`require_auth`, `channel_binding`), and the password stays here: for `tokio_postgres` the server lets everybody
-//! in. Nothing is read beyond the message that the session is ready; what comes after it is for whoever speaks then.
+//! in, says nothing more and is ready. Nothing is read beyond the message that the session is ready; what comes after it is for
+//! whoever speaks then.
 //!
 //! Invariant: no message makes this client take more memory or time than a login is worth.
 
+mod receive;
 mod scram;
 
 use crate::error::Error;
@@ -14,25 +16,18 @@ use crate::pg::connect::cancel::CancelRequest;
 use crate::pg::connect::config::{AuthMethod, ChannelBinding, ConnectConfig, Password};
 use crate::pg::connect::passwords::Given;
 use crate::pg::session::call::read_error;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::message::backend::{self, Message};
 use postgres_protocol::message::frontend;
+use receive::{receive, AUTHENTICATION, HEADER, LENGTH, MOST_BYTES};
 use scram::{Binding, Proof, Scram};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 const SCRAM: &str = "SCRAM-SHA-256";
 const SCRAM_PLUS: &str = "SCRAM-SHA-256-PLUS";
-
-/// Type and length of a message; the length counts itself, and not the type.
-const HEADER: usize = 5;
-const LENGTH: usize = 4;
-/// What the server asks has at most so many bytes, as in libpq; what else it says, so many.
-const LONGEST_REQUEST: usize = 2000;
-const LONGEST_MESSAGE: usize = 30_000;
-const AUTHENTICATION: u8 = b'R';
 
 /// What logging in takes.
 pub(in crate::pg) struct Login<'a> {
@@ -76,8 +71,9 @@ impl Login<'_> {
         server.write_all(&start).await.map_err(failure)?;
         let mut stage = Stage::Begin;
         let mut request = CancelRequest::of_nobody();
+        let mut left = MOST_BYTES;
         loop {
-            let mut message = read_message(server).await?;
+            let mut message = receive(server, matches!(stage, Stage::In), &mut left).await?;
             let kind = message[0];
             match kind {
                 AUTHENTICATION => {
@@ -101,9 +97,13 @@ impl Login<'_> {
                 backend::BACKEND_KEY_DATA_TAG => {
                     let key = CancelRequest::by(&message[HEADER..]);
                     request = key.ok_or_else(|| Error::protocol("a key for requests to cancel that is none"))?;
+                    continue;
                 }
-                _ => {}
+                backend::PARAMETER_STATUS_TAG => continue,
+                backend::READY_FOR_QUERY_TAG => drop(parse(&mut message.clone())?),
+                _ => return Err(Error::protocol("something else than how the session begins")),
             }
+            // It can be read: `tokio_postgres` takes what it cannot read for a failure of the system.
             client.write_all(&message).await.map_err(failure)?;
             if kind == backend::READY_FOR_QUERY_TAG {
                 return Ok(request);
@@ -265,22 +265,4 @@ async fn read_start(client: &mut (impl AsyncRead + Unpin)) -> io::Result<BytesMu
     start.resize(length as usize, 0);
     client.read_exact(&mut start[LENGTH..]).await?;
     Ok(start)
-}
-
-/// The server's next message, whole.
-async fn read_message(server: &mut (impl AsyncRead + Unpin)) -> Result<BytesMut, Error> {
-    let failure = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::new("ECONNRESET", "the server closed the connection"),
-        _ => Error::system(&error, None),
-    };
-    let mut message = BytesMut::zeroed(HEADER);
-    server.read_exact(&mut message).await.map_err(failure)?;
-    let (kind, length) = (message[0], (&message[1..]).get_u32() as usize);
-    let most = if kind == AUTHENTICATION { LONGEST_REQUEST } else { LONGEST_MESSAGE };
-    if !(LENGTH..=most).contains(&length) {
-        return Err(Error::protocol("a message of a length that no login has"));
-    }
-    message.resize(1 + length, 0);
-    server.read_exact(&mut message[HEADER..]).await.map_err(failure)?;
-    Ok(message)
 }
