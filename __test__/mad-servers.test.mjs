@@ -48,6 +48,11 @@ const madness = {
     },
     inAnswer: true,
   },
+  'that a statement is closed without end, instead of an answer': {
+    say: withoutEnd(Buffer.concat(Array.from({ length: 10_000 }, () => message('3', Buffer.alloc(0))))),
+    inAnswer: true,
+  },
+  'that a statement is closed twice': { say: (socket) => socket.write(Buffer.concat(Array(2).fill(message('3', Buffer.alloc(0))))), inAnswer: true },
   'an error of 50 MB': { say: (socket) => socket.write(message('E', text('SERROR', 'VERROR', 'C53200', `M${'x'.repeat(50e6)}`))), inAnswer: true },
   'an error of 50 MB that nobody asked for': { say: (socket) => socket.write(message('E', text('SFATAL', 'VFATAL', 'C57P01', `M${'x'.repeat(50e6)}`))) },
   'the claim of a message of 2 GiB': { say: (socket) => socket.write(claim('D', 0x7fffffff)), inAnswer: true },

@@ -47,7 +47,7 @@ pub(super) fn encode(
 ) -> io::Result<()> {
     let name = statement.name;
     if brings_text {
-        if !name.is_empty() {
+        if is_closed_first(name) {
             // A session that a pooler has lent before may have left one by this name.
             frontend::close(b'S', name, out)?;
         }
@@ -68,9 +68,16 @@ pub(super) fn encode(
     Ok(())
 }
 
+/// Whether a statement that is sent takes the place of one that the server may keep by that name.
+fn is_closed_first(name: &str) -> bool {
+    !name.is_empty()
+}
+
 /// What the server has to say next of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// That another statement of this name is gone; somebody in between may leave it out.
+    Close,
     Parse,
     Bind,
     Rows,
@@ -89,9 +96,13 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// To a call, of which nothing has come.
-    pub fn new(brings_text: bool) -> Reply {
-        let stage = if brings_text { Stage::Parse } else { Stage::Bind };
+    /// To a call of a statement by this name, of which nothing has come.
+    pub fn new(name: &str, brings_text: bool) -> Reply {
+        let stage = match brings_text {
+            true if is_closed_first(name) => Stage::Close,
+            true => Stage::Parse,
+            false => Stage::Bind,
+        };
         Reply { stage, rows: Vec::new(), size: 0, error: None, took_text: false }
     }
 
@@ -101,8 +112,8 @@ impl Reply {
     /// `08P01`: the message does not belong there. What the server says, where it is its last word.
     pub fn receive(&mut self, message: Message) -> Result<bool, Error> {
         self.stage = match (message, self.stage) {
-            (Message::CloseComplete, Stage::Parse) => Stage::Parse,
-            (Message::ParseComplete, Stage::Parse) => {
+            (Message::CloseComplete, Stage::Close) => Stage::Parse,
+            (Message::ParseComplete, Stage::Close | Stage::Parse) => {
                 self.took_text = true;
                 Stage::Bind
             }
@@ -117,7 +128,7 @@ impl Reply {
                 Stage::Rows
             }
             (Message::CommandComplete(_) | Message::EmptyQueryResponse, Stage::Rows) => Stage::Ready,
-            (Message::ErrorResponse(body), Stage::Parse | Stage::Bind | Stage::Rows) => {
+            (Message::ErrorResponse(body), Stage::Close | Stage::Parse | Stage::Bind | Stage::Rows) => {
                 let error = read_error(&body)?;
                 if error.server().is_none_or(|server| server.severity != "ERROR") {
                     return Err(error);

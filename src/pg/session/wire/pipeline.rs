@@ -114,7 +114,7 @@ impl Pipeline {
         if brings_text {
             self.mark_sent(statement.name);
         }
-        let (number, name, reply) = (self.number, statement.name, Reply::new(brings_text));
+        let (number, name, reply) = (self.number, statement.name, Reply::new(statement.name, brings_text));
         self.expected.push_back(Expected { number, name, brings_text, reply, asked, limit, to });
     }
 

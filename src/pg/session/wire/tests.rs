@@ -237,8 +237,11 @@ fn what_leaves_the_protocol_ends_the_conversation() {
 #[test]
 fn answers_out_of_order_end_the_conversation() {
     let (parsed, bound, done) = (message(b'1', b""), message(b'2', b""), message(b'C', b"SELECT 1\0"));
+    let closed = message(b'3', b"");
     let orders = [
         ready(),
+        [closed.clone(), closed.clone()].concat(),
+        [closed.clone(), parsed.clone(), closed].concat(),
         bound.clone(),
         [parsed.clone(), parsed.clone()].concat(),
         [parsed.clone(), row(Some(&[1]))].concat(),
