@@ -184,7 +184,8 @@ declare namespace advisoryLock {
      * Milliseconds within which a server that does not answer is given up, and whoever holds a lock there has been told, 100 … 600 000.
      * Default 5000. The server is asked to keep the locks of a silent client for longer than this and `heartbeat` together, so a
      * greater one bears longer pauses of the server, a failover say, and costs as much: the locks of a client that is cut off, or of
-     * a machine that is gone, are given to others later by that. A smaller one loses locks to shorter pauses.
+     * a machine that is gone, are given to others later by that. A smaller one loses locks to shorter pauses. A long answer may take
+     * a second more for each 16 KiB.
      */
     answerTimeout?: number | undefined
     /**

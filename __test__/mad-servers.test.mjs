@@ -2,10 +2,12 @@
 // others are served, and the next call connects.
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'node:test'
+import pg from 'pg'
 import advisoryLock from '../index.js'
+import { startServer } from '../scripts/embedded-postgres.mjs'
 import { openDatabase, until } from './support/database.mjs'
 import { startListener } from './support/listener.mjs'
 
@@ -71,12 +73,14 @@ async function startMad() {
   let first
   let isMuted = false
   let connections = 0
+  const asks = new EventEmitter()
   const { port } = await startListener((near, keep) => {
     const far = keep(connect(Number(target.port || 5432), target.hostname))
     near.pipe(far)
     near.on('close', () => far.destroy())
     if (connections++ > 0) return far.pipe(near)
     first = near
+    near.on('data', (asked) => asks.emit('ask', asked))
     far.on('data', (data) => isMuted || near.write(data))
     far.on('close', () => near.destroy())
   })
@@ -87,6 +91,8 @@ async function startMad() {
     /** From now on the server's answers do not come through. */
     mute: () => (isMuted = true),
     say: (behaviour) => behaviour(first),
+    /** Once the client has asked something more. */
+    sayToNext: (behaviour) => asks.once('ask', (asked) => behaviour(first, asked)),
   }
 }
 
@@ -118,6 +124,92 @@ for (const [title, { say, inAnswer }] of Object.entries(madness)) {
     await until(async () => (await database.locks('mad')).length === 0, 'nothing is left')
   })
 }
+
+/** Begins an answer to what was asked, and goes on with a row now and then. */
+const drip = (socket, asked) => {
+  const hasText = asked.toString('latin1', 0, 1) !== 'B'
+  socket.write(Buffer.concat((hasText ? ['1', '2'] : ['2']).map((type) => message(type, Buffer.alloc(0)))))
+  const timer = setInterval(() => (socket.destroyed ? clearInterval(timer) : socket.write(row)), 150)
+}
+const impatient = { heartbeat: 1000, answerTimeout: 1000 }
+
+test('an answer that comes in drops without end does not keep a lock', { timeout: 30_000 }, async (t) => {
+  const mad = await startMad()
+  const createMutex = advisoryLock(mad.connectionString, impatient)
+  const unlock = await createMutex('dripping').lock()
+  const begin = performance.now()
+  mad.mute()
+  mad.sayToNext(drip)
+  await once(unlock.signal, 'abort')
+  const took = performance.now() - begin
+  t.diagnostic(`the holder is told after ${Math.round(took)} ms`)
+  assert.ok(took < impatient.heartbeat + impatient.answerTimeout + 500, 'as if nothing came')
+  assert.equal(unlock.signal.reason.cause.code, 'ETIMEDOUT')
+  assert.equal(await createMutex('dripping').withLock(() => 'works'), 'works')
+  await createMutex.close()
+})
+
+for (const [call, ask] of Object.entries({
+  'tryLock()': (mutex) => mutex.tryLock(),
+  'holders()': (mutex) => mutex.holders(),
+  'lock() with a timeout': (mutex) => mutex.lock({ timeout: 1500 }),
+})) {
+  test(`an answer that comes in drops without end is given up, and close() does not wait for it: ${call}`, { timeout: 30_000 }, async (t) => {
+    for (const closes of [false, true]) {
+      const mad = await startMad()
+      const createMutex = advisoryLock(mad.connectionString, impatient)
+      await createMutex('asked').withLock()
+      mad.mute()
+      mad.sayToNext(drip)
+      const begin = performance.now()
+      const settled = ask(createMutex('asked')).then(() => 'answered', ({ code }) => code)
+      if (closes) await createMutex.close()
+      const outcome = await settled
+      const took = performance.now() - begin
+      t.diagnostic(`${outcome} after ${Math.round(took)} ms`)
+      assert.ok(took < 4000)
+      await createMutex.close()
+    }
+  })
+}
+
+test('a long answer over a slow link is waited for, as long as it goes on', async (t) => {
+  const server = await startServer({ max_prepared_transactions: 300 })
+  t.after(() => server.stop())
+  const client = new pg.Client(server.connectionString())
+  await client.connect()
+  for (let index = 0; index < 300; index++) {
+    await client.query('BEGIN; SELECT pg_advisory_xact_lock_shared(1, 2)')
+    await client.query(`PREPARE TRANSACTION '${`${index}`.padStart(199, 'x')}'`)
+  }
+  const { port } = new URL(server.connectionString())
+  let isSlow = false
+  const { port: slowPort } = await startListener((near, keep) => {
+    const far = keep(connect(Number(port), '127.0.0.1'))
+    near.pipe(far)
+    let queue = Buffer.alloc(0)
+    far.on('data', (data) => (queue = Buffer.concat([queue, data])))
+    // 30 KB a second.
+    const timer = setInterval(() => {
+      const count = isSlow ? 1500 : queue.length
+      near.write(queue.subarray(0, count))
+      queue = queue.subarray(count)
+    }, 50)
+    near.on('close', () => (clearInterval(timer), far.destroy()))
+  })
+  const url = new URL(server.connectionString())
+  url.port = slowPort
+  const createMutex = advisoryLock(url.href, { answerTimeout: 1000 })
+  assert.equal((await createMutex([1, 2]).holders()).length, 300)
+  isSlow = true
+  const begin = performance.now()
+  assert.equal((await createMutex([1, 2]).holders()).length, 300)
+  const took = performance.now() - begin
+  t.diagnostic(`${Math.round(took)} ms`)
+  assert.ok(took > 1500, 'longer than the server may be silent')
+  await createMutex.close()
+  await client.end()
+})
 
 test('end() resolves while notices come without end', async () => {
   const mad = await startMad()

@@ -273,10 +273,7 @@ impl Wire {
                 Ok(count) => {
                     left = left.saturating_sub(count);
                     let (received, goes_on) = state.pipeline.receive(&room[..count]);
-                    state.proof = state.proof.max(received.latest.unwrap_or_default());
-                    if received.is_answer {
-                        state.progress = Instant::now();
-                    }
+                    state.note_answers(received);
                     if let Err(reason) = goes_on {
                         self.end(state, &reason);
                     }

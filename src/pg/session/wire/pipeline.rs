@@ -84,8 +84,8 @@ pub(super) struct Pipeline {
 /// What has come of received bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Received {
-    /// Whether a part of an answer was in it.
-    pub is_answer: bool,
+    /// How much of answers was in it, in bytes.
+    pub of_answers: usize,
     /// When that was asked, of which the answer was completed last.
     pub latest: Option<Duration>,
 }
@@ -163,7 +163,7 @@ impl Pipeline {
             });
         };
         let is_complete = front.reply.receive(message)?;
-        received.is_answer = true;
+        received.of_answers += length;
         if is_complete {
             self.unasked = 0;
             received.latest = Some(front.asked.on);

@@ -17,6 +17,19 @@ pub(super) const GRACE: Duration = Duration::from_millis(250);
 /// A timer that comes so much too late comes after such a pause.
 const LATE: Duration = Duration::from_millis(200);
 
+/// How many bytes of an answer are worth a second. One that comes more slowly for long is given up; the longest that is taken
+/// ends within twenty minutes.
+const SLOWEST_ANSWER: u32 = 1 << 14;
+
+/// Since when the server counts as silent after it has said, at `now`, so many bytes of an answer that is to come within `limit`
+/// after `since`. A long answer may take its time over a slow link; one that comes in drops is none.
+pub(super) fn got_on(since: Instant, limit: Duration, bytes: usize, now: Instant) -> Instant {
+    // After a pause of the process what had arrived meanwhile counts from its end on.
+    let since = now.checked_sub(limit).map_or(since, |earliest| since.max(earliest));
+    let worth = Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / SLOWEST_ANSWER;
+    (since + worth).min(now)
+}
+
 /// The silence that the I/O thread hears.
 #[derive(Debug, Default)]
 pub(in crate::pg::session) struct Silence {
@@ -55,6 +68,34 @@ mod tests {
         let (mut silence, begin) = (Silence::default(), Instant::now());
         assert_eq!(silence.end(begin, LIMIT, begin), Some(begin + LIMIT));
         assert_eq!(silence.end(begin, LIMIT, begin + LIMIT), None);
+    }
+
+    #[test]
+    fn an_answer_in_drops_has_the_time_of_one() {
+        let (mut silence, begin) = (Silence::default(), Instant::now());
+        let (mut since, mut now) = (begin, begin);
+        while silence.end(since, LIMIT, now).is_some() {
+            now += LIMIT / 50;
+            since = got_on(since, LIMIT, 15, now);
+        }
+        assert!(now - begin < LIMIT + LIMIT / 20);
+    }
+
+    #[test]
+    fn a_long_answer_over_a_slow_link_has_the_time_that_it_takes() {
+        let (mut silence, begin) = (Silence::default(), Instant::now());
+        let (mut since, mut now) = (begin, begin);
+        for _ in 0..600 {
+            now += Duration::from_millis(100);
+            since = got_on(since, LIMIT, 2000, now);
+            assert!(silence.end(since, LIMIT, now).is_some());
+        }
+        assert_eq!(got_on(since, LIMIT, 1 << 30, now), now, "and no more than that once it stops");
+        let late = now + 10 * LIMIT;
+        assert!(
+            silence.end(got_on(now, LIMIT, 100_000, late), LIMIT, late).is_some(),
+            "nor less because this process stood still"
+        );
     }
 
     #[test]

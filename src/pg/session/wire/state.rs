@@ -1,7 +1,8 @@
 //! What a wire has behind its lock.
 
 use super::attendance::Attendance;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, Received};
+use super::silence;
 use crate::error::Error;
 use crate::pg::clock;
 use crate::pg::connect::socket;
@@ -19,7 +20,8 @@ pub(super) struct State {
     pub batches: u64,
     /// When that was asked, by [`clock`], which the server has answered last.
     pub proof: Duration,
-    /// When the server last got on with what it was asked: it answered, or took what was to be written.
+    /// Since when the server has not got on with what it was asked: it answered, or took what was to be written. A part of an
+    /// answer counts for what it is worth.
     pub progress: Instant,
     /// Whether something that was to be written has found no room.
     pub waits_for_room: bool,
@@ -51,6 +53,17 @@ impl State {
     /// How long ago that was asked for which the server has last shown that it is there.
     pub fn age_of_proof(&self) -> Duration {
         clock::now().saturating_sub(self.proof)
+    }
+
+    /// Something was received. An answer that is complete begins the time of the next; see [`silence::got_on`] for parts.
+    pub fn note_answers(&mut self, received: Received) {
+        let now = Instant::now();
+        if let Some(asked) = received.latest {
+            self.proof = self.proof.max(asked);
+            self.progress = now;
+        } else if let (1.., Some((asked, limit))) = (received.of_answers, self.pipeline.front()) {
+            self.progress = silence::got_on(asked.max(self.progress), limit, received.of_answers, now);
+        }
     }
 
     /// Writes as much as there is room for.
