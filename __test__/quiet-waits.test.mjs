@@ -64,6 +64,35 @@ for (const [what, prepare] of [
   })
 }
 
+test('a role that may not see locks is refused to see them once, not for as long as it waits', async () => {
+  const role = `unseeing_${database.connectionString.slice(-6)}`
+  const [others, behind] = [await database.client(), await database.client()]
+  await database.sql.query(`CREATE ROLE ${role} LOGIN PASSWORD 'unseeing'; REVOKE SELECT ON pg_catalog.pg_locks FROM PUBLIC`)
+  const url = new URL(database.connectionString)
+  Object.assign(url, { username: role, password: 'unseeing' })
+  const createMutex = advisoryLock(url.href)
+  try {
+    await sqlLock(others, 'seen by nobody')
+    const before = (await log()).length
+    const held = await createMutex('held meanwhile').lock()
+    const waiting = createMutex('seen by nobody').lock()
+    // It may be a deadlock: somebody waits for what is held here.
+    const waitsBehind = sqlLock(behind, 'held meanwhile')
+    await turns('seen by nobody', 6)
+    await sqlUnlock(others, 'seen by nobody')
+    assert.equal(await (await waiting)(), true)
+    assert.equal(await held(), true)
+    await waitsBehind
+    const refused = (await log()).slice(before).match(/permission denied for view pg_locks/g) ?? []
+    assert.equal(refused.length, 1)
+  } finally {
+    await createMutex.close()
+    await Promise.all([others.end(), behind.end()])
+    await until(async () => (await database.connectionCount()) === 0, 'no session left')
+    await database.sql.query(`GRANT SELECT ON pg_catalog.pg_locks TO PUBLIC; DROP ROLE ${role}`)
+  }
+})
+
 test('without PL/pgSQL, or the right to it, waits go on all the same', async () => {
   await database.sql.query('DROP EXTENSION plpgsql')
   try {

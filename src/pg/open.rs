@@ -209,6 +209,7 @@ impl Open for Session {
             pooler,
             lacks_blocks: AtomicBool::new(false),
             is_blind: AtomicBool::new(false),
+            may_not_inquire: AtomicBool::new(false),
         };
         if let Err(error) = target.accept(server) {
             session.close().await;

@@ -11,6 +11,7 @@ use crate::pg::session::row::Row;
 use crate::pg::session::{again_if_cancelled, decode, Session};
 use crate::pg::sql;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio_postgres::types::Type;
 
@@ -69,6 +70,18 @@ impl Session {
     /// # Cancel safety
     /// None: links may stay published until the session ends.
     pub async fn inquire(&self, inquiry: &Inquiry) -> Result<Findings, Fault> {
+        if self.may_not_inquire.load(Ordering::Relaxed) {
+            return Ok(Findings { published: inquiry.published.clone(), ..Findings::default() });
+        }
+        let findings = self.publish_and_look(inquiry).await;
+        if findings.as_ref().is_err_and(Fault::is_denied) {
+            // Each time would be an error in the server's log.
+            self.may_not_inquire.store(true, Ordering::Relaxed);
+        }
+        findings
+    }
+
+    async fn publish_and_look(&self, inquiry: &Inquiry) -> Result<Findings, Fault> {
         self.trace(|| format!("look for deadlocks among {} waits", inquiry.links.len()));
         let comment = inquiry.held.as_ref().map(HeldNames::comment).unwrap_or_default();
         let (now, wanted) = self.wanted(&inquiry.links, &comment).await?;

@@ -64,6 +64,8 @@ pub struct Session {
     pub(in crate::pg) lacks_blocks: AtomicBool,
     /// Whether this role has been found to lack the right to see who holds a key.
     pub(in crate::pg) is_blind: AtomicBool,
+    /// Whether it has been found to lack a right that is needed to find deadlocks across processes.
+    pub(in crate::pg) may_not_inquire: AtomicBool,
 }
 
 /// What somebody's request to cancel has hit is repeated so often: the session is lost to one who cancels without end only.
