@@ -42,7 +42,6 @@ class Slot {
 
   look() {
     this.#hold.look()
-    return this.#error
   }
 
   async verify() {

@@ -29,6 +29,7 @@ const BRIEF_TURN: Duration = Duration::from_millis(3);
 const ATTENDED_FOR: Duration = Duration::from_millis(250);
 /// Where the server has not noticed yet that another session has ended.
 const PAUSE_FOR_ROOM: Duration = Duration::from_millis(20);
+const TIME_FOR_ROOM: Duration = Duration::from_secs(1);
 /// After a bug has ended a task that is needed.
 const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -117,9 +118,14 @@ async fn run(manager: Arc<Manager>, id: SessionId, changed: Arc<Notify>) {
 async fn open(manager: &Arc<Manager>, id: SessionId, changed: &Notify) -> Option<Session> {
     let is_probed = manager.suspects_pooler();
     let opening = async {
+        let begin = Instant::now();
         loop {
             match Session::open(&manager.config, manager.settings.timing, is_probed).await {
-                Err(cause) if cause.is_lack_of_sessions() && manager.is_room_to_come() => sleep(PAUSE_FOR_ROOM).await,
+                Err(cause)
+                    if cause.is_lack_of_sessions() && begin.elapsed() < TIME_FOR_ROOM && manager.is_room_to_come() =>
+                {
+                    sleep(PAUSE_FOR_ROOM).await
+                }
                 opened => return opened,
             }
         }
