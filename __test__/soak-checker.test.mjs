@@ -111,12 +111,16 @@ test('only who has missed something is deaf, from then to the end of the last re
   assert.equal(deafness.begin(second)(), true)
 })
 
-test('what was missed is still on the way when the next deafness begins', () => {
+test('what was missed is still on the way when the next deafness begins', (t) => {
+  let time = 0n
+  t.mock.method(process.hrtime, 'bigint', () => time)
   const deafness = new Deafness({ deaf() {} })
   const member = { number: 1 }
   const end = deafness.begin(member)
   deafness.sessionsEnd(member)
+  time += 10_000_000_000n
   assert.equal(end(), true)
+  time += 100_000_000n
   assert.equal(deafness.begin(member)(), true)
 })
 

@@ -163,11 +163,7 @@ export class Faults {
     if (pids.length === 0) return 'nobody'
     // Then those end that were to be ended, or whose clients have given them up.
     this.#last(stopFor(pids, this.#duration()), () => {
-      const since = now() - ON_THE_WAY
-      for (const member of this.#team.living) {
-        this.#checker.ending(member.number, since, now() + ON_THE_WAY)
-        this.#deafness.sessionsEnd(member, since)
-      }
+      this.#sessionsEnded(this.#team.living, now() - ON_THE_WAY)
     })
     return `backends ${pids.join(', ')}`
   }
@@ -186,11 +182,11 @@ export class Faults {
     this.#sessionsEnded(this.#team.living)
   }
 
-  /** Sessions of these members have ended since the fault began, each at a moment that nobody knows. */
-  #sessionsEnded(members) {
+  /** Sessions of these members have ended since then, each at a moment that nobody knows. */
+  #sessionsEnded(members, since = this.#begin) {
     for (const member of members) {
-      this.#checker.ending(member.number, this.#begin, now() + ON_THE_WAY)
-      this.#deafness.sessionsEnd(member, this.#begin)
+      this.#checker.ending(member.number, since, now() + ON_THE_WAY)
+      this.#deafness.sessionsEnd(member, since)
     }
   }
 }
