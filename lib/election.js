@@ -11,7 +11,7 @@ const { termOver } = require('./errors.js')
 const { Leadership } = require('./leadership.js')
 const mailbox = require('./mailbox.js')
 const { pause } = require('./pause.js')
-const { soon } = require('./soon.js')
+const { throwSoon } = require('./soon.js')
 const { Term } = require('./term.js')
 const { asyncDispose } = require('./unlock-function.js')
 
@@ -192,9 +192,7 @@ class Election extends EventEmitter {
     try {
       this.emit(event, ...parameters)
     } catch (error) {
-      soon(() => {
-        throw error
-      })
+      throwSoon(error)
     }
   }
 }

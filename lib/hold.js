@@ -1,12 +1,12 @@
 'use strict'
 
 const { Call } = require('./call.js')
-const { tellLost, tellOver } = require('./diagnostics.js')
+const { tellOver } = require('./diagnostics.js')
 const { notHeld } = require('./errors.js')
 const { toLossController } = require('./loss-controller.js')
+const { tellOfLoss } = require('./loss-news.js')
 const mailbox = require('./mailbox.js')
 const native = require('./native.js')
-const { unfencedHolds } = require('./unfenced-holds.js')
 
 const { KEEP_ALIVE, NO, PENDING, RELEASE_FAILED, SCOPED, VERIFIED, YES } = native
 
@@ -151,11 +151,7 @@ class Hold {
       tellOver(this)
     }
     this.locks.onLost(this, isTold)
-    const isGranted = !unfencedHolds.has(this)
-    mailbox.tell(() => {
-      if (isGranted) tellLost(this.locks, error)
-      this.#controller?.abort(error)
-    })
+    tellOfLoss(this, error, () => this.#controller?.abort(error))
     this.whileHeld?.()
   }
 

@@ -9,7 +9,7 @@ const { fromFailures } = require('./errors.js')
 const { isTracing, onNotice, onSession } = require('./notices.js')
 const passwords = require('./passwords.js')
 const { RequestNumbers } = require('./request-numbers.js')
-const { soon } = require('./soon.js')
+const { soon, throwSoon } = require('./soon.js')
 
 const { FAILED, FENCED, FIELDS, GRANTED, GRANT_FACTOR, HOLDERS, LOST, MAIL, PASSWORD_WANTED, RELEASE_FAILED, UNSENT } = native
 
@@ -103,20 +103,13 @@ function tellNews() {
   isTelling = false
 }
 
-/** Does what a completion asks for. */
+/** Does what a completion asks for. What fails in it is told for itself: the rest of the mail is others'. */
 function complete(request, kind, detail) {
   try {
     settle(request, kind, detail)
   } catch (error) {
     throwSoon(error)
   }
-}
-
-/** What fails is told for itself: the rest is others'. */
-function throwSoon(error) {
-  soon(() => {
-    throw error
-  })
 }
 
 function settle(request, kind, detail) {

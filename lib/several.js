@@ -5,14 +5,13 @@
 const { throwIfAborted } = require('./abort-reason.js')
 const { acquire } = require('./acquire.js')
 const { toAcquireOptions } = require('./arguments.js')
-const { tellLost, tellOver, traceTaking } = require('./diagnostics.js')
+const { tellOver, traceTaking } = require('./diagnostics.js')
 const { lockTimeout, notHeld } = require('./errors.js')
 const { LatestHolds } = require('./latest-holds.js')
 const { Limit } = require('./limit.js')
 const { toLossController } = require('./loss-controller.js')
-const mailbox = require('./mailbox.js')
+const { tellOfLoss } = require('./loss-news.js')
 const { PATIENT, SCOPED } = require('./native.js')
-const { unfencedHolds } = require('./unfenced-holds.js')
 
 const toItself = (_, hold) => hold
 
@@ -119,11 +118,7 @@ class HoldOfSeveral {
   #tell(error) {
     this.#error = error
     this.locks.contract.onLost(error)
-    const isGranted = !unfencedHolds.has(this)
-    mailbox.tell(() => {
-      if (isGranted) tellLost(this.locks, error)
-      this.#controller?.abort(error)
-    })
+    tellOfLoss(this, error, () => this.#controller?.abort(error))
     this.whileHeld?.()
   }
 }

@@ -21,4 +21,11 @@ function soon(fn) {
   })
 }
 
-module.exports = { soon }
+/** Throws what callers' code has thrown where it must not end what goes on. */
+function throwSoon(error) {
+  soon(() => {
+    throw error
+  })
+}
+
+module.exports = { soon, throwSoon }
